@@ -1,0 +1,63 @@
+# One command each: make run, make lab, make test. `make` alone prints the list.
+PYTHON  ?= python3
+PROFILE ?= mini
+DATA    ?=
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# What `make run` makes from generated or given videos. UCF101 profiles are left alone by `clean`:
+# their shards and checkpoints took hours.
+MADE := mini folder weizmann
+
+export TWOSTREAM_PROFILE := $(PROFILE)
+ifneq ($(strip $(DATA)),)
+export TWOSTREAM_DATA := $(shell $(PYTHON) -c 'import os, sys; print(os.path.abspath(os.path.expanduser(sys.argv[1])))' "$(DATA)")
+endif
+
+.PHONY: help run lab test notebooks clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  PROFILE=mini|folder|weizmann|ucf10|ucf20|ucf101   the scale of the course (now: $(PROFILE))"
+	@echo "  DATA=<folder>   your videos, <folder>/<class>/<clip>.avi, with PROFILE=folder or weizmann"
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "The course needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
+	  echo "Name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments."; \
+	  echo "On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (torch is large: several GB on Linux, some minutes) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+run: $(STAMP) ## make the data, run all notebooks in order, print the results table
+	@$(BIN)/python data_scripts/run_course.py
+
+lab: $(STAMP) ## open JupyterLab on notebook 00
+	@cd notebooks && ../$(BIN)/jupyter lab $(notdir $(firstword $(wildcard notebooks/00_*.ipynb)))
+
+test: export TWOSTREAM_PROFILE := mini
+test: $(STAMP) ## run all tests, the notebooks among them
+	@env -u TWOSTREAM_DATA $(BIN)/python -m pytest
+
+notebooks: export TWOSTREAM_PROFILE := mini
+notebooks: $(STAMP) ## rebuild the committed notebooks from notebooks/source
+	@env -u TWOSTREAM_DATA $(BIN)/python data_scripts/build_notebooks.py --execute
+
+clean: ## remove the environment, generated data, runs and caches
+	rm -rf $(VENV) data/mini build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(addprefix runs/,$(MADE))
+	@for profile in folder weizmann; do \
+	  rm -f data/$$profile/*.zip data/$$profile/*.partial data/$$profile/*.json data/$$profile/skipped.txt \
+	    data/$$profile/.frame_index.npz; \
+	done
+	@rmdir data/* data runs 2>/dev/null || true
+	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+	@find notebooks -name .ipynb_checkpoints -prune -exec rm -rf {} +
