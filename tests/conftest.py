@@ -1,0 +1,62 @@
+"""Fixtures that several test files share: real clips where there are any, tiny videos anywhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real clips: `ucf101_clips`, `ucf101_splits`, `weizmann`; skips where absent."""
+    folder = Path(os.environ.get("TWOSTREAM_SHARED_DATA") or REPO.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"real clips not found at {folder}: set TWOSTREAM_SHARED_DATA to their folder")
+    return folder
+
+
+def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Smooth random picture `(height, width, 3)` uint8 that every flow method can follow."""
+    noise = np.random.default_rng(seed).random((height, width, 3)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2)
+    smooth -= smooth.min()
+    return (smooth * (255 / smooth.max())).astype(np.uint8)
+
+
+def moving_frames(n: int = 8, height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
+    """A texture that moves 2 px right and 1 px down per frame, `(n, height, width, 3)` uint8."""
+    canvas = texture(height + n, width + 2 * n, seed)
+    views = []
+    for k in range(n):
+        top, left = n - k, 2 * (n - k)
+        views.append(canvas[top : top + height, left : left + width])
+    return np.stack(views)
+
+
+def write_video(path: Path, frames: np.ndarray, fps: float = 25.0, codec: str = "MJPG") -> Path:
+    """Write `(T, H, W, 3)` RGB frames as a video."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = frames.shape[1:3]
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, (width, height))
+    assert video.isOpened(), f"OpenCV cannot write {codec} to {path}"
+    for frame in frames:
+        video.write(np.ascontiguousarray(frame[..., ::-1]))
+    video.release()
+    return path
+
+
+@pytest.fixture(scope="session")
+def video_folder(tmp_path_factory) -> Path:
+    """Three classes of three clips each, in UCF101's names, 8 to 10 frames of 64x48."""
+    root = tmp_path_factory.mktemp("videos")
+    for c, label in enumerate(("JumpRope", "PullUps", "YoYo")):
+        for group in (1, 2, 3):
+            frames = moving_frames(7 + group, seed=10 * c + group)
+            write_video(root / label / f"v_{label}_g{group:02d}_c01.avi", frames)
+    return root
