@@ -1,0 +1,363 @@
+"""Folder of labelled videos → shards, with every core busy and nothing lost to a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import multiprocessing
+import os
+import re
+import signal
+import threading
+import zipfile
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+from tqdm.auto import tqdm
+
+from .flow import BOUND, METHODS
+from .shards import QUALITY, ShardWriter, encode_clip
+from .splits import SPELLING, parse_name
+from .video import VIDEO_SUFFIXES, VideoError, open_video, read_video
+
+__all__ = ["Report", "ShardWriter", "VideoError", "encode_clip", "extract", "read_video"]
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass
+class Report:
+    """What `extract` did: clips written now, shards kept from before, videos left out and why.
+
+    `frames`, `megabytes` and `ungrouped` (clips that are their own group because no group could
+    be read from the name) count the whole of `out` for the classes asked for.
+    """
+
+    written: list[str] = field(default_factory=list)
+    reused: list[Path] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    clips: int = 0
+    frames: int = 0
+    megabytes: float = 0.0
+    ungrouped: int = 0
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One video on its way to a worker."""
+
+    path: Path
+    clip: str
+    label: str
+    group: str
+    short_side: int
+    method: str
+
+
+def extract(
+    source: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    short_side: int = 256,
+    method: str = "dis",
+    group_pattern: str | None = None,
+    workers: int | None = None,
+    classes: Iterable[str] | None = None,
+    progress: bool = True,
+) -> Report:
+    """Folder of class folders of videos → `<out>/<Class>.zip`, one shard per class.
+
+    A shard gets its final name when it is whole: after a kill at any moment the next call keeps
+    the whole ones and goes on. A shard whose videos (names and sizes) or settings have changed is
+    made anew. Videos that cannot be used are left out, reported and listed in `<out>/skipped.txt`.
+
+    Args:
+        source: `<source>/<class>/<clip>.avi` (or mp4, mov, mkv, …, in upper case too).
+        out: folder for the shards.
+        short_side: px; larger videos are scaled down to it, smaller ones are left alone.
+        method: flow method, see `flow.compute_flow`.
+        group_pattern: regular expression whose first bracket finds the group in the file's stem,
+            e.g. `^([a-z]+)_`; by default `_gNN_`. A clip without a match is a group by itself.
+        workers: processes, one video each at a time; default: one per core.
+        classes: only these class folders.
+        progress: show a bar.
+
+    Raises:
+        FileNotFoundError: no such source, or no videos in it.
+        ValueError: unknown method or class, a broken pattern, nothing readable.
+        OSError: the disk is full; whole shards are kept.
+    """
+    source, out = Path(source), Path(out)
+    if method not in METHODS:
+        raise ValueError(f"unknown flow method {method!r}; choose one of {', '.join(METHODS)}")
+    settings = {
+        "format": 1,
+        "short_side": short_side,
+        "flow_method": method,
+        "group_pattern": group_pattern,
+        "quality": QUALITY,
+        "bound": BOUND,
+    }
+    report = Report()
+    plan = _plan(source, out, settings, classes, report)
+    out.mkdir(parents=True, exist_ok=True)
+    for stale in out.glob("*.zip.partial"):
+        stale.unlink()
+    shards = {label: out / f"{label}.zip" for label in plan}
+    infos = {
+        label: {
+            "settings": settings,
+            "sources": {task.path.name: task.path.stat().st_size for task in tasks},
+        }
+        for label, tasks in plan.items()
+    }
+    todo = []
+    for label in plan:
+        clips = _finished(shards[label], infos[label], report)
+        if clips is None:
+            todo.append(label)
+        else:
+            report.reused.append(shards[label])
+            _count(report, shards[label], clips)
+    tasks = [task for label in todo for task in plan[label]]
+    with (
+        contextlib.closing(_in_order(tasks, workers or _cores())) as results,
+        tqdm(total=len(tasks), unit="video", disable=not progress or not tasks) as bar,
+    ):
+        for label in todo:
+            bar.set_postfix_str(label)
+            _write_shard(shards[label], infos[label], plan[label], results, bar, report)
+    report.skipped.sort()
+    _write_skipped(out / "skipped.txt", report.skipped)
+    if not report.clips:
+        first = ": ".join(report.skipped[0])
+        raise ValueError(
+            f"none of the {len(report.skipped)} videos in {source} could be used; {first}"
+        )
+    return report
+
+
+def _plan(
+    source: Path, out: Path, settings: dict, classes: Iterable[str] | None, report: Report
+) -> dict[str, list[_Task]]:
+    """Videos to read by label; what cannot become a clip goes to `report.skipped`."""
+    pattern = settings["group_pattern"]
+    try:
+        regex = re.compile(pattern or r"_(g\d{2})(?:_|$)")
+    except re.error as error:
+        raise ValueError(f"group pattern {pattern!r} is no regular expression: {error}") from error
+    if regex.groups < 1:
+        raise ValueError(f"group pattern {pattern!r} lacks a bracket for the group: '^([a-z]+)_'")
+    plan: dict[str, list[_Task]] = {}
+    seen: dict[str, str] = {}
+    for folder in _class_folders(source, out, classes):
+        videos = _videos(folder)
+        if not videos:
+            report.skipped.append((f"{folder.name}/", "no videos in this folder"))
+            continue
+        label = SPELLING.get(folder.name, folder.name)
+        tasks = plan.setdefault(label, [])
+        for path in videos:
+            clip = _clip_name(label, path.stem)
+            name = f"{folder.name}/{path.name}"
+            if clip in seen:
+                report.skipped.append((name, f"would be clip {clip}, as {seen[clip]} already is"))
+                continue
+            seen[clip] = name
+            match = regex.search(path.stem)
+            group = match[1] if match and match[1] else clip
+            tasks.append(
+                _Task(path, clip, label, group, settings["short_side"], settings["flow_method"])
+            )
+    return plan
+
+
+def _class_folders(source: Path, out: Path, classes: Iterable[str] | None) -> list[Path]:
+    if not source.is_dir():
+        raise FileNotFoundError(f"no folder {source}; give one with a folder of videos per class")
+    folders = [
+        path
+        for path in sorted(source.iterdir(), key=lambda path: (path.name.lower(), path.name))
+        if path.is_dir() and not path.name.startswith(".") and path.resolve() != out.resolve()
+    ]
+    if not any(_videos(folder) for folder in folders):
+        if _videos(source):
+            raise ValueError(
+                f"{source} is itself a folder of videos, one class; give the folder above it: "
+                f"{source.resolve().parent}"
+            )
+        raise FileNotFoundError(
+            f"no videos in the folders of {source}; looked for <class>/<clip> with one of "
+            f"{' '.join(VIDEO_SUFFIXES)}"
+        )
+    if classes is None:
+        return folders
+    wanted = set(classes)
+    if missing := wanted - {folder.name for folder in folders}:
+        raise ValueError(
+            f"no class {', '.join(sorted(missing))} in {source}, which has "
+            f"{', '.join(folder.name for folder in folders)}"
+        )
+    return [folder for folder in folders if folder.name in wanted]
+
+
+def _videos(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in VIDEO_SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
+    )
+
+
+def _clip_name(label: str, stem: str) -> str:
+    try:
+        parse_name(stem)
+    except ValueError:
+        return f"v_{label}_{stem}"
+    return stem
+
+
+def _finished(shard: Path, info: dict, report: Report) -> dict[str, dict] | None:
+    """`clips.json` of a whole shard made from these videos with these settings, else None."""
+    try:
+        with zipfile.ZipFile(shard) as file:
+            made_from = json.loads(file.read("dataset.json"))
+            clips = json.loads(file.read("clips.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+    skipped = made_from.pop("skipped", [])
+    if made_from != info:
+        return None
+    report.skipped.extend((name, reason) for name, reason in skipped)
+    return clips
+
+
+def _write_shard(
+    shard: Path,
+    info: dict,
+    tasks: list[_Task],
+    results: Iterator[tuple[list, float] | str],
+    bar: tqdm,
+    report: Report,
+) -> None:
+    info["skipped"] = []
+    try:
+        with ShardWriter(shard, info) as writer:
+            for task in tasks:
+                result = next(results)
+                bar.update()
+                source = f"{task.path.parent.name}/{task.path.name}"
+                if isinstance(result, str):
+                    info["skipped"].append((source, result))
+                    continue
+                members, rate = result
+                meta = {
+                    "label": task.label,
+                    "group": task.group,
+                    "source": source,
+                    "fps": rate,
+                    "frames": (len(members) + 2) // 3,
+                    "flow_method": task.method,
+                }
+                writer.add(members, {task.clip: meta})
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise OSError(
+                error.errno,
+                f"no room left while writing {shard}; the shards that are whole are kept: free "
+                "some space and run the same command again",
+            ) from error
+        raise
+    report.skipped.extend(info["skipped"])
+    if writer.clips:
+        report.written.extend(writer.clips)
+        _count(report, shard, writer.clips)
+    else:
+        shard.unlink(missing_ok=True)
+
+
+def _count(report: Report, shard: Path, clips: dict[str, dict]) -> None:
+    report.clips += len(clips)
+    report.frames += sum(meta["frames"] for meta in clips.values())
+    report.megabytes += shard.stat().st_size / 1e6
+    report.ungrouped += sum(meta["group"] == clip for clip, meta in clips.items())
+
+
+def _write_skipped(path: Path, skipped: list[tuple[str, str]]) -> None:
+    if not skipped:
+        path.unlink(missing_ok=True)
+        return
+    aside = path.with_name(path.name + ".partial")
+    lines = "".join(f"{name}\t{reason}\n" for name, reason in skipped)
+    aside.write_text(lines, encoding="utf-8")
+    os.replace(aside, path)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _in_order(tasks: list[_Task], workers: int) -> Iterator[tuple[list, float] | str]:
+    """Results in the order of `tasks`, at most `workers` finished ones waiting in memory."""
+    workers = min(workers, len(tasks))
+    if workers <= 1:
+        yield from map(_encode, tasks)
+        return
+    before = set(multiprocessing.active_children())
+    # Spawned, since a process that has used OpenCV's or torch's threads cannot be forked safely.
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_start_worker
+    )
+    try:
+        waiting: deque = deque()
+        for task in tasks:
+            waiting.append(pool.submit(_encode, task))
+            if len(waiting) == 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BaseException as error:
+        for process in set(multiprocessing.active_children()) - before:
+            process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise RuntimeError(
+                "a worker process was killed, most likely for lack of memory; whole shards are "
+                "kept: run again with fewer workers"
+            ) from error
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """One thread a worker; Ctrl-C is the parent's business; no worker outlives its parent."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def leave_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
+def _encode(task: _Task) -> tuple[list[tuple[str, bytes]], float] | str:
+    """Members of a clip and its frame rate, or the reason why the video cannot be used."""
+    try:
+        rate, frames = open_video(task.path, task.short_side)
+        return encode_clip(task.clip, frames, task.method), rate
+    except VideoError as error:
+        return error.reason
+    except (ValueError, OSError, cv2.error) as error:
+        return " ".join(str(error).split())

@@ -1,0 +1,85 @@
+"""Video files → RGB frames, read one by one, upright and scaled down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".mpg", ".mpeg", ".m4v", ".webm")
+
+
+class VideoError(ValueError):
+    """A video that cannot be used; the message names file and reason, `.reason` the reason."""
+
+    def __init__(self, path: str | os.PathLike, reason: str) -> None:
+        super().__init__(str(path), reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.reason}"
+
+
+def read_video(path: str | os.PathLike, short_side: int = 256) -> tuple[np.ndarray, float]:
+    """All frames of a video and its rate.
+
+    Frames are turned upright (rotation flag) and scaled down while reading so that the short side
+    is `short_side` px; smaller videos keep their size, since enlarging adds nothing but bytes.
+
+    Returns:
+        `(T, H, W, 3)` uint8 RGB and frames per second (0.0 where the file does not say).
+
+    Raises:
+        VideoError: not a video, no frames or only one, cut short.
+        FileNotFoundError: no such file.
+    """
+    rate, frames = open_video(path, short_side)
+    return np.stack(list(frames)), rate
+
+
+def open_video(path: str | os.PathLike, short_side: int) -> tuple[float, Iterator[np.ndarray]]:
+    """Frame rate and an iterator over the frames, for videos too long to lie in memory.
+
+    Frames and errors as in `read_video`; what is wrong further in is raised by the iterator.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no video {path}")
+    if path.stat().st_size == 0:
+        raise VideoError(path, "the file is empty")
+    video = cv2.VideoCapture(str(path))
+    if not video.isOpened():
+        raise VideoError(path, "not a video that OpenCV can open")
+    rate = video.get(cv2.CAP_PROP_FPS)
+    rate = round(float(rate), 3) if np.isfinite(rate) and rate > 0 else 0.0
+    return rate, _frames(path, video, short_side)
+
+
+def _frames(path: Path, video: cv2.VideoCapture, short_side: int) -> Iterator[np.ndarray]:
+    promised = video.get(cv2.CAP_PROP_FRAME_COUNT)
+    size, n = None, 0
+    try:
+        while True:
+            ok, frame = video.read()
+            if not ok:
+                break
+            if size is None:
+                height, width = frame.shape[:2]
+                scale = min(1.0, short_side / min(height, width))
+                size = (round(width * scale), round(height * scale))
+            if frame.shape[1::-1] != size:
+                frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+            n += 1
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    finally:
+        video.release()
+    if n == 0:
+        raise VideoError(path, "no frame can be decoded")
+    if n == 1:
+        raise VideoError(path, "only one frame: flow needs two")
+    # Containers may count a few frames that do not decode; a tenth missing is a cut file.
+    if n < 0.9 * promised:
+        raise VideoError(path, f"cut short: {n} of {promised:.0f} frames can be decoded")
