@@ -1,0 +1,158 @@
+"""Which frames a stack holds, and that one augmentation covers the whole clip and both streams."""
+
+import numpy as np
+import pytest
+import torch
+
+from twostream_utils import stacks
+from twostream_utils.profiles import get_profile
+
+ORIGINAL = get_profile("ucf101")
+
+
+class RampStore:
+    """Clips whose pixels say where they are: RGB frame i is grey i, field i is u = i, v = 200."""
+
+    def __init__(self, n_frames=120, height=72, width=96):
+        self.length, self.shape = n_frames, (height, width)
+
+    def label(self, clip):
+        return clip.split("_")[1]
+
+    def n_frames(self, clip):
+        return self.length
+
+    def n_flow(self, clip):
+        return self.length - 1
+
+    def size(self, clip):
+        return self.shape
+
+    def read_rgb(self, clip, indices):
+        column = np.arange(self.shape[1], dtype=np.uint8)
+        frames = np.empty((len(indices), *self.shape, 3), np.uint8)
+        for frame, i in zip(frames, indices):
+            frame[..., 0], frame[..., 1], frame[..., 2] = i, column, 7
+        return frames
+
+    def read_flow(self, clip, indices):
+        column = np.arange(self.shape[1], dtype=np.uint8)
+        fields = np.empty((len(indices), *self.shape, 2), np.uint8)
+        for field, i in zip(fields, indices):
+            field[..., 0], field[..., 1] = column, i
+        return fields
+
+
+def dataset(profile, train=True, streams=("rgb", "flow"), store=None, **options):
+    clips = [f"v_{name}_g01_c0{i}" for name in ("Diving", "Biking") for i in (1, 2, 3)]
+    store = store or RampStore(120, profile.short_side, profile.short_side + 24)
+    return stacks.ClipDataset(
+        store, clips, ["Biking", "Diving"], profile, streams, train=train, **options
+    )
+
+
+def test_positions_of_the_original():
+    rgb = stacks.stack_positions(100, ORIGINAL.rgb_frames, ORIGINAL.rgb_step)
+    assert rgb.tolist() == [1, 11, 21, 31, 41, 51, 61, 71, 81, 91]
+    flow = stacks.stack_positions(99, ORIGINAL.flow_fields, ORIGINAL.flow_step)
+    assert flow.tolist() == list(range(1, 100, 2))
+    assert stacks.span(ORIGINAL) == 100
+
+
+def test_short_clips_loop():
+    assert stacks.stack_positions(4, 6, 1, start=3).tolist() == [3, 4, 1, 2, 3, 4]
+    assert stacks.stack_positions(5, 4, 3, start=2).tolist() == [2, 5, 3, 1]
+
+
+@pytest.mark.parametrize("arguments", [(0, 10, 1), (5, 0, 1), (5, 5, 0), (5, 5, 1, 0)])
+def test_impossible_stacks_are_refused(arguments):
+    with pytest.raises(ValueError, match="a stack needs"):
+        stacks.stack_positions(*arguments)
+
+
+def test_view_starts_reach_both_ends():
+    assert stacks.view_starts(120, 100, 1) == [11]
+    assert stacks.view_starts(120, 100, 3) == [1, 11, 21]
+    assert stacks.view_starts(60, 100, 3) == [1, 1, 1]
+
+
+def test_channel_order_is_frame_by_frame():
+    profile = get_profile("mini")
+    item = dataset(profile, train=False)[0]
+    view = stacks.test_views(120, (72, 96), profile)[0]
+    rgb, flow = item["rgb"][0], item["flow"][0]
+    assert rgb.shape == (30, 64, 64) and flow.shape == (100, 64, 64)
+    assert rgb.dtype == flow.dtype == torch.uint8
+    frames = stacks.stack_positions(120, 10, 5, view.start)
+    assert rgb[0::3, 0, 0].tolist() == frames.tolist()
+    assert set(rgb[2::3].unique().tolist()) == {7}
+    fields = stacks.stack_positions(119, 50, 1, view.start)
+    assert flow[1::2, 0, 0].tolist() == fields.tolist()
+    assert flow[0, 0, 0] < flow[0, 0, -1]
+
+
+def test_flip_mirrors_both_streams_and_negates_u():
+    profile = get_profile("mini")
+    item = dataset(profile, train=False)[0]
+    plain, flipped = item["flow"][0], item["flow"][1]
+    u, u_flipped = plain[0::2].int(), flipped[0::2].int()
+    assert torch.equal(u_flipped, 255 - u.flip(-1))
+    assert torch.equal(flipped[1::2], plain[1::2].flip(-1))
+    assert torch.equal(item["rgb"][1], item["rgb"][0].flip(-1))
+
+
+def test_one_view_for_the_whole_clip_and_both_streams():
+    profile = get_profile("mini", crop=72, min_scale=1.0)
+    for index in range(6):
+        data = dataset(profile)
+        view = data.views(index)[0]
+        item = data[index]
+        columns = np.arange(view.left, view.left + 72)
+        green = columns[::-1] if view.flip else columns
+        assert (item["rgb"][0, 1::3].numpy() == green).all()
+        u = 255 - columns[::-1] if view.flip else columns
+        assert (item["flow"][0, 0::2].numpy() == u).all()
+
+
+def test_items_depend_on_seed_and_epoch_only():
+    profile = get_profile("mini")
+    first, again, other = dataset(profile), dataset(profile), dataset(profile, seed=1)
+    assert torch.equal(first[3]["flow"], again[3]["flow"])
+    assert first.views(3) != other.views(3)
+    again.epoch = 1
+    assert first.views(3) != again.views(3)
+
+
+def test_workers_give_the_same_clips():
+    profile = get_profile("mini")
+    batches = [
+        next(iter(torch.utils.data.DataLoader(dataset(profile), 6, num_workers=workers)))
+        for workers in (0, 2)
+    ]
+    for name in batches[0]:
+        assert torch.equal(batches[0][name], batches[1][name])
+
+
+def test_repeat_draws_new_views_of_the_same_clips():
+    data = dataset(get_profile("mini"), repeat=3)
+    assert len(data) == 18
+    assert data[0]["index"] == data[6]["index"] == 0
+    assert data.views(0) != data.views(6)
+    assert len(dataset(get_profile("mini"), train=False, repeat=3)) == 6
+
+
+def test_normalise_by_hand():
+    rgb = torch.full((1, 6, 2, 2), 255, dtype=torch.uint8)
+    x = stacks.normalise(rgb, "rgb")[0, :, 0, 0]
+    expected = [(1 - m) / s for m, s in zip(stacks.RGB_MEAN, stacks.RGB_STD)] * 2
+    assert x.tolist() == pytest.approx(expected)
+    flow = torch.tensor([127, 255], dtype=torch.uint8).view(1, 2, 1, 1)
+    assert stacks.normalise(flow, "flow").flatten().tolist() == pytest.approx([-0.5 / 57.63, 127.5 / 57.63])
+
+
+def test_what_does_not_exist_is_named():
+    with pytest.raises(ValueError, match="depth"):
+        dataset(get_profile("mini"), streams=("depth",))
+    store = RampStore()
+    with pytest.raises(ValueError, match="Biking"):
+        stacks.ClipDataset(store, ["v_Biking_g01_c01"], ["Diving"], get_profile("mini"))

@@ -1,0 +1,132 @@
+"""Profiles: the same course at different scales. A profile changes sizes, never code."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+
+from .splits import UCF101_CLASSES
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained.
+
+    ``epochs`` passes over the training clips, batches of ``batch_size`` clips, peak learning
+    rate ``lr`` after ``warmup`` (a fraction of all steps) and then a cosine down to zero.
+    ``head_lr`` multiplies the rate of layers that start from random weights.
+    """
+
+    epochs: int
+    lr: float
+    batch_size: int = 32
+    warmup: float = 0.1
+    head_lr: float = 1.0
+    weight_decay: float = 5e-4
+    dropout: float = 0.5
+    clip_norm: float = 5.0
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Every size that a notebook needs, by name.
+
+    ``rgb_frames`` frames ``rgb_step`` apart make the spatial stack, ``flow_fields`` fields
+    ``flow_step`` apart the temporal one. ``short_side`` is the height of the stored frames and
+    ``crop`` the side of the square that the network sees, both in px. ``min_scale`` is the
+    smallest random crop as a fraction of the short side. ``positions`` temporal positions, each
+    as is and flipped, are the test views.
+    """
+
+    name: str
+    title: str
+    rgb_frames: int = 10
+    rgb_step: int = 10
+    flow_fields: int = 50
+    flow_step: int = 2
+    short_side: int = 256
+    crop: int = 224
+    min_scale: float = 0.75
+    width: float = 1.0
+    batch_norm: bool = False
+    weights: str = "imagenet"
+    rescale: bool = False
+    positions: int = 5
+    split_rule: str = "official"
+    val_fraction: float = 0.1
+    group_pattern: str | None = None
+    classes: tuple[str, ...] | None = None
+    cache_gb: float = 0.0
+    repeat: int = 1
+    spatial: Recipe = field(default_factory=lambda: Recipe(30, 1e-3, 16))
+    temporal: Recipe = field(default_factory=lambda: Recipe(60, 1e-3, 16, dropout=0.8))
+    conv: Recipe = field(default_factory=lambda: Recipe(15, 1e-3, 16))
+
+    def describe(self) -> dict:
+        """All sizes as plain values, for printing and for naming a checkpoint."""
+        return asdict(self)
+
+
+_SMALL = Profile(
+    name="mini",
+    title="generated clips, quarter-width VGG-19, minutes on a laptop",
+    rgb_step=5,
+    flow_step=1,
+    short_side=72,
+    crop=64,
+    min_scale=0.8,
+    width=0.25,
+    batch_norm=True,
+    weights="mini",
+    positions=3,
+    cache_gb=3.0,
+    spatial=Recipe(12, 0.02, head_lr=1.0),
+    temporal=Recipe(16, 0.02, head_lr=1.0),
+    conv=Recipe(8, 0.01),
+)
+
+_UCF10 = (
+    "ApplyEyeMakeup", "BenchPress", "Biking", "Bowling", "GolfSwing",
+    "HorseRace", "JumpRope", "PullUps", "Surfing", "YoYo",
+)  # fmt: skip
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        _SMALL,
+        replace(
+            _SMALL,
+            name="folder",
+            title="your own folder of labelled videos, <class>/<clip>.avi",
+            short_side=80,
+            crop=72,
+            split_rule="folds",
+            val_fraction=0.0,
+            positions=5,
+        ),
+        replace(
+            _SMALL,
+            name="weizmann",
+            title="Weizmann actions: 90 real clips, 10 actions, 9 persons",
+            short_side=80,
+            crop=72,
+            split_rule="folds",
+            val_fraction=0.0,
+            positions=5,
+            group_pattern="^([a-z]+)_",
+        ),
+        Profile("ucf10", "ten classes of UCF101, a lesson on a GPU", classes=_UCF10),
+        Profile("ucf20", "the first 20 classes of UCF101, an evening on a GPU", classes=UCF101_CLASSES[:20]),
+        Profile("ucf101", "all of UCF101, days on a GPU"),
+    )
+}
+
+
+def get_profile(name: str, **changes) -> Profile:
+    """Return the profile called ``name``, with ``changes`` to its fields if any are given.
+
+    Raises ``ValueError`` naming the known profiles when ``name`` is not one of them.
+    """
+    if name not in PROFILES:
+        raise ValueError(f"no profile {name!r}; there are: {', '.join(PROFILES)}")
+    return replace(PROFILES[name], **changes)
