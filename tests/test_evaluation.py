@@ -1,0 +1,86 @@
+"""Metrics and intervals against hand-computed values and the libraries."""
+
+import numpy as np
+import pytest
+
+from twostream_utils import evaluation as ev
+
+LOGITS = np.array([[3.0, 1, 0], [0, 2, 1], [1, 0, 2], [5, 4, 3]])
+LABELS = np.array([0, 2, 2, 1])
+
+
+def make(**changes):
+    fields = dict(
+        clips=("a", "b", "c", "d"), labels=LABELS,
+        logits=np.stack([LOGITS, LOGITS], 1).astype(np.float32), classes=("x", "y", "z"),
+        seconds=1.5,
+    )  # fmt: skip
+    return ev.Scores(**(fields | changes))
+
+
+def test_top_k_by_hand():
+    assert ev.correct(LOGITS, LABELS).tolist() == [True, False, True, False]
+    assert ev.correct(LOGITS, LABELS, k=2).tolist() == [True, True, True, True]
+    assert ev.correct(LOGITS, LABELS, k=5).all()
+
+
+def test_confusion_and_mean_class_accuracy():
+    matrix = ev.confusion(LOGITS, LABELS)
+    assert matrix.tolist() == [[1, 0, 0], [1, 0, 0], [0, 1, 1]]
+    assert ev.mean_class_accuracy(LOGITS, LABELS) == pytest.approx((1 + 0 + 0.5) / 3)
+
+
+def test_bootstrap_interval_agrees_with_the_normal_approximation():
+    hits = np.r_[np.ones(160), np.zeros(40)]
+    low, high = ev.bootstrap_interval(hits)
+    error = 1.96 * np.sqrt(0.8 * 0.2 / 200)
+    assert low == pytest.approx(0.8 - error, abs=0.01)
+    assert high == pytest.approx(0.8 + error, abs=0.01)
+    assert ev.bootstrap_interval(np.ones(10)) == (1.0, 1.0)
+
+
+def test_paired_difference_is_tighter_than_two_intervals():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=300)
+    worse = np.eye(3)[np.where(rng.random(300) < 0.7, labels, (labels + 1) % 3)]
+    better = worse.copy()
+    mended = np.flatnonzero(worse.argmax(1) != labels)[:30]
+    better[mended] = np.eye(3)[labels[mended]]
+    gain, (low, high) = ev.paired_difference(better, worse, labels)
+    assert gain == pytest.approx(0.1)
+    assert 0 < low < 0.1 < high < 0.16
+
+
+def test_scores_round_trip(tmp_path):
+    path = tmp_path / "deep" / "scores.npz"
+    make().save(path)
+    loaded = ev.Scores.load(path)
+    assert loaded.clips == make().clips and loaded.classes == make().classes
+    assert loaded.seconds == 1.5
+    np.testing.assert_array_equal(loaded.logits, make().logits)
+    np.testing.assert_allclose(loaded.clip_logits(), LOGITS)
+    assert [p.name for p in path.parent.iterdir()] == ["scores.npz"]
+
+
+def test_damaged_score_file_is_named(tmp_path):
+    path = tmp_path / "scores.npz"
+    make().save(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="scores.npz.*score again"):
+        ev.Scores.load(path)
+    with pytest.raises(FileNotFoundError):
+        ev.Scores.load(tmp_path / "none.npz")
+
+
+def test_scores_of_other_clips_are_named():
+    ev.check_same_clips(make(), make())
+    with pytest.raises(ValueError, match=r"1 only in the first \(\['d'\]\)"):
+        ev.check_same_clips(make(), make(clips=("a", "b", "c", "e")))
+    with pytest.raises(ValueError, match="different classes: 3 and 2"):
+        ev.check_same_clips(make(), make(classes=("x", "y")))
+
+
+def test_summary_has_the_fields_of_results_json():
+    row = ev.summary(LOGITS, LABELS, 12.34)
+    assert row["top1"] == 0.5 and row["top5"] == 1.0 and row["seconds"] == 12.3
+    assert row["ci95"][0] <= 0.5 <= row["ci95"][1]

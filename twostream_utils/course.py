@@ -1,0 +1,150 @@
+"""Setting a notebook up: profile, data, seed, device, and a report of what was found."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import random
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .device import describe_device, mixed_precision, pick_device
+from .pipeline import Course
+from .profiles import PROFILES, Profile, get_profile
+from .store import FrameStore
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = (
+    "torch", "torchvision", "numpy", "opencv-contrib-python-headless", "accelerate",
+    "scikit-learn", "matplotlib", "ipywidgets", "pillow", "tqdm", "safetensors",
+)  # fmt: skip
+
+
+def data_root(profile: Profile) -> Path:
+    """Return where the frames and flow of ``profile`` lie: ``data/<name>`` of the repository."""
+    name = "ucf101" if profile.name.startswith("ucf") else profile.name
+    return ROOT / "data" / name
+
+
+def prepare_data(profile: Profile, videos: str | Path | None = None) -> Path:
+    """Make sure that the shards of ``profile`` are there and return their folder.
+
+    The mini set is generated. For the other profiles ``videos`` is a folder of class folders,
+    which is extracted to shards; without it the shards must be there already. Both go on where
+    an earlier call was interrupted. Raises ``FileNotFoundError`` with the command to give.
+    """
+    root = data_root(profile)
+    if profile.name == "mini":
+        from .mini import make_mini
+
+        make_mini(root)
+    elif videos:
+        from .extract import extract
+
+        report = extract(
+            videos, root, short_side=profile.short_side, group_pattern=profile.group_pattern,
+            classes=profile.classes,
+        )  # fmt: skip
+        for path, reason in report.skipped:
+            print(f"skipped {path}: {reason}")
+    elif not any(root.glob("*.zip")):
+        raise FileNotFoundError(
+            f"no data for profile {profile.name!r} in {root}. Extract a folder of class folders "
+            f"with videos first: python data_scripts/extract.py VIDEOS {root} "
+            f"--short-side {profile.short_side}; or use the profile 'mini', which needs no data"
+        )
+    return root
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def setup(
+    profile: str = "mini",
+    *,
+    split: int = 1,
+    seed: int = 0,
+    quiet: bool = False,
+    **changes,
+) -> Course:
+    """Set one notebook up and return its :class:`~twostream_utils.pipeline.Course`.
+
+    ``profile`` is the one word that changes the scale; the environment variable
+    ``TWOSTREAM_PROFILE`` goes before it, and ``TWOSTREAM_DATA`` names a folder of videos to
+    extract. ``changes`` overwrite single sizes, such as ``rgb_frames=5``. Data that is missing is
+    generated or extracted.
+    """
+    chosen = get_profile(os.environ.get("TWOSTREAM_PROFILE") or profile, **changes)
+    root = prepare_data(chosen, os.environ.get("TWOSTREAM_DATA") or None)
+    seed_everything(seed)
+    store = FrameStore(root, cache_gb=chosen.cache_gb)
+    workers = 0 if chosen.cache_gb else min(8, os.cpu_count() or 1)
+    course = Course(chosen, store, ROOT / "runs" / chosen.name, split, seed, workers)
+    if not quiet:
+        report(course)
+    return course
+
+
+def report(course: Course) -> None:
+    """Print versions, device and data in a few lines."""
+    device = pick_device()
+    n_train, n_val, n_test = len(course.train), len(course.val), len(course.test)
+    print(
+        f"Python {sys.version.split()[0]} · torch {torch.__version__} · {describe_device(device)}"
+        f" · precision {mixed_precision(device).replace('no', 'float32')}"
+    )
+    print(f"profile {course.profile.name!r}: {course.profile.title}")
+    print(
+        f"{len(course.classes)} classes · split {course.split} · clips: {n_train} train, "
+        f"{n_val} validation, {n_test} test · seed {course.seed}"
+    )
+
+
+def check_environment(profile: str = "mini") -> bool:
+    """Print one [OK] or [FAIL] line for everything that the course needs; return whether all is."""
+    lines: list[tuple[bool, str]] = []
+
+    def check(what: str, test: Callable[[], str], way_out: str) -> None:
+        try:
+            lines.append((True, f"{what}: {test()}"))
+        except Exception as error:
+            lines.append((False, f"{what}: {error}. {way_out}"))
+
+    def python_version() -> str:
+        if sys.version_info < (3, 10):
+            raise RuntimeError(f"{sys.version.split()[0]} is too old")
+        return sys.version.split()[0]
+
+    def free_disk() -> str:
+        free = shutil.disk_usage(ROOT).free / 1e9
+        if free < 2:
+            raise RuntimeError(f"only {free:.1f} GB free")
+        return f"{free:.0f} GB free"
+
+    def writable() -> str:
+        folder = ROOT / "runs"
+        folder.mkdir(exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+        return "runs/ can be written"
+
+    check("Python", python_version, "Install Python 3.10 or newer")
+    for package in PACKAGES:
+        check(package, lambda p=package: importlib.metadata.version(p), f"pip install {package}")
+    check("disk", free_disk, "The mini set and its networks need about 2 GB")
+    check("folder", writable, "Clone the course to a folder of your own")
+    check("profile", lambda: get_profile(profile).title, f"Choose one of {', '.join(PROFILES)}")
+    check("device", lambda: describe_device(pick_device()), "Reinstall torch")
+    for ok, line in lines:
+        print(f"[{'OK' if ok else 'FAIL'}] {line}")
+    return all(ok for ok, _ in lines)

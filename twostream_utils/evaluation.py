@@ -1,0 +1,167 @@
+"""Scores of clips, saved once; every accuracy, interval and table is computed from them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from .device import autocast, pick_device, to_model_layout
+from .stacks import ClipDataset
+from .training import make_loader, run_batch
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The logits of every view of every test clip.
+
+    ``clips`` N names, ``labels`` ``(N,)`` int64, ``logits`` ``(N, V, classes)`` float32,
+    ``classes`` their names, ``seconds`` the time that training and scoring took.
+    """
+
+    clips: tuple[str, ...]
+    labels: np.ndarray
+    logits: np.ndarray
+    classes: tuple[str, ...]
+    seconds: float = 0.0
+
+    def clip_logits(self) -> np.ndarray:
+        """One row of logits a clip: the mean over its views, ``(N, classes)`` float32."""
+        return self.logits.mean(axis=1)
+
+    def save(self, path: str | Path) -> None:
+        """Write the scores to ``path`` (npz, no pickles), aside and then renamed."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(".partial.npz")
+        np.savez_compressed(
+            aside, clips=np.array(self.clips), labels=self.labels, logits=self.logits,
+            classes=np.array(self.classes), seconds=self.seconds,
+        )  # fmt: skip
+        os.replace(aside, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Scores:
+        """Read scores back. Raises ``ValueError`` naming a file that is damaged or no score file."""
+        try:
+            with np.load(path, allow_pickle=False) as f:
+                return cls(
+                    tuple(f["clips"].tolist()), f["labels"], f["logits"],
+                    tuple(f["classes"].tolist()), float(f["seconds"]),
+                )  # fmt: skip
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{path} is no score file ({error}); delete it to score again") from error
+
+
+@torch.inference_mode()
+def score(
+    model: nn.Module, dataset: ClipDataset, batch_size: int = 8, workers: int = 0
+) -> Scores:
+    """Score every test view of every clip of ``dataset``.
+
+    Evaluation mode, no gradients. Several temporal positions, each as is and flipped, make the
+    views (Simonyan & Zisserman 2014, §5). Raises ``ValueError`` for a training dataset.
+    """
+    if dataset.train:
+        raise ValueError("score needs a dataset of test views; make it with train=False")
+    device = pick_device()
+    model = to_model_layout(model, device).eval()
+    rows = []
+    loader = make_loader(dataset, batch_size, workers, 0)
+    for batch in tqdm(loader, desc="scoring", leave=False, unit="batch"):
+        stacks = {s: batch[s].to(device, non_blocking=True) for s in dataset.streams}
+        with autocast(device):
+            logits = run_batch(model, stacks, dataset.streams)
+        views = batch[dataset.streams[0]].shape[1]
+        rows.append(logits.float().cpu().unflatten(0, (-1, views)))
+    return Scores(
+        tuple(dataset.clips),
+        np.array(dataset.labels, dtype=np.int64),
+        torch.cat(rows).numpy(),
+        tuple(dataset.classes),
+    )
+
+
+def check_same_clips(a: Scores, b: Scores) -> None:
+    """Raise ``ValueError`` unless two score files hold the same clips and classes in one order."""
+    if a.classes != b.classes:
+        raise ValueError(f"scores over different classes: {len(a.classes)} and {len(b.classes)}")
+    if a.clips != b.clips:
+        only_a, only_b = sorted(set(a.clips) - set(b.clips)), sorted(set(b.clips) - set(a.clips))
+        raise ValueError(
+            f"scores of different clips: {len(only_a)} only in the first ({only_a[:3]}), "
+            f"{len(only_b)} only in the second ({only_b[:3]}), or the order differs"
+        )
+
+
+def correct(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
+    """Return for each clip whether its label is among the k highest scores, ``(N,)`` bool."""
+    k = min(k, scores.shape[1])
+    return (np.argsort(-scores, axis=1, kind="stable")[:, :k] == labels[:, None]).any(axis=1)
+
+
+def bootstrap_interval(
+    values: np.ndarray, confidence: float = 0.95, draws: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a mean over clips (Efron 1979).
+
+    ``values`` is ``(N,)``: 0/1 for an accuracy; the difference of two methods on the same clips
+    for a paired comparison.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(len(values), size=(draws, len(values)))].mean(axis=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def paired_difference(
+    better: np.ndarray, worse: np.ndarray, labels: np.ndarray
+) -> tuple[float, tuple[float, float]]:
+    """Top-1 of one method minus that of another on the same clips, with its bootstrap interval."""
+    gain = correct(better, labels).astype(float) - correct(worse, labels)
+    return float(gain.mean()), bootstrap_interval(gain)
+
+
+def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the confusion matrix, ``(classes, classes)`` int64: rows are true, columns predicted."""
+    from sklearn.metrics import confusion_matrix
+
+    return confusion_matrix(labels, scores.argmax(axis=1), labels=np.arange(scores.shape[1]))
+
+
+def summary(scores: np.ndarray, labels: np.ndarray, seconds: float) -> dict:
+    """Return ``{"top1", "ci95", "top5", "seconds"}``, fractions of 1, of one method."""
+    hits = correct(scores, labels)
+    return {
+        "top1": float(hits.mean()),
+        "ci95": list(bootstrap_interval(hits)),
+        "top5": float(correct(scores, labels, k=5).mean()),
+        "seconds": round(float(seconds), 1),
+    }
+
+
+def write_json(path: str | Path, content: dict) -> None:
+    """Write ``content`` to ``path``, aside and then renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".partial")
+    aside.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(aside, path)
+
+
+def mean_class_accuracy(scores: np.ndarray, labels: Sequence[int]) -> float:
+    """Return the mean over classes of each class's top-1 accuracy."""
+    matrix = confusion(scores, np.asarray(labels))
+    present = matrix.sum(axis=1) > 0
+    return float((matrix.diagonal()[present] / matrix.sum(axis=1)[present]).mean())

@@ -1,0 +1,182 @@
+"""From a profile to trained networks and scores: what one notebook makes, the next one loads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from .evaluation import Scores, check_same_clips, score, summary, write_json
+from .fusion import ConvFusion, late_fusion
+from .profiles import Profile, Recipe
+from .splits import Split, class_order, group_folds, hold_out_groups, official_split
+from .stacks import ClipDataset
+from .store import FrameStore
+from .training import History, fingerprint, fit
+from .vgg import VGG, vgg19
+
+INPUTS = {"spatial": ("rgb",), "temporal": ("flow",), "conv": ("rgb", "flow")}
+FOLDS = 3
+
+
+@dataclass
+class Course:
+    """One data set, one split and one seed at the sizes of a profile.
+
+    ``train``, ``val`` and ``test`` are clip names, no group in two of them. Checkpoints and score
+    files lie in ``run_dir`` under names that follow from everything that shaped them: change a
+    size and the networks are trained anew beside the old ones, change it back and they are there.
+    """
+
+    profile: Profile
+    store: FrameStore
+    run_dir: Path
+    split: int = 1
+    seed: int = 0
+    workers: int = 0
+    classes: list[str] = field(init=False)
+    train: list[str] = field(init=False)
+    val: list[str] = field(init=False)
+    test: list[str] = field(init=False)
+
+    def __post_init__(self):
+        wanted = self.profile.classes
+        groups = {c: self.store.group(c) for c in self.store.clips}
+        if wanted:
+            groups = {c: g for c, g in groups.items() if self.store.label(c) in wanted}
+        labels = {c: self.store.label(c) for c in groups}
+        self.classes = class_order(labels.values())
+        self.train, self.test = self._split(groups)
+        self.val = []
+        if self.profile.val_fraction > 0:
+            self.train, self.val = hold_out_groups(
+                self.train, groups, self.profile.val_fraction, seed=0, labels=labels
+            )
+
+    def _split(self, groups: dict[str, str]) -> Split:
+        if self.profile.split_rule == "official":
+            return official_split(groups, self.split)
+        folds = group_folds(groups, FOLDS, seed=0)
+        if not 1 <= self.split <= len(folds):
+            raise ValueError(f"split {self.split}: this data set has folds 1 to {len(folds)}")
+        return folds[self.split - 1]
+
+    def dataset(self, part: str, streams: tuple[str, ...] = ("rgb", "flow")) -> ClipDataset:
+        """Return the stacks of ``part``: ``"train"`` (random views), ``"val"`` or ``"test"``."""
+        clips = {"train": self.train, "val": self.val, "test": self.test}[part]
+        return ClipDataset(
+            self.store, clips, self.classes, self.profile, streams,
+            train=part == "train", seed=self.seed, repeat=self.profile.repeat,
+        )  # fmt: skip
+
+    def recipe(self, name: str) -> Recipe:
+        """Return how ``"spatial"``, ``"temporal"`` or ``"conv"`` is trained in this profile."""
+        if name not in INPUTS:
+            raise ValueError(f"no network {name!r}; there are {', '.join(INPUTS)}")
+        return getattr(self.profile, name)
+
+    def new_stream(self, name: str) -> VGG:
+        """Return an untrained stream: pre-trained VGG-19 with its first layer transformed."""
+        profile = self.profile
+        channels = {"spatial": 3 * profile.rgb_frames, "temporal": 2 * profile.flow_fields}[name]
+        torch.manual_seed(self.seed)
+        return vgg19(
+            channels, len(self.classes), profile.width, profile.batch_norm, profile.weights,
+            profile.rescale, self.recipe(name).dropout,
+        )  # fmt: skip
+
+    def new(self, name: str) -> nn.Module:
+        """Return the untrained network ``name``; conv fusion starts from both trained streams."""
+        if name != "conv":
+            return self.new_stream(name)
+        model = ConvFusion(self.trained("spatial"), self.trained("temporal"))
+        for layer in model.classifier:
+            if isinstance(layer, nn.Dropout):
+                layer.p = self.recipe(name).dropout
+        return model
+
+    def _key(self, name: str) -> str:
+        sizes = self.profile.describe()
+        others = {n for n in INPUTS if n != name} if name != "conv" else set()
+        settings = {k: v for k, v in sizes.items() if k not in {*others, "title", "cache_gb", "positions"}}
+        settings |= {"classes": self.classes, "data": self.store.fingerprint()}
+        return f"{name}_{fingerprint(settings)}"
+
+    @property
+    def _folder(self) -> Path:
+        return self.run_dir / f"split{self.split}_seed{self.seed}"
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the path of the checkpoint of ``name``."""
+        return self._folder / f"{self._key(name)}.pt"
+
+    def fit(
+        self, name: str, model: nn.Module, on_epoch: Callable[[History], None] | None = None
+    ) -> History:
+        """Train ``model`` as ``name``, or load it if its checkpoint is complete."""
+        val = self.dataset("val", INPUTS[name]) if self.val else None
+        return fit(
+            model, self.dataset("train", INPUTS[name]), self.recipe(name), self.checkpoint(name),
+            val, seed=self.seed, workers=self.workers, on_epoch=on_epoch,
+            fresh=("fuse",) if name == "conv" else ("classifier",),
+        )  # fmt: skip
+
+    def trained(self, name: str) -> nn.Module:
+        """Return the trained network ``name``: loaded if it is there and trained if it is not."""
+        model = self.new(name)
+        self.fit(name, model)
+        return model
+
+    def scores(self, name: str) -> Scores:
+        """Return the test scores of ``name``, from their file if it is there."""
+        path = self._folder / f"{self._key(name)}_{self.profile.positions}x2.npz"
+        if path.exists():
+            return Scores.load(path)
+        model = self.new(name)
+        history = self.fit(name, model)
+        began = time.perf_counter()
+        scores = score(model, self.dataset("test", INPUTS[name]), workers=self.workers)
+        seconds = sum(row["seconds"] for row in history) + time.perf_counter() - began
+        scores = Scores(scores.clips, scores.labels, scores.logits, scores.classes, seconds)
+        scores.save(path)
+        return scores
+
+    def method_scores(self) -> dict[str, tuple]:
+        """Return ``{method: (scores (N, classes), labels (N,), seconds)}`` of all four methods."""
+        spatial, temporal, conv = (self.scores(name) for name in INPUTS)
+        check_same_clips(spatial, temporal)
+        check_same_clips(spatial, conv)
+        both = spatial.seconds + temporal.seconds
+        fused = late_fusion(spatial.clip_logits(), temporal.clip_logits())
+        return {
+            "spatial": (spatial.clip_logits(), spatial.labels, spatial.seconds),
+            "temporal": (temporal.clip_logits(), temporal.labels, temporal.seconds),
+            "average_fusion": (fused, spatial.labels, both),
+            "conv_fusion": (conv.clip_logits(), conv.labels, both + conv.seconds),
+        }
+
+    def results(self) -> dict:
+        """Return the content of ``results.json``, computed from the score files."""
+        from .device import describe_device, pick_device
+
+        return {
+            "profile": self.profile.name,
+            "split": self.split,
+            "n_train": len(self.train) + len(self.val),
+            "n_test": len(self.test),
+            "classes": len(self.classes),
+            "seed": self.seed,
+            "torch": torch.__version__,
+            "device": describe_device(pick_device()),
+            "methods": {n: summary(*values) for n, values in self.method_scores().items()},
+        }
+
+    def write_results(self) -> Path:
+        """Write ``results.json`` to ``run_dir`` and return its path."""
+        path = self.run_dir / "results.json"
+        write_json(path, self.results())
+        return path
