@@ -1,0 +1,260 @@
+"""Exercise checkers: ``check_…(answer)`` prints ✅, what is wrong, or that it is not yet written.
+
+Each checker computes what it expects in a few lines of its own, so that it tests the reader's
+answer and not the module. A wrong answer that has a name (a known slip) is called by that name.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+
+class ExerciseError(Exception):
+    """An answer that is wrong; the message says how, in the reader's terms."""
+
+
+class Verdict:
+    """Truth value of a check. As the last line of a cell it shows nothing: all is printed."""
+
+    def __init__(self, right: bool):
+        self.right = right
+
+    def __bool__(self) -> bool:
+        return self.right
+
+    def _ipython_display_(self) -> None:
+        """Show nothing."""
+
+
+def checker(praise: str) -> Callable:
+    """Make ``check(answer)``, which raises ``ExerciseError``, a function that prints and returns.
+
+    The stub's ``NotImplementedError`` becomes "not yet", so that a notebook runs on; any other
+    exception of the reader's code becomes a message that names it. Returns a :class:`Verdict`.
+    """
+
+    def decorate(check: Callable) -> Callable:
+        @functools.wraps(check)
+        def run(answer: Callable) -> Verdict:
+            try:
+                check(answer)
+            except NotImplementedError:
+                print("⏳ Not yet: replace the line that raises, then run this cell again.")
+                return Verdict(False)
+            except (ExerciseError, AssertionError) as error:
+                print(f"❌ {error}")
+                return Verdict(False)
+            except Exception as error:
+                name = getattr(answer, "__name__", "your answer")
+                print(f"❌ {name} stopped with {type(error).__name__}: {error}")
+                return Verdict(False)
+            print(f"✅ {praise}")
+            return Verdict(True)
+
+        return run
+
+    return decorate
+
+
+def as_array(value: object, what: str) -> np.ndarray:
+    """A reader's array, tensor or list as numpy. ``ExerciseError`` if it is none of these."""
+    if value is None:
+        raise ExerciseError(f"{what} is None: is there a return at the end?")
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().numpy()
+    array = np.asarray(value)
+    if array.dtype == object:
+        raise ExerciseError(f"{what} should be an array or a tensor, not {type(value).__name__}")
+    return array
+
+
+def compare(
+    actual: object, wanted: np.ndarray, what: str, slips: dict[str, np.ndarray], tolerance=1e-4
+) -> None:
+    """Raise ``ExerciseError`` unless ``actual`` has the shape and the values of ``wanted``.
+
+    ``slips`` maps the explanation of a likely mistake to the values that it gives.
+    """
+    array = as_array(actual, what)
+    if array.shape != wanted.shape:
+        raise ExerciseError(f"{what} has shape {array.shape}, expected {wanted.shape}")
+    array = array.astype(np.float64)
+    if np.allclose(array, wanted, atol=tolerance):
+        return
+    for slip, values in slips.items():
+        if values.shape == array.shape and np.allclose(array, values, atol=tolerance):
+            raise ExerciseError(slip)
+    place = np.unravel_index(np.argmax(np.abs(array - wanted)), wanted.shape)
+    index = "[" + ", ".join(str(int(i)) for i in place) + "]"
+    raise ExerciseError(
+        f"{what}{index} is {array[place]:.4g}, expected {wanted[place]:.4g}"
+        if np.isfinite(array).all()
+        else f"{what} holds values that are not finite (nan or inf)"
+    )
+
+
+@checker("Every filter keeps its own mean over RGB, once for each new channel.")
+def check_transform_first_layer(answer: Callable) -> None:
+    """``answer(weight (O, 3, k, k), in_channels)`` → ``(O, in_channels, k, k)``, not rescaled."""
+    weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    channels = 10
+    w = weight.numpy()
+    mean, rgb_sum = w.mean(1, keepdims=True), w.sum(1, keepdims=True)
+    first = np.broadcast_to(mean[:1], mean.shape)
+    cycled = w[:, np.arange(channels) % 3]
+    slips = {
+        "All output filters are equal: you took filter 0 for all (the [0] of the original code). "
+        "Each output filter has its own mean": first,
+        "That is the sum over RGB, three times too large; take the mean": rgb_sum,
+        "The mean over RGB is missing: the three colour filters are only repeated": cycled,
+        "Each value is 3/in_channels of the expected one: rescaling was not asked for here": mean
+        * (3 / channels),
+    }
+    slips = {
+        text: values if values.shape[1] == channels else values.repeat(channels, axis=1)
+        for text, values in slips.items()
+    }
+    before = weight.clone()
+    result = answer(weight, channels)
+    if not torch.equal(weight, before):
+        raise ExerciseError("The weight that came in was changed; return a new tensor")
+    compare(result, mean.repeat(channels, axis=1), "the new weight", slips)
+    compare(answer(weight[:2, :, :1], 3), mean[:2, :, :1].repeat(3, 1), "the new weight", {})
+
+
+@checker("Mirrored, and what moved right now moves left.")
+def check_flip_flow(answer: Callable) -> None:
+    """``answer(q (H, W, 2) uint8)`` → the same, mirrored in x, with u negated (255 − u)."""
+    q = np.random.default_rng(0).integers(0, 256, (4, 6, 2), dtype=np.uint8)
+    wanted = q[:, ::-1].astype(int)
+    wanted[..., 0] = 255 - wanted[..., 0]
+    only_mirrored = q[:, ::-1]
+    not_mirrored = np.stack([255 - q[..., 0], q[..., 1]], -1)
+    both = 255 - q[:, ::-1]
+    only_v = np.stack([q[:, ::-1, 0], 255 - q[:, ::-1, 1]], -1)
+    upside_down = np.stack([255 - q[::-1, :, 0], q[::-1, :, 1]], -1)
+    minus = -wanted
+    minus[..., 0], minus[..., 1] = -only_mirrored[..., 0].astype(int), only_mirrored[..., 1]
+    slips = {
+        "u is mirrored but not negated: in a mirror, right goes left": only_mirrored,
+        "u is negated but the picture is not mirrored from left to right": not_mirrored,
+        "v is negated as well: up stays up in a left-right mirror": both,
+        "v is negated where u should be: u, along x, is channel 0": only_v,
+        "The picture is turned upside down: axis 0 is y, mirror along axis 1": upside_down,
+        "u is negated as -u, but rest is 127.5 in quantised flow: the opposite is 255 - u": minus,
+        "u is negated as -u, which wraps around in uint8; the opposite is 255 - u": minus % 256,
+    }
+    before = q.copy()
+    result = as_array(answer(q), "the flipped flow")
+    if not np.array_equal(q, before):
+        raise ExerciseError("The flow that came in was changed; return a new array")
+    compare(result, wanted, "the flipped flow", slips)
+    if result.dtype != np.uint8:
+        raise ExerciseError(f"The values are right, but the type is {result.dtype}, not uint8")
+
+
+@checker("The average of two softmax outputs: each row still sums to 1.")
+def check_late_fusion(answer: Callable) -> None:
+    """``answer(spatial_logits (N, C), temporal_logits (N, C))`` → probabilities ``(N, C)``."""
+    generator = torch.Generator().manual_seed(0)
+    spatial = 4 * torch.randn(6, 5, generator=generator)
+    temporal = torch.randn(6, 5, generator=generator)
+    p, q = spatial.softmax(1), temporal.softmax(1)
+    wanted = ((p + q) / 2).numpy()
+    product = p * q
+    slips = {
+        "The logits are averaged, then softmaxed. Each stream gets its softmax first: otherwise "
+        "the stream with the larger logits decides alone": ((spatial + temporal) / 2).softmax(1),
+        "The logits are averaged and no softmax is taken": (spatial + temporal) / 2,
+        "The two softmax outputs are added but not halved: rows sum to 2": p + q,
+        "The two softmax outputs are multiplied; the average was asked for": product,
+        "The two softmax outputs are multiplied; the average was asked for.": product
+        / product.sum(1, keepdim=True),
+        "The softmax runs over the clips (dim 0); it runs over the classes (dim 1)": (
+            spatial.softmax(0) + temporal.softmax(0)
+        )
+        / 2,
+        "Softmax is taken twice": ((p + q) / 2).softmax(1),
+    }
+    slips = {text: values.numpy() for text, values in slips.items()}
+    compare(answer(spatial, temporal), wanted, "the fused score", slips)
+
+
+@checker("Counted from 1, the step kept, and a short clip loops.")
+def check_stack_indices(answer: Callable) -> None:
+    """``answer(n_frames, count, step, start)`` → ``count`` 1-based frame numbers that loop."""
+    cases = (100, 10, 10, 1), (60, 5, 3, 7), (7, 10, 2, 3), (1, 4, 1, 1)
+    for n_frames, count, step, start in cases:
+        at = start - 1 + step * np.arange(count)
+        wanted = at % n_frames + 1
+        call = f"frames for (n_frames={n_frames}, count={count}, step={step}, start={start})"
+        slips = {
+            "The numbers are 0-based: frame 1 is the first": at % n_frames,
+            "The last number comes first: the stack is rotated by one": np.roll(wanted, 1),
+            "The numbers are rotated by one: the first comes last": np.roll(wanted, -1),
+            "Frames beyond the end: a clip that is too short starts again at frame 1": at + 1,
+            "The last frame is repeated; a clip that is too short starts again at frame 1": (
+                np.minimum(at + 1, n_frames)
+            ),
+            "start is ignored": (at - start + 1) % n_frames + 1,
+            "Modulo n_frames gives 0 for the last frame. Count from 0, take the modulo, add 1": (
+                (at + 1) % n_frames
+            ),
+        }
+        result = as_array(answer(n_frames, count, step, start), call)
+        compare(result, wanted, call, slips)
+
+
+@checker("u1, v1, u2, v2, …: channel 0 is the u of the first field.")
+def check_interleave(answer: Callable) -> None:
+    """``answer(flow (L, H, W, 2))`` → ``(2L, H, W)`` in the order u1, v1, u2, v2, …"""
+    flow = np.arange(4 * 2 * 3 * 2, dtype=np.uint8).reshape(4, 2, 3, 2)
+    wanted = np.concatenate([[field[..., 0], field[..., 1]] for field in flow])
+    grouped = np.concatenate([flow[..., 0], flow[..., 1]])
+    swapped = np.concatenate([[field[..., 1], field[..., 0]] for field in flow])
+    slips = {
+        "The first field stands at the end (channels -2 and -1), as in the original code: field j, "
+        "counted from 1, goes to channels 2(j-1) and 2(j-1)+1": np.roll(wanted, -2, axis=0),
+        "The last field stands in front: the stack is rotated by one field": np.roll(wanted, 2, 0),
+        "All u come first, then all v; the order asked for is u1, v1, u2, v2, …": grouped,
+        "v comes before u in every pair": swapped,
+        "The fields are in reverse order": wanted.reshape(4, 2, 2, 3)[::-1].reshape(wanted.shape),
+        "The numbers are only reshaped, so pixels of u and v are mixed; move the last axis first, "
+        "then reshape": flow.reshape(wanted.shape),
+    }
+    compare(answer(flow), wanted, "the stack", slips)
+
+
+@checker("Clamped to ±20 px, rest in the middle, uint8.")
+def check_quantise(answer: Callable) -> None:
+    """``answer(flow float32, px per frame)`` → uint8: ±20 px clamped onto 0…255, rounded."""
+    rows = [-50.0, -20.0, -7.3, -0.05], [0.0, 0.1, 13.37, 20.0], [20.1, 300.0, 3.0, -3.0]
+    flow = np.array(rows, dtype=np.float32)
+    scaled = 255 * (flow.astype(np.float64) + 20) / 40
+    wanted = np.rint(np.clip(scaled, 0, 255))
+    stretched = 255 * (flow - flow.min()) / (flow.max() - flow.min())
+    slips = {
+        "Large flow wraps around: clamp to ±20 px before the cast to uint8": np.rint(scaled) % 256,
+        "Large flow wraps around: clamp to ±20 px before the cast": np.floor(scaled) % 256,
+        "Large flow lies outside 0…255: clamp to ±20 px first": np.rint(scaled),
+        "Cut off instead of rounded: round, then cast to uint8": np.floor(np.clip(scaled, 0, 255)),
+        "Stretched from its own minimum to its maximum: that loses the scale, so slow and fast "
+        "motion look alike. Use the fixed ±20 px": np.rint(stretched),
+        "Stretched from its own minimum to its maximum: use the fixed ±20 px": np.floor(stretched),
+        "Quantised with 256 steps instead of 255": np.rint(np.clip(scaled * 256 / 255, 0, 255)),
+    }
+    before = flow.copy()
+    result = as_array(answer(flow), "the quantised flow")
+    if not np.array_equal(flow, before):
+        raise ExerciseError("The flow that came in was changed; return a new array")
+    difference = np.abs(result.astype(float) - wanted) if result.shape == wanted.shape else None
+    at_half = np.isclose(scaled % 1, 0.5)  # rest is 127.5: 127 and 128 are both right there
+    if difference is not None and (difference[at_half] <= 0.5 + 1e-6).all():
+        wanted = np.where(at_half, result, wanted)
+    compare(result, wanted, "the quantised flow", slips, tolerance=1e-3)
+    if result.dtype != np.uint8:
+        raise ExerciseError(f"The values are right, but the type is {result.dtype}, not uint8")

@@ -1,0 +1,297 @@
+"""Figures of the course: every function takes arrays and returns a ``Figure``; ``show`` shows it.
+
+Importing this module applies ``course.mplstyle`` to the figures that a notebook draws itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython import get_ipython
+from IPython.display import DisplayHandle, display
+from matplotlib.figure import Figure
+from PIL import Image
+
+from .flow import colour_wheel, decode, flow_to_rgb
+
+plt.style.use(Path(__file__).with_name("course.mplstyle"))
+TIGHT = {"w_pad": 0.02, "h_pad": 0.02, "wspace": 0, "hspace": 0}  # inches between pictures
+FLOW_MAP = "RdBu_r"  # red: right or down, white: rest, blue: left or up
+BLUE, RED, GREEN, _, ORANGE, *_ = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+
+
+def picture(fig: Figure | np.ndarray, alt: str) -> tuple[dict, dict]:
+    """Return the display bundle and metadata of a figure or an ``(H, W, 3)`` uint8 picture.
+
+    The alt text stands where nbconvert, Colab and Jupyter Book look for it (metadata of the PNG),
+    and in an ``<img>`` for JupyterLab, which knows no other way; it is also the text for consoles.
+    Raises ``ValueError`` for an alt text that says nothing.
+    """
+    if len(alt.split()) < 4:
+        raise ValueError(f"alt text {alt!r} is too short: say what a reader sees in the figure")
+    out = io.BytesIO()
+    if isinstance(fig, Figure):
+        fig.savefig(out, format="png", facecolor="white")
+        plt.close(fig)
+    else:
+        Image.fromarray(fig).save(out, format="PNG")
+    png = base64.b64encode(out.getvalue()).decode()
+    image = f'<img src="data:image/png;base64,{png}" alt="{html.escape(alt)}">'
+    bundle = {"image/png": png, "text/html": image, "text/plain": alt}
+    return bundle, {"image/png": {"alt": alt}}
+
+
+def show(fig: Figure | np.ndarray, alt: str) -> None:
+    """Show a figure, or an ``(H, W, 3)`` uint8 picture, with a text for those who cannot see it.
+
+    ``alt`` says in a sentence what one sees. The figure is closed afterwards.
+    """
+    bundle, metadata = picture(fig, alt)
+    display(bundle, metadata=metadata, raw=True)
+
+
+class LivePlot:
+    """Loss and accuracy curves that redraw in place: give an instance to ``fit`` as ``on_epoch``.
+
+    Outside a notebook it does nothing.
+    """
+
+    def __init__(self, title: str):
+        self.title = title
+        self._handle: DisplayHandle | None = None
+
+    def __call__(self, history: Sequence[Mapping[str, float]]) -> None:
+        if get_ipython() is None:
+            return
+        last = history[-1]
+        alt = f"{self.title}: loss and top-1 by epoch. After epoch {last['epoch']}: loss "
+        alt += f"{last['loss']:.2f}, training top-1 {100 * last['top1']:.0f} %"
+        if "val_top1" in last:
+            alt += f", validation top-1 {100 * last['val_top1']:.0f} %"
+        bundle, metadata = picture(training_curves(history, self.title), alt)
+        if self._handle is None:
+            self._handle = display(bundle, metadata=metadata, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, metadata=metadata, raw=True)
+
+
+def _pictures(
+    images: Sequence[np.ndarray],
+    titles: Sequence[str] = (),
+    columns: int = 10,
+    width: float = 10.0,
+    **imshow,
+) -> Figure:
+    """A grid of pictures of one size with a short title each, ``width`` inches wide."""
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    height, image_width = np.shape(images[0])[:2]
+    cell = width / columns
+    title_room = 0.22 if titles else 0.04
+    size = (width, rows * (cell * height / image_width + title_room))
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    fig.get_layout_engine().set(**TIGHT)
+    for axis in axes.flat:
+        axis.axis("off")
+    for k, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        axis.imshow(image, **imshow)
+        if titles:
+            axis.set_title(titles[k], fontsize=min(11, 5 + 4.5 * cell), pad=2)
+    return fig
+
+
+def rgb_stack_grid(frames: np.ndarray, indices: Sequence[int], columns: int = 10) -> Figure:
+    """Draw an RGB stack ``(T, H, W, 3)`` uint8 frame by frame, titled with 1-based ``indices``."""
+    return _pictures(list(frames), [f"frame {i}" for i in indices], columns)
+
+
+def flow_stack_grid(q: np.ndarray, indices: Sequence[int], columns: int = 10) -> Figure:
+    """Draw a flow stack ``(T, H, W, 2)`` uint8: three rows a line of fields, u, v and colour.
+
+    u and v are the raw grey JPEGs (rest is 128); the colour is that of ``flow_to_rgb`` at one
+    scale for the whole stack.
+    """
+    top = max(float(np.abs(decode(q)).max()), 1.0)
+    images, titles = [], []
+    for first in range(0, len(q), columns):
+        part = slice(first, first + columns)
+        blank = [np.full((*q.shape[1:3], 3), 255, np.uint8)] * (columns - len(q[part]))
+        for kind in "u", "v", "colour":
+            for field in q[part]:
+                grey = field[..., "uv".find(kind)]
+                colour = kind == "colour"
+                images.append(flow_to_rgb(decode(field), top) if colour else np.dstack([grey] * 3))
+            images += blank
+            titles += [f"{kind} {i}" for i in indices[part]] + [""] * len(blank)
+    return _pictures(images, titles, columns)
+
+
+def arrows(axis: plt.Axes, flow: np.ndarray, every: int | None = None) -> None:
+    """Draw ``flow`` ``(H, W, 2)`` px per frame as arrows on ``axis``, titled with their scale.
+
+    One arrow every ``every`` px (default: 14 rows), enlarged so that the longest spans about two
+    rows. Where the motion is under 0.3 px per frame there is none.
+    """
+    height, width = flow.shape[:2]
+    every = every or max(height // 14, 1)
+    y, x = np.mgrid[every // 2 : height : every, every // 2 : width : every]
+    u, v = flow[y, x, 0], flow[y, x, 1]
+    speed = np.hypot(u, v)
+    longer = max(1, round(2 * every / max(float(speed.max()), 1.0)))
+    seen = speed > 0.3
+    style = dict(color=RED, edgecolor="white", linewidth=0.6, width=0.008, headwidth=4)
+    scale = dict(angles="xy", scale_units="xy", scale=1 / longer)
+    axis.quiver(x[seen], y[seen], u[seen], v[seen], **style, **scale)
+    axis.set_title(f"arrows, {longer} × as long as the motion")
+
+
+def flow_arrows(frame: np.ndarray, flow: np.ndarray, every: int | None = None) -> Figure:
+    """Draw ``frame`` ``(H, W, 3)`` uint8 with ``flow`` ``(H, W, 2)`` px per frame as arrows."""
+    fig = _pictures([frame], width=6)
+    arrows(fig.axes[0], flow, every)
+    return fig
+
+
+def flow_views(frame: np.ndarray, q: np.ndarray) -> Figure:
+    """One frame and its flow ``q`` ``(H, W, 2)`` uint8 five ways: frame, u, v, colour, arrows.
+
+    u and v share a map in px per frame, white at rest; the colour wheel stands in its corner.
+    """
+    flow = decode(q)
+    top = max(float(np.abs(flow).max()), 1.0)
+    height, width = frame.shape[:2]
+    fig, axes = plt.subplots(2, 3, figsize=(10, 6.4 * height / width + 0.6))
+    titles = "frame", "u: to the right", "v: downwards", "colour: direction", "", ""
+    for axis, title in zip(axes.flat, titles, strict=True):
+        axis.axis("off")
+        axis.set_title(title)
+    for axis in axes[0, 0], axes[1, 1]:
+        axis.imshow(frame)
+    for axis, component in (axes[0, 1], 0), (axes[0, 2], 1):
+        image = axis.imshow(flow[..., component], cmap=FLOW_MAP, vmin=-top, vmax=top)
+    bar = fig.colorbar(image, ax=axes[0, 2], fraction=0.04)
+    bar.set_label("px per frame")
+    axes[1, 0].imshow(flow_to_rgb(flow))
+    arrows(axes[1, 1], flow)
+    radius = max(float(np.hypot(flow[..., 0], flow[..., 1]).max()), 1.0)
+    axes[1, 2].imshow(colour_wheel(128))
+    axes[1, 2].set_title(f"which way; the rim is {radius:.1f} px per frame", fontsize=10)
+    return fig
+
+
+def batch_of_stacks(stacks: np.ndarray, titles: Sequence[str], columns: int = 10) -> Figure:
+    """Draw a batch ``(N, T, H, W, 3)`` uint8: one clip a row, its frames from left to right.
+
+    Of more than ``columns`` frames, ``columns`` evenly spread ones are drawn. For a batch of flow
+    stacks give ``flow_to_rgb`` pictures.
+    """
+    n, length, height, width = stacks.shape[:4]
+    chosen = np.linspace(0, length - 1, min(columns, length)).round().astype(int)
+    size = (10, n * 10 / (len(chosen) + 1) * height / width + 0.3)
+    fig, axes = plt.subplots(n, len(chosen), figsize=size, squeeze=False)
+    fig.get_layout_engine().set(**TIGHT)
+    for row, (stack, title) in enumerate(zip(stacks, titles, strict=True)):
+        for column, t in enumerate(chosen):
+            axis = axes[row, column]
+            axis.imshow(stack[t])
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+            if row == 0:
+                axis.set_title(f"{t + 1}", fontsize=10, pad=2)
+        axes[row, 0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
+    return fig
+
+
+def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 5) -> Figure:
+    """Draw pictures ``(H, W, 3)`` uint8 with a title each, ``columns`` in a row."""
+    return _pictures(images, titles, columns)
+
+
+def filters(weight: np.ndarray, titles: Sequence[str] = (), columns: int = 16) -> Figure:
+    """Draw first-layer filters ``(N, 3, k, k)`` in colour or ``(N, 1, k, k)`` from blue to red.
+
+    Colour filters are stretched one by one to 0…1; the others share a scale with white at zero.
+    """
+    weight = np.asarray(weight, dtype=np.float32).transpose(0, 2, 3, 1)
+    if weight.shape[-1] == 3:
+        low = weight.min(axis=(1, 2, 3), keepdims=True)
+        high = weight.max(axis=(1, 2, 3), keepdims=True)
+        return _pictures(list((weight - low) / np.maximum(high - low, 1e-9)), titles, columns)
+    top = float(np.abs(weight).max())
+    return _pictures(list(weight[..., 0]), titles, columns, cmap=FLOW_MAP, vmin=-top, vmax=top)
+
+
+def training_curves(history: Sequence[Mapping[str, float]], title: str = "") -> Figure:
+    """Draw the history of ``fit``: loss on the left, top-1 in % on the right, by epoch."""
+    fig, axes = plt.subplots(1, 2, figsize=(9, 3.2))
+    epochs = [row["epoch"] for row in history]
+    for axis, key, scale in (axes[0], "loss", 1), (axes[1], "top1", 100):
+        lines = (key, "training", BLUE, "o-"), (f"val_{key}", "validation", RED, "s--")
+        for name, label, colour, style in lines:
+            if name in history[0]:
+                values = [scale * row[name] for row in history]
+                axis.plot(epochs, values, style, color=colour, markersize=4, label=label)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_xlabel("epoch")
+        axis.legend()
+    axes[0].set(ylabel="loss", ylim=(0, None))
+    axes[1].set(ylabel="top-1 %", ylim=(0, 101))
+    fig.suptitle(title)
+    return fig
+
+
+def confusion(matrix: np.ndarray, classes: Sequence[str], title: str = "") -> Figure:
+    """Draw a confusion matrix ``(C, C)`` of counts as % of each row; rows are the true classes."""
+    share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    count = len(classes)
+    side = 3.0 + 0.32 * min(count, 22)
+    fig, axis = plt.subplots(figsize=(side + 0.8, side))
+    image = axis.imshow(share, cmap="cividis", vmin=0, vmax=100)
+    axis.grid(False)
+    if count <= 22:
+        axis.set_xticks(range(count), classes, rotation=60, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(count), classes)
+        for row, column in zip(*np.nonzero(share >= 0.5), strict=True):
+            colour = "black" if share[row, column] > 60 else "white"
+            text = f"{share[row, column]:.0f}"
+            axis.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
+    axis.set(xlabel="predicted", ylabel="true class", title=title)
+    fig.colorbar(image, ax=axis, fraction=0.046, label="% of the true class")
+    return fig
+
+
+def accuracy_bars(
+    results: Mapping[str, Mapping], published: Mapping[str, tuple[float, str]] | None = None
+) -> Figure:
+    """Draw the ``methods`` of results.json, top-1 with its 95 % interval.
+
+    ``published`` maps a method to (top-1 in %, source), drawn as a diamond beside the bar: another
+    data set, so a comparison of the pattern and not of the heights.
+    """
+    fig, axis = plt.subplots(figsize=(8, 4))
+    at = np.arange(len(results))
+    top1 = np.array([100 * row["top1"] for row in results.values()])
+    ends = np.array([[100 * end for end in row["ci95"]] for row in results.values()])
+    error = np.maximum(np.abs(ends - top1[:, None]).T, 0)
+    bars = axis.bar(at, top1, 0.55, yerr=error, capsize=5, color=BLUE, label="here, 95 % interval")
+    axis.bar_label(bars, [f"{value:.1f}" for value in top1], label_type="center", color="white")
+    for place, method in zip(at, results, strict=True):
+        if method in (published or {}):
+            value, source = published[method]
+            axis.plot(place + 0.38, value, "D", color=ORANGE, markersize=8)
+            axis.annotate(
+                f"{value:.1f}\n{source}", (place + 0.38, value), (0, -9), fontsize=8,
+                textcoords="offset points", ha="center", va="top",
+            )  # fmt: skip
+    if published:
+        axis.plot([], [], "D", color=ORANGE, label="published, UCF101")
+    axis.set_xticks(at, [method.replace("_", " ") for method in results])
+    axis.set(ylabel="top-1 %", ylim=(0, 105), xlim=(-0.5, len(at) - 0.25))
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
+    return fig
