@@ -76,18 +76,26 @@ def main() -> None:
             gain = (values - hits[better]).mean(axis=0)
             low, high = bootstrap_interval(gain)
             rows[method] |= {"gain": float(gain.mean()), "gain_ci95": [low, high]}
-            line += (f"   {100 * gain.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-                     f" over {better}")  # fmt: skip
+            line += f"   {100 * gain.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+            line += f" over {better}"
         print(line)
     wall = time.perf_counter() - began
-    print(f"  {wall:.0f} s in this run, {sum(seconds[m] for m in ('average_fusion',)):.0f} s of "
-          f"training and scoring for average fusion, {seconds['conv_fusion']:.0f} s for all")  # fmt: skip
+    print(
+        f"  {wall:.0f} s in this run; training and scoring took {seconds['average_fusion']:.0f} s "
+        f"for average fusion, {seconds['conv_fusion']:.0f} s for everything"
+    )
     write_json(
         ROOT / "benchmarks" / f"accuracy_{options.profile}.json",
         {
-            "profile": options.profile, "splits": options.splits, "seeds": options.seeds,
-            "clips": clips, "torch": torch.__version__, "python": platform.python_version(),
-            "cores": os.cpu_count(), "methods": rows, "runs": runs,
+            "profile": options.profile,
+            "splits": options.splits,
+            "seeds": options.seeds,
+            "clips": clips,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "methods": rows,
+            "runs": runs,
         },  # fmt: skip
     )
 

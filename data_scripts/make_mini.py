@@ -1,4 +1,4 @@
-"""Generate the mini set: 1000 clips of 10 actions with their optical flow, about 400 MB.
+"""Generate the mini set: 1000 clips of 10 actions with their optical flow, about 300 MB.
 
     python data_scripts/make_mini.py [--root data/mini] [--seed 0]
 """

@@ -78,7 +78,9 @@ def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tu
     right = torch.zeros(2)
     for x, y in zip(centre.split(128), labels.split(128)):
         scene, pose = model(normalise(x, "rgb"))
-        right += torch.stack([(scene.argmax(1) == y // POSES).sum(), (pose.argmax(1) == y % POSES).sum()])
+        right += torch.stack(
+            [(scene.argmax(1) == y // POSES).sum(), (pose.argmax(1) == y % POSES).sum()]
+        )
     return tuple((right / len(labels)).tolist())
 
 

@@ -81,17 +81,115 @@ def quantise_torch(x):
     return ((x / 40 + 0.5) * 255 + 0.5).floor().to(torch.uint8)
 
 
+def confusion_loop(predicted, labels, classes):
+    matrix = np.zeros((classes, classes), dtype=int)
+    for true, said in zip(labels, predicted):
+        matrix[true, said] += 1
+    return matrix
+
+
+def confusion_bincount(predicted, labels, classes):
+    pairs = torch.as_tensor(labels) * classes + torch.as_tensor(predicted)
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+
+
+def backwards_reshape(stack):
+    fields = stack.reshape(-1, 2, *stack.shape[1:])
+    return (255 - fields[::-1]).reshape(stack.shape)
+
+
+def backwards_slots(stack):
+    out = torch.from_numpy(stack.copy())
+    for k in range(len(stack) // 2):
+        out[2 * k], out[2 * k + 1] = (
+            255 - torch.from_numpy(stack[len(stack) - 2 - 2 * k + part].copy()) for part in (0, 1)
+        )
+    return out
+
+
+def mix_eye(channels, mix):
+    eye = torch.eye(channels)
+    return torch.cat([mix[0] * eye, mix[1] * eye], dim=1)[:, :, None, None]
+
+
+def mix_loop(channels, mix):
+    weight = np.zeros((channels, 2 * channels, 1, 1), np.float32)
+    for o in range(channels):
+        weight[o, o], weight[o, channels + o] = mix
+    return weight
+
+
+def top_k_argsort(scores, labels, k):
+    best = np.argsort(scores, axis=1)[:, -k:]
+    return np.mean([label in row for label, row in zip(labels, best)])
+
+
+def top_k_torch(scores, labels, k):
+    best = torch.as_tensor(scores).topk(k, dim=1).indices
+    return (best == torch.as_tensor(labels)[:, None]).any(1).float().mean()
+
+
+def hold_out_slices(names, numbers):
+    return sorted(n for n in names if int(n[-6:-4]) in numbers)
+
+
+def hold_out_loop(names, numbers):
+    held = []
+    for name in names:
+        _, group, _ = name.rsplit("_", 2)
+        if group in {f"g{number:02d}" for number in numbers}:
+            held.append(name)
+    held.sort()
+    return tuple(held)
+
+
+def group_number(name):
+    return int(name.split("_")[-2][1:])
+
+
+def colours_repeat(weight, frames):
+    return weight.repeat(1, frames, 1, 1) / frames
+
+
+def colours_cat(weight, frames):
+    return torch.cat([weight / frames] * frames, dim=1)
+
+
 RIGHT = {
+    ex.check_keep_colours: [colours_repeat, colours_cat],
+    ex.check_group_split: [hold_out_slices, hold_out_loop],
     ex.check_transform_first_layer: [mean_repeat, mean_einsum, mean_loop],
     ex.check_flip_flow: [flip_slices, flip_stacked],
     ex.check_late_fusion: [fuse_torch, fuse_numpy],
     ex.check_stack_indices: [indices_list, indices_walk],
     ex.check_interleave: [interleave_transpose, interleave_slots],
     ex.check_quantise: [quantise_round, quantise_torch],
+    ex.check_confusion: [confusion_loop, confusion_bincount],
+    ex.check_play_backwards: [backwards_reshape, backwards_slots],
+    ex.check_identity_mix: [mix_eye, mix_loop],
+    ex.check_top_k: [top_k_argsort, top_k_torch],
 }
 
 # checker: (wrong answer, a word of the message that names the slip)
 WRONG = {
+    ex.check_keep_colours: [
+        (lambda w, n: w.repeat(1, n, 1, 1), "not divided"),
+        (lambda w, n: w.repeat_interleave(n, dim=1) / n, "order"),
+        (lambda w, n: mean_repeat(w, 3 * n), "colours are gone"),
+        (lambda w, n: mean_repeat(w, 3 * n) / n, "colours are gone"),
+        (lambda w, n: w.repeat(1, n, 1, 1) / (3 * n), "frames that are counted"),
+        (lambda w, n: colours_repeat(w.div_(n), n), "was changed"),
+        (lambda w, n: w, "shape"),
+    ],
+    ex.check_group_split: [
+        (lambda names, g: sorted(n for n in names if group_number(n) not in g), "train on"),
+        (lambda names, g: sorted(n for n in names if int(n[-2:]) in g), "number of the clip"),
+        (lambda names, g: [n for n in names if group_number(n) in g], "not sorted"),
+        (lambda names, g: sorted(n for n in names if any(f"{k}_" in n for k in g)), "whole group"),
+        (lambda names, g: hold_out_slices(names, g)[::3], "siblings"),
+        (lambda names, g: hold_out_slices(names, g)[1:], "look at"),
+        (lambda names, g: None, "return"),
+    ],
     ex.check_transform_first_layer: [
         (lambda w, n: (w.sum(1)[0] / 3).expand(len(w), n, -1, -1), "filter 0"),
         (lambda w, n: w.sum(1, keepdim=True).repeat(1, n, 1, 1), "sum"),
@@ -145,6 +243,39 @@ WRONG = {
         (lambda x: np.rint(255 * (x - x.min()) / np.ptp(x)).astype(np.uint8), "Stretched"),
         (lambda x: quantise_round(x).astype(np.float32), "uint8"),
         (lambda x: np.rint(255 * np.clip(x, 0, 20) / 20).astype(np.uint8), "expected"),
+    ],
+    ex.check_confusion: [
+        (lambda p, t, c: confusion_loop(t, p, c), "swapped"),
+        (lambda p, t, c: confusion_loop(p, t, c) / confusion_loop(p, t, c).sum(1).clip(1)[:, None],
+         "shares"),
+        (lambda p, t, c: (confusion_loop(p, t, c) > 0).astype(int), "only once"),
+        (lambda p, t, c: confusion_loop(p, t, c)[:4], "shape"),
+        (lambda p, t, c: np.diag(np.bincount(t[t == p], minlength=c)), "diagonal"),
+    ],
+    ex.check_play_backwards: [
+        (lambda s: 255 - backwards_reshape(s), "must now move left"),
+        (lambda s: 255 - s, "last field should come first"),
+        (lambda s: 255 - s[::-1], "v stands where u"),
+        (lambda s: s[::-1], "v stands where u"),
+        (lambda s: -(255 - backwards_reshape(s)), "wraps around"),
+        (lambda s: 255 - s[:, ::-1], "expected"),
+        (lambda s: s.__imul__(0) + backwards_reshape(s), "expected"),
+    ],
+    ex.check_identity_mix: [
+        (lambda m, mix: mix_eye(m, mix[::-1]), "temporal half stands first"),
+        (lambda m, mix: mix_eye(m, mix).transpose(0, 1), "swapped"),
+        (lambda m, mix: mix_eye(m, (1, 1)), "not used"),
+        (lambda m, mix: mix_eye(m, mix)[:, :, 0, 0], "shape"),
+        (lambda m, mix: torch.tensor([mix[0]] * m + [mix[1]] * m).expand(m, -1)[:, :, None, None],
+         "all input maps"),
+    ],
+    ex.check_top_k: [
+        (lambda s, t, k: top_k_argsort(-s, t, k), "lowest"),
+        (lambda s, t, k: top_k_argsort(s, t, k) * len(t), "number of clips"),
+        (lambda s, t, k: top_k_argsort(s, t, 1), "k is ignored"),
+        (lambda s, t, k: (np.argsort(-s, 1)[:, k - 1] == t).mean(), "exactly in place k"),
+        (lambda s, t, k: top_k_torch(s, t, min(k + 1, 9)), "too many"),
+        (lambda s, t, k: (np.argsort(-s, 1)[:, :k] == t[:, None]).any(1), "shape"),
     ],
 }
 

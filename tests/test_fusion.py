@@ -12,9 +12,7 @@ def test_softmax_average_by_hand():
     spatial = np.log([[0.8, 0.1, 0.1]])
     temporal = np.log([[0.2, 0.7, 0.1]])
     np.testing.assert_allclose(late_fusion(spatial, temporal), [[0.5, 0.4, 0.1]])
-    np.testing.assert_allclose(
-        late_fusion(spatial, temporal, weights=(1, 3)), [[0.35, 0.55, 0.1]]
-    )
+    np.testing.assert_allclose(late_fusion(spatial, temporal, weights=(1, 3)), [[0.35, 0.55, 0.1]])
 
 
 def test_logit_average_by_hand():

@@ -24,6 +24,8 @@ METHODS = {
     "average_fusion": {"top1": 0.9, "ci95": [0.8, 0.95]},
 }
 
+SAID = np.array([0.05, 0.12, 0.13, 0.2, 0.5])
+
 
 @pytest.fixture(autouse=True)
 def close_figures():
@@ -49,6 +51,9 @@ def close_figures():
         lambda: plots.confusion(np.zeros((101, 101), int), [str(k) for k in range(101)]),
         lambda: plots.accuracy_bars(METHODS, {"spatial": (72.7, "2014")}),
         lambda: plots.accuracy_bars(METHODS),
+        lambda: plots.opinions(FRAMES[0], {"spatial": SAID, "temporal": SAID[::-1]}, "abcde", 1),
+        lambda: plots.class_bars({"spatial": SAID, "temporal": SAID[::-1]}, "abcde"),
+        lambda: plots.class_bars({"spatial": np.ones(101)}, [str(k) for k in range(101)]),
     ],
 )
 def test_every_figure_can_be_drawn_and_is_readable_in_width(draw):
@@ -73,6 +78,30 @@ def test_flow_grid_shows_raw_u_then_v_then_colour():
     np.testing.assert_array_equal(fig.axes[0].images[0].get_array()[..., 0], FIELDS[0, ..., 0])
 
 
+class Fields:
+    """A store of three clips: in "pan" all moves, in "patch" a part, in "spike" once, very fast."""
+
+    def __init__(self):
+        still = np.zeros_like(RIGHT)
+        self.fields = {
+            "pan": [still + 5] * 11,
+            "patch": [RIGHT * k / 10 for k in (5, 6, 7, 8, 9, 10, 4, 3, 2, 1, 11)],
+            "spike": [RIGHT * 5] + [still] * 10,
+        }
+
+    def n_flow(self, clip):
+        return len(self.fields[clip])
+
+    def read_flow(self, clip, indices):
+        return np.stack([quantise(self.fields[clip][i - 1]) for i in indices])
+
+
+def test_liveliest_field_moves_against_its_background_and_is_not_the_very_fastest():
+    assert plots.liveliest(Fields(), ["pan", "patch", "spike"]) == ("patch", 6)
+    with pytest.raises(ValueError):
+        plots.liveliest(Fields(), [])
+
+
 def test_arrows_say_how_much_they_are_enlarged():
     fig = plots.flow_arrows(FRAMES[0], RIGHT, every=6)
     assert fig.axes[0].get_title() == "arrows, 4 × as long as the motion"  # 2 · 6 rows / 3 px
@@ -89,6 +118,22 @@ def test_accuracy_bars_show_interval_ends():
     assert [sorted(end[1] for end in line) for line in segments] == pytest.approx(
         np.array([[40, 60], [80, 95]])
     )
+
+
+def test_opinions_mark_the_true_class_and_leave_out_what_nobody_says():
+    one, other = SAID, np.array([0.0, 0.0, 0.7, 0.1, 0.2])
+    fig = plots.opinions(FRAMES[0], {"spatial": one, "temporal": other}, "abcde", truth=0)
+    frame, left, right = fig.axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["e", "d", "c", "a"]
+    assert [bar.get_width() for bar in right.patches] == pytest.approx([20, 10, 70, 0])
+    colours = [bar.get_facecolor() for bar in left.patches]
+    assert colours[3] != colours[0] == colours[1]
+
+
+def test_class_bars_draw_one_bar_a_class_and_method():
+    fig = plots.class_bars({"spatial": SAID, "temporal": SAID[::-1]}, "abcde")
+    widths = [bar.get_width() for bar in fig.axes[0].patches]
+    assert widths == pytest.approx([*(100 * SAID), *(100 * SAID[::-1])])
 
 
 def test_picture_has_alt_text_for_html_consoles_and_nbconvert():

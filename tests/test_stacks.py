@@ -147,7 +147,9 @@ def test_normalise_by_hand():
     expected = [(1 - m) / s for m, s in zip(stacks.RGB_MEAN, stacks.RGB_STD)] * 2
     assert x.tolist() == pytest.approx(expected)
     flow = torch.tensor([127, 255], dtype=torch.uint8).view(1, 2, 1, 1)
-    assert stacks.normalise(flow, "flow").flatten().tolist() == pytest.approx([-0.5 / 57.63, 127.5 / 57.63])
+    assert stacks.normalise(flow, "flow").flatten().tolist() == pytest.approx(
+        [-0.5 / 57.63, 127.5 / 57.63]
+    )
 
 
 def test_what_does_not_exist_is_named():

@@ -134,6 +134,22 @@ def test_what_is_read_is_what_was_written(shards):
     assert median == pytest.approx([2, 1], abs=0.25)
 
 
+def test_size_and_fingerprint(shards, tmp_path):
+    store = FrameStore(shards)
+    assert store.size(CLIP) == (48, 64)
+    files = members(shards)
+    same = FrameStore(write_zip(tmp_path / "same.zip", files, zipfile.ZIP_STORED))
+    assert store.fingerprint() == same.fingerprint()
+    files[f"{RGB}/frame000001.jpg"] = files[f"{RGB}/frame000002.jpg"]
+    changed = FrameStore(write_zip(tmp_path / "changed.zip", files))
+    assert store.fingerprint() != changed.fingerprint()
+    flow_only = {n: d for n, d in files.items() if n.startswith("tvl1")}
+    store = FrameStore(write_zip(tmp_path / "flow.zip", flow_only))
+    assert store.flow(CLIP, 5).shape == (48, 64, 2)
+    with pytest.raises(StoreError, match=f"{CLIP} has flow but no RGB"):
+        store.size(CLIP)
+
+
 def test_order_and_repeats_of_indices(shards):
     store = FrameStore(shards)
     read = store.read_rgb(CLIP, [5, 1, 5])

@@ -49,9 +49,7 @@ def test_same_network_as_torchvision(batch_norm):
     x = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(ours(x), theirs(x), atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(
-            ours.classify(ours.maps(x)), theirs(x), atol=1e-5, rtol=1e-5
-        )
+        torch.testing.assert_close(ours.classify(ours.maps(x)), theirs(x), atol=1e-5, rtol=1e-5)
 
 
 def test_imagenet_shaped_weights_fit_every_stream():

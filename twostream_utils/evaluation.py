@@ -49,7 +49,7 @@ class Scores:
 
     @classmethod
     def load(cls, path: str | Path) -> Scores:
-        """Read scores back. Raises ``ValueError`` naming a file that is damaged or no score file."""
+        """Read scores back. Raises ``ValueError`` naming a file that is damaged."""
         try:
             with np.load(path, allow_pickle=False) as f:
                 return cls(
@@ -59,13 +59,13 @@ class Scores:
         except FileNotFoundError:
             raise
         except Exception as error:
-            raise ValueError(f"{path} is no score file ({error}); delete it to score again") from error
+            raise ValueError(
+                f"{path} is no score file ({error}); delete it to score again"
+            ) from error
 
 
 @torch.inference_mode()
-def score(
-    model: nn.Module, dataset: ClipDataset, batch_size: int = 8, workers: int = 0
-) -> Scores:
+def score(model: nn.Module, dataset: ClipDataset, batch_size: int = 8, workers: int = 0) -> Scores:
     """Score every test view of every clip of ``dataset``.
 
     Evaluation mode, no gradients. Several temporal positions, each as is and flipped, make the
@@ -134,7 +134,7 @@ def paired_difference(
 
 
 def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the confusion matrix, ``(classes, classes)`` int64: rows are true, columns predicted."""
+    """Return the confusion matrix, ``(classes, classes)`` int64: true rows, predicted columns."""
     from sklearn.metrics import confusion_matrix
 
     return confusion_matrix(labels, scores.argmax(axis=1), labels=np.arange(scores.shape[1]))

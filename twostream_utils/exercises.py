@@ -126,6 +126,37 @@ def check_transform_first_layer(answer: Callable) -> None:
     compare(answer(weight[:2, :, :1], 3), mean[:2, :, :1].repeat(3, 1), "the new weight", {})
 
 
+@checker("Colours kept, every frame counts alike, and the response keeps its size.")
+def check_keep_colours(answer: Callable) -> None:
+    """``answer(weight (O, 3, k, k), frames)`` → ``(O, 3·frames, k, k)`` that keeps the colours.
+
+    To a stack of one frame over and over it must respond as ``weight`` does to that frame.
+    """
+    weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    frames = 5
+    w = weight.numpy()
+    wanted = np.tile(w, (1, frames, 1, 1)) / frames
+    middle = np.zeros_like(wanted)
+    middle[:, 3 * (frames // 2) : 3 * (frames // 2) + 3] = w
+    mean = np.repeat(w.mean(1, keepdims=True), 3 * frames, axis=1)
+    slips = {
+        "Repeated but not divided: a stack of equal frames gives a response that is as many times "
+        "too large as there are frames": wanted * frames,
+        "Divided by the number of channels; it is frames that are counted": wanted / 3,
+        "The channels come in the order r r r … g g g … b b b …; a stack has r g b r g b …": (
+            np.repeat(w, frames, axis=1) / frames
+        ),
+        "That is the mean over RGB: the colours are gone": mean,
+        "That is the mean over RGB: the colours are gone.": mean / frames,
+        "Only the frame in the middle counts; all frames should count alike": middle,
+    }
+    before = weight.clone()
+    result = answer(weight, frames)
+    if not torch.equal(weight, before):
+        raise ExerciseError("The weight that came in was changed; return a new tensor")
+    compare(result, wanted, "the new weight", slips)
+
+
 @checker("Mirrored, and what moved right now moves left.")
 def check_flip_flow(answer: Callable) -> None:
     """``answer(q (H, W, 2) uint8)`` → the same, mirrored in x, with u negated (255 − u)."""
@@ -258,3 +289,126 @@ def check_quantise(answer: Callable) -> None:
     compare(result, wanted, "the quantised flow", slips, tolerance=1e-3)
     if result.dtype != np.uint8:
         raise ExerciseError(f"The values are right, but the type is {result.dtype}, not uint8")
+
+
+@checker("Rows are the true classes, columns what was said, and a class never seen is a row of 0.")
+def check_confusion(answer: Callable) -> None:
+    """``answer(predicted (N,), labels (N,), classes: int)`` → counts ``(classes, classes)``."""
+    rng = np.random.default_rng(0)
+    labels, predicted, classes = rng.integers(4, size=30), rng.integers(5, size=30), 6
+    wanted = np.zeros((classes, classes))
+    np.add.at(wanted, (labels, predicted), 1)
+    share = wanted / np.maximum(wanted.sum(axis=1, keepdims=True), 1)
+    slips = {
+        "Rows and columns are swapped: a row is a true class, a column a prediction": wanted.T,
+        "Those are shares of each row; the counts were asked for": share,
+        "Each pair counts at most once: m[i, j] += 1 on index arrays adds only once per place. "
+        "Loop over the clips, or use np.add.at": np.minimum(wanted, 1),
+        "Only the hits on the diagonal are counted": np.diag(wanted.diagonal()),
+    }
+    compare(answer(predicted, labels, classes), wanted, "the matrix", slips)
+
+
+@checker("The last field first, every motion the other way, and u still before v.")
+def check_play_backwards(answer: Callable) -> None:
+    """``answer(stack (2L, H, W) uint8)`` → the stack of the same film shown backwards."""
+    stack = np.random.default_rng(0).integers(1, 255, (8, 3, 4), dtype=np.uint8)
+    pairs = stack.reshape(-1, 2, *stack.shape[1:])
+    wanted = 255 - pairs[::-1].reshape(stack.shape).astype(int)
+    slips = {
+        "The order is reversed, but what moved right must now move left: 255 - q": 255 - wanted,
+        "Every motion is reversed, but the last field should come first": 255 - stack.astype(int),
+        "All channels are reversed one by one, so v stands where u should be": 255
+        - stack[::-1].astype(int),
+        "All channels are reversed one by one, so v stands where u should be; and what moved "
+        "right must now move left: 255 - q": stack[::-1],
+        "Motion is reversed as -q, which wraps around in uint8; the opposite is 255 - q": (
+            (wanted + 1) % 256
+        ),
+    }
+    before = stack.copy()
+    compare(answer(stack), wanted, "the stack", slips)
+    if not np.array_equal(stack, before):
+        raise ExerciseError("The stack that came in was changed; return a new one")
+
+
+@checker("Map o of the result is a mix of map o of both streams, and of no other.")
+def check_identity_mix(answer: Callable) -> None:
+    """``answer(channels M, mix (spatial, temporal))`` → 1×1 conv weight ``(M, 2M, 1, 1)``."""
+    for channels, (a, b) in (4, (0.25, 0.75)), (3, (1.0, 0.5)):
+        eye = np.eye(channels)
+        wanted = np.concatenate([a * eye, b * eye], axis=1)[:, :, None, None]
+        slips = {
+            "The temporal half stands first; the maps are concatenated [spatial, temporal]": (
+                np.concatenate([b * eye, a * eye], axis=1)[:, :, None, None]
+            ),
+            "Every output map mixes all input maps; it should see map o of each stream only": (
+                np.repeat([[a] * channels + [b] * channels], channels, axis=0)[:, :, None, None]
+            ),
+            "Input and output channels are swapped: a Conv2d weight is (out, in, 1, 1)": (
+                wanted.transpose(1, 0, 2, 3)
+            ),
+            "The mix is not used: both streams get weight 1": (wanted > 0).astype(float),
+        }
+        result = as_array(answer(channels, (a, b)), "the weight")
+        if result.shape == (2 * channels, channels, 1, 1):
+            raise ExerciseError(list(slips)[2])
+        compare(result, wanted, "the weight", slips)
+
+
+@checker("The label is among the k highest scores, as a share of all clips.")
+def check_top_k(answer: Callable) -> None:
+    """``answer(scores (N, C), labels (N,), k)`` → fraction of clips with the label in the top k."""
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(size=(40, 9)), rng.integers(9, size=40)
+    ranks = (scores > scores[np.arange(40), labels][:, None]).sum(axis=1)
+    for k in (3, 1, 9):
+        slips = {
+            "The k lowest scores were taken; argsort puts the highest last": (8 - ranks < k).mean(),
+            "That is the number of clips, not their share": (ranks < k).sum(),
+            "k is ignored: that is top-1": (ranks < 1).mean(),
+            "Only the clips whose label is exactly in place k are counted": (ranks == k - 1).mean(),
+            "One place too many: the label may be in places 1 to k": (ranks < k + 1).mean(),
+        }
+        slips = {text: np.asarray(float(value)) for text, value in slips.items()}
+        compare(answer(scores, labels, k), np.asarray((ranks < k).mean()), f"top-{k}", slips)
+
+
+@checker("Whole groups, in every class.")
+def check_group_split(answer: Callable) -> None:
+    """``answer(names, numbers)`` → sorted names of the clips whose group number is in numbers."""
+    names = [
+        f"v_{label}_g{group:02d}_c{clip:02d}"
+        for label in ("YoYo", "HandStandPushups", "Bowling")
+        for group in (1, 3, 9, 13, 23)
+        for clip in (1, 3, 4)
+    ]
+    for numbers in {3, 9}, {1}, {13, 23}:
+        tags = {f"g{number:02d}" for number in numbers}
+        wanted = sorted(name for name in names if name.split("_")[-2] in tags)
+        slips = {
+            "These are the clips to train on; return those that are held out": (
+                set(names) - set(wanted)
+            ),
+            "That is the number of the clip (c03); the group is the part before it (g03)": {
+                name for name in names if int(name[-2:]) in numbers
+            },
+            "Group 3 is also found in g13 and g23: compare whole group numbers": {
+                name for name in names if int(name.split("_")[-2][-1]) in {n % 10 for n in numbers}
+            },
+            "One clip of each group is not enough: its siblings stay in the training set": {
+                name for name in wanted if name.endswith("c01")
+            },
+        }  # fmt: skip
+        result = answer(list(names), set(numbers))
+        if result is None:
+            raise ExerciseError("The result is None: is there a return at the end?")
+        result = list(result)
+        for slip, values in slips.items():
+            if set(result) == values != set(wanted):
+                raise ExerciseError(f"{slip} (groups {sorted(numbers)})")
+        if set(result) != set(wanted) or len(result) != len(wanted):
+            odd = sorted(set(result) ^ set(wanted)) or ["a clip twice"]
+            raise ExerciseError(f"For groups {sorted(numbers)}, look at {odd[0]}")
+        if result != wanted:
+            raise ExerciseError("The right clips, but not sorted")

@@ -9,6 +9,9 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
@@ -18,9 +21,9 @@ import cv2
 from tqdm.auto import tqdm
 
 from .archives import Archive, ArchiveError
-from .shards import ShardWriter, encode_clip
 from .mini_clip import CLASSES, HEIGHT, RECIPES, WIDTH, render_clip
 from .mini_still import STILL_CLASSES, render_still
+from .shards import ShardWriter, encode_clip
 
 __all__ = ["CLASSES", "HEIGHT", "RECIPES", "STILL_CLASSES", "WIDTH", "clip_name", "make_mini",
            "render_clip", "render_still"]
@@ -82,16 +85,35 @@ def make_mini(
 
 
 def _run(jobs: list[tuple[str, int, int]], workers: int) -> Iterator[list]:
+    """Yield the encoded groups in order, a few finished ones waiting in memory at most."""
     if workers == 1:
         yield from map(_encode_group, jobs)
         return
     # Spawn and not fork: the caller may already run threads (torch, OpenCV, Jupyter).
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,))
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
+    waiting: deque = deque()
     try:
-        yield from pool.map(_encode_group, jobs)
+        for job in jobs:
+            waiting.append(pool.submit(_encode_group, job))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Use one thread, leave Ctrl-C to the parent and do not outlive it."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def leave_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
 def _encode_group(job: tuple[str, int, int]) -> list[tuple[list[tuple[str, bytes]], dict]]:

@@ -139,7 +139,8 @@ def sample(keys: Sequence[Key], phase: np.ndarray) -> np.ndarray:
     x = ((phase - period[i + 1])[:, None]) / h
     a, b, ma, mb = ring[i + 1], ring[i + 2], slope[i] * h, slope[i + 1] * h
     x2, x3 = x * x, x * x * x
-    return (2 * x3 - 3 * x2 + 1) * a + (x3 - 2 * x2 + x) * ma + (3 * x2 - 2 * x3) * b + (x3 - x2) * mb
+    rise = 3 * x2 - 2 * x3
+    return (1 - rise) * a + rise * b + (x3 - 2 * x2 + x) * ma + (x3 - x2) * mb
 
 
 STILL_POSES: dict[str, Mapping[str, Sequence[float]]] = {

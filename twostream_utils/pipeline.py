@@ -102,7 +102,9 @@ class Course:
     def _key(self, name: str) -> str:
         sizes = self.profile.describe()
         others = {n for n in INPUTS if n != name} if name != "conv" else set()
-        settings = {k: v for k, v in sizes.items() if k not in {*others, "title", "cache_gb", "positions"}}
+        settings = {
+            k: v for k, v in sizes.items() if k not in {*others, "title", "cache_gb", "positions"}
+        }
         settings |= {"classes": self.classes, "data": self.store.fingerprint()}
         return f"{name}_{fingerprint(settings)}"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from .flow import colour_wheel, decode, flow_to_rgb
+from .store import FrameStore
 
 plt.style.use(Path(__file__).with_name("course.mplstyle"))
 TIGHT = {"w_pad": 0.02, "h_pad": 0.02, "wspace": 0, "hspace": 0}  # inches between pictures
@@ -104,6 +105,23 @@ def _pictures(
         if titles:
             axis.set_title(titles[k], fontsize=min(11, 5 + 4.5 * cell), pad=2)
     return fig
+
+
+def liveliest(store: FrameStore, clips: Iterable[str]) -> tuple[str, int]:
+    """Return which of ``clips`` has most sideways motion, and one of its lively fields (1-based).
+
+    A field counts by how far the fastest 5 % of its pixels are above its median, so that a moving
+    camera does not; a clip by its median field, and of its fields the one at 90 % is taken: the
+    very fastest is often a mistake of the estimate. Raises ``ValueError`` if there are no clips.
+    """
+    found = []
+    for clip in clips:
+        flow = decode(store.read_flow(clip, range(1, store.n_flow(clip) + 1)))
+        low, high = np.quantile(np.abs(flow[..., 0]), (0.5, 0.95), axis=(1, 2))
+        order = np.argsort(high - low, kind="stable")
+        lively = int(order[int(0.9 * (len(order) - 1))])
+        found.append((float(np.median(high - low)), clip, lively + 1))
+    return max(found)[1:]
 
 
 def rgb_stack_grid(frames: np.ndarray, indices: Sequence[int], columns: int = 10) -> Figure:
@@ -286,7 +304,7 @@ def accuracy_bars(
             value, source = published[method]
             axis.plot(place + 0.38, value, "D", color=ORANGE, markersize=8)
             axis.annotate(
-                f"{value:.1f}\n{source}", (place + 0.38, value), (0, -9), fontsize=8,
+                f"{value:g}\n{source}", (place + 0.38, value), (0, -9), fontsize=8,
                 textcoords="offset points", ha="center", va="top",
             )  # fmt: skip
     if published:
@@ -294,4 +312,42 @@ def accuracy_bars(
     axis.set_xticks(at, [method.replace("_", " ") for method in results])
     axis.set(ylabel="top-1 %", ylim=(0, 105), xlim=(-0.5, len(at) - 0.25))
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
+    return fig
+
+
+def opinions(
+    frame: np.ndarray, scores: Mapping[str, np.ndarray], classes: Sequence[str], truth: int
+) -> Figure:
+    """Draw a frame beside what each of ``scores`` ``(C,)``, probabilities, says about it.
+
+    The classes that any of them puts among its three best, one panel a score; the true class is
+    green.
+    """
+    best = np.concatenate([np.argsort(-s)[:3] for s in scores.values()])
+    shown = sorted({*best.tolist(), truth}, reverse=True)
+    size = (10, 1.2 + 0.24 * max(len(shown), 6))
+    widths = [1.5] + [1] * len(scores)
+    fig, axes = plt.subplots(1, len(widths), figsize=size, width_ratios=widths)
+    axes[0].imshow(frame)
+    axes[0].axis("off")
+    axes[0].set_title(classes[truth])
+    for axis, (name, values) in zip(axes[1:], scores.items(), strict=True):
+        colours = [GREEN if k == truth else BLUE for k in shown]
+        bars = axis.barh(range(len(shown)), 100 * values[shown], color=colours)
+        axis.bar_label(bars, [f"{100 * v:.0f}" for v in values[shown]], fontsize=9, padding=2)
+        axis.set(title=name, xlim=(0, 118), xticks=(0, 50, 100), xlabel="%")
+        axis.set_yticks(range(len(shown)), [classes[k] for k in shown] if axis is axes[1] else [])
+    return fig
+
+
+def class_bars(accuracy: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
+    """Draw the accuracy of each class ``(C,)``, fractions of 1, one bar for each method."""
+    rows, thick = np.arange(len(classes)), 0.8 / len(accuracy)
+    fig, axis = plt.subplots(figsize=(8, 0.8 + len(classes) * (0.16 + 0.13 * len(accuracy))))
+    for k, (name, values) in enumerate(accuracy.items()):
+        axis.barh(rows + (k + 0.5) * thick - 0.4, 100 * values, thick, label=name)
+    axis.set_yticks(rows, classes)
+    axis.invert_yaxis()
+    axis.set(xlabel="% of the class's test clips", xlim=(0, 101), ylim=(len(classes) - 0.5, -0.5))
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4)
     return fig

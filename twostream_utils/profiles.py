@@ -80,9 +80,9 @@ _SMALL = Profile(
     weights="mini",
     positions=3,
     cache_gb=3.0,
-    spatial=Recipe(12, 0.02, head_lr=1.0),
-    temporal=Recipe(16, 0.02, head_lr=1.0),
-    conv=Recipe(8, 0.01),
+    spatial=Recipe(8, 0.02),
+    temporal=Recipe(12, 0.02),
+    conv=Recipe(4, 0.01),
 )
 
 _UCF10 = (
@@ -116,7 +116,11 @@ PROFILES = {
             group_pattern="^([a-z]+)_",
         ),
         Profile("ucf10", "ten classes of UCF101, a lesson on a GPU", classes=_UCF10),
-        Profile("ucf20", "the first 20 classes of UCF101, an evening on a GPU", classes=UCF101_CLASSES[:20]),
+        Profile(
+            "ucf20",
+            "the first 20 classes of UCF101, an evening on a GPU",
+            classes=UCF101_CLASSES[:20],
+        ),
         Profile("ucf101", "all of UCF101, days on a GPU"),
     )
 }

@@ -108,9 +108,8 @@ def crop_frames(frames: np.ndarray, view: View, size: int) -> np.ndarray:
     if view.side == size:
         return square
     out = np.empty((len(frames), size, size, frames.shape[3]), np.uint8)
-    method = cv2.INTER_AREA if view.side > size else cv2.INTER_LINEAR
     for source, target in zip(square, out):
-        cv2.resize(source, (size, size), dst=target, interpolation=method)
+        cv2.resize(source, (size, size), dst=target, interpolation=cv2.INTER_LINEAR)
     return out
 
 
@@ -126,9 +125,7 @@ def to_channels(frames: np.ndarray) -> torch.Tensor:
 
 def rgb_stack(store: FrameStore, clip: str, view: View, profile: Profile) -> torch.Tensor:
     """Return the spatial stream's input of one view, ``(3·rgb_frames, crop, crop)`` uint8."""
-    where = stack_positions(
-        store.n_frames(clip), profile.rgb_frames, profile.rgb_step, view.start
-    )
+    where = stack_positions(store.n_frames(clip), profile.rgb_frames, profile.rgb_step, view.start)
     frames = crop_frames(store.read_rgb(clip, where), view, profile.crop)
     return to_channels(frames[:, :, ::-1] if view.flip else frames)
 
@@ -212,8 +209,8 @@ def normalise(stack: torch.Tensor, stream: str) -> torch.Tensor:
     """
     x = stack.to(torch.float32, memory_format=torch.channels_last)
     if stream == "flow":
-        return (x - FLOW_REST) / FLOW_STD
+        return x.sub_(FLOW_REST).div_(FLOW_STD)
     frames = stack.shape[1] // 3
     mean = torch.tensor(RGB_MEAN * frames, device=x.device).view(1, -1, 1, 1) * 255
     std = torch.tensor(RGB_STD * frames, device=x.device).view(1, -1, 1, 1) * 255
-    return (x - mean) / std
+    return x.sub_(mean).div_(std)

@@ -93,7 +93,8 @@ class FrameStore:
     def size(self, clip: str) -> tuple[int, int]:
         """Height and width of the clip's frames in px, read from its first frame."""
         if clip not in self._sizes:
-            self._count(clip, _RGB)
+            if self._check(clip, flow=False) == 0:
+                raise StoreError(f"clip {clip} has flow but no RGB frames under {self.root}")
             height, width = self._image(clip, _RGB, 1).shape[:2]
             self._sizes[clip] = height, width
         return self._sizes[clip]

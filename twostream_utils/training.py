@@ -36,7 +36,9 @@ def save_atomically(path: Path, payload: dict) -> None:
         torch.save(payload, aside)
         os.replace(aside, path)
     except OSError as error:
-        raise OSError(error.errno, f"could not write checkpoint {path}: {error.strerror}") from error
+        raise OSError(
+            error.errno, f"could not write checkpoint {path}: {error.strerror}"
+        ) from error
     finally:
         aside.unlink(missing_ok=True)
 

@@ -97,7 +97,7 @@ def _initialise(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Linear):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        nn.init.normal_(module.weight, 0, 0.01)
         nn.init.zeros_(module.bias)
 
 
@@ -138,7 +138,8 @@ def vgg19(
 
     Pre-trained first-layer weights go through :func:`transform_first_layer` when ``in_channels``
     is not 3; their bias is kept. Layers that the weights do not hold, and a last layer of another
-    number of classes, start from He initialisation.
+    number of classes, start as torchvision's do: He initialisation for convolutions, a deviation of
+    0.01 for fully connected layers.
 
     Raises ``ValueError`` naming the layer and both shapes when weights and network do not match.
     """

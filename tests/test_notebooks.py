@@ -1,0 +1,247 @@
+"""Committed notebooks are what their sources build, and fit to read; so is the builder's work.
+
+That every cell runs is nbval's part of ``make test``.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+
+import build_notebooks as bn
+import nbformat
+import notebook_outputs as no
+import numpy as np
+import pytest
+from PIL import Image
+
+SOURCES = bn.read_sources() if any(bn.SOURCES.glob("[0-9]*.md")) else []
+NAMES = [source.stem for source in SOURCES]
+each = pytest.mark.parametrize("source", SOURCES, ids=NAMES)
+
+
+def committed(source: bn.Source) -> nbformat.NotebookNode:
+    path = bn.NOTEBOOKS / f"{source.stem}.ipynb"
+    assert path.exists(), f"{path.name} is missing: run `make notebooks`"
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+# --- the committed notebooks ------------------------------------------------------------------
+
+
+def test_there_are_the_nine_notebooks_and_no_others():
+    assert [name[:2] for name in NAMES][:9] == [f"{n:02d}" for n in range(9)]
+    for folder in bn.NOTEBOOKS, bn.NOTEBOOKS / "solutions":
+        assert sorted(path.stem for path in folder.glob("*.ipynb")) == NAMES
+
+
+@each
+def test_notebook_is_what_its_source_builds(source):
+    notebook = committed(source)
+    assert bn.without_outputs(notebook) == bn.build(source, SOURCES), "run `make notebooks`"
+
+
+@each
+def test_solution_is_what_its_source_builds(source):
+    path = bn.NOTEBOOKS / "solutions" / f"{source.stem}.ipynb"
+    assert nbformat.read(path, as_version=4) == bn.build(source, SOURCES, solved=True)
+
+
+@each
+def test_notebook_was_run_from_first_cell_to_last(source):
+    counts = [cell.execution_count for cell in code_cells(committed(source))]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@each
+def test_outputs_are_fit_to_read(source):
+    assert no.output_problems(committed(source)) == []
+
+
+@each
+def test_anatomy(source):
+    cells = bn.build(source, SOURCES).cells
+    first_code = next(cell for cell in cells if cell.cell_type == "code")
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert cells[0].source.startswith(f"# {source.number} · {source.title}")
+    assert "**You will learn**" in cells[0].source and "Minutes on a CPU" in cells[0].source
+    assert "setup" in first_code.metadata.get("tags", [])
+    assert "course.setup(" in first_code.source
+    assert "## Takeaways" in prose
+    assert "**Next:**" in cells[-1].source
+    if source.number != "00":
+        assert "## Exercises" in prose and source.exercises >= 1
+
+
+@each
+def test_cells_ask_for_no_profile_and_show_pictures_with_alt_text(source):
+    for cell in code_cells(bn.build(source, SOURCES)):
+        assert not re.search(r"if .*profile", cell.source), cell.source
+        assert "plt.show(" not in cell.source and "savefig(" not in cell.source, cell.source
+
+
+@each
+def test_links_lead_somewhere(source):
+    for solved in False, True:
+        folder = bn.NOTEBOOKS / "solutions" if solved else bn.NOTEBOOKS
+        for cell in bn.build(source, SOURCES, solved=solved).cells:
+            if cell.cell_type != "markdown":
+                continue
+            for target in re.findall(r"\]\(([^)\s#]+)", cell.source):
+                if not re.match(r"[a-z]+:", target):
+                    assert (folder / target).exists(), f"{source.stem}: {target}"
+
+
+@each
+def test_the_same_check_is_used_in_stub_and_solution(source):
+    stub = bn.build(source, SOURCES)
+    twin = bn.build(source, SOURCES, solved=True)
+    text = "\n".join(cell.source for cell in code_cells(stub))
+    assert text.count(bn.STUB) == sum(source.text.count(mark) for mark in (bn.BEGIN, bn.STUB))
+    checks = re.findall(r"^check_\w+\(", text, flags=re.MULTILINE)
+    solved = "\n".join(cell.source for cell in code_cells(twin))
+    assert re.findall(r"^assert (check_\w+\()", solved, flags=re.MULTILINE) == checks
+
+
+# --- the builder ------------------------------------------------------------------------------
+
+FRONT = """---
+title: A trial
+learn:
+  - one thing
+before: nothing
+cpu: 1
+t4: 1
+gpu: "no"
+---
+"""
+BODY = """
+```python tags=["setup"]
+import sys
+from twostream_utils.exercises import checker
+from twostream_utils.plots import show
+```
+
+Look at [the next one](02_b.ipynb) and ![a figure](figures/a.png).
+
+## Exercises
+
+### Exercise 1: double it
+
+```python
+def double(x):
+    # solution: begin
+    twice = 2 * x
+    return twice
+    # solution: end
+
+
+@checker("Doubled.")
+def check_double(answer):
+    assert answer(2) == 4, "2 should become 4"
+
+
+check_double(double)
+```
+
+What do you see?
+
+<!-- solution: begin -->
+Nothing much.
+<!-- solution: end -->
+
+```python tags=["nbval-check-output"]
+import numpy as np
+print("seen\\rdone"); print("noise", file=sys.stderr)
+noise = np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8)
+show(noise, "noise in all colours")
+```
+"""
+
+
+@pytest.fixture
+def sources(tmp_path):
+    for name in "01_a", "02_b":
+        (tmp_path / f"{name}.md").write_text(FRONT + BODY, encoding="utf-8")
+    return bn.read_sources(tmp_path)
+
+
+def test_stub_is_source_minus_the_marked_lines(sources):
+    cells = bn.build(sources[0], sources).cells
+    code = cells[3].source
+    assert 'def double(x):\n    raise NotImplementedError("your turn")\n\n\n@checker' in code
+    assert "\ncheck_double(double)" in code and "twice" not in code
+    assert "Nothing much" not in "".join(cell.source for cell in cells)
+    assert cells[-1].source.endswith("**Next:** [02 · A trial](02_b.ipynb)")
+
+
+def test_twin_is_solved_checked_and_its_links_work_one_folder_down(sources):
+    cells = bn.build(sources[0], sources, solved=True).cells
+    text = "\n".join(cell.source for cell in cells)
+    assert "    twice = 2 * x\n    return twice\n" in text and "solution: " not in text
+    assert "\nassert check_double(double)" in text and "Nothing much." in text
+    assert "](02_b.ipynb)" in text and "](../figures/a.png)" in text
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        ("# solution: begin\nx = 1\n# solution: end", "not inside a function"),
+        ("def f():\n    # solution: begin\n    return 1", "without '# solution: end'"),
+        ("def f():\n    return 1\n    # solution: end", "without '# solution: begin'"),
+    ],
+)
+def test_a_broken_solution_block_is_named(code, complaint):
+    with pytest.raises(bn.SourceProblem, match=complaint):
+        bn.stub_code(code, "03_x.md, cell 4")
+
+
+def test_a_source_without_front_matter_is_named(tmp_path):
+    (tmp_path / "01_a.md").write_text("# no front matter\n", encoding="utf-8")
+    with pytest.raises(bn.SourceProblem, match="01_a.md"):
+        bn.read_sources(tmp_path)
+
+
+def test_building_executing_and_cleaning(sources, tmp_path):
+    notebook = bn.build(sources[0], sources)
+    no.execute(notebook, tmp_path, "01_a")
+    no.clean_outputs(notebook, "01_a")
+    setup, exercise, look = code_cells(notebook)
+    assert [setup.execution_count, exercise.execution_count, look.execution_count] == [1, 2, 3]
+    assert exercise.outputs[0].text.startswith("⏳")
+    assert len(exercise.outputs) == 1  # the verdict itself shows nothing
+    printed, figure = look.outputs
+    assert printed.text == "done\n"  # no stderr, and what a terminal would show
+    assert figure.metadata["image/png"]["alt"] == "noise in all colours"
+    assert set(figure.data) == {"image/png", "text/plain"}
+    picture = Image.open(io.BytesIO(base64.b64decode(figure.data["image/png"])))
+    assert picture.size == (300, 200) and picture.mode == "P"
+    assert bn.without_outputs(notebook) == bn.build(sources[0], sources)
+
+
+def test_a_failing_cell_is_named(sources, tmp_path):
+    notebook = bn.build(sources[0], sources)
+    notebook.cells[2] = nbformat.v4.new_code_cell("1 / 0")
+    with pytest.raises(no.OutputProblem, match="01_a, cell 2 of 4: ZeroDivisionError"):
+        no.execute(notebook, tmp_path, "01_a")
+
+
+def test_problems_that_must_not_be_committed_are_found():
+    noise = np.random.default_rng(0).bytes(900_000)
+    png = base64.b64encode(noise).decode()
+    cell = nbformat.v4.new_code_cell("x")
+    home = "/" + "home/someone/x.py"
+    cell.outputs = [
+        nbformat.v4.new_output("stream", text=f"in {home}"),
+        nbformat.v4.new_output("error", ename="E", evalue="v", traceback=[]),
+        nbformat.v4.new_output("display_data", data={"image/png": png}),
+    ]
+    problems = no.output_problems(nbformat.v4.new_notebook(cells=[cell]))
+    found = " ".join(problems)
+    assert len(problems) == 4
+    assert all(word in found for word in ("alt text", "path", "error output", "1.20 MB"))

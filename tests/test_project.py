@@ -1,0 +1,168 @@
+"""The repository as a whole: dependencies, README, sizes of files, direction of imports."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import build_notebooks as bn
+import pytest
+import update_readme
+import yaml
+from notebook_outputs import MACHINE_PATH
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "twostream_utils"
+
+# A module imports only from modules that stand before it.
+ORDER = (
+    "splits archives frame_index flow store shards video extract "
+    "mini_figure mini_motion mini_scene mini_clip mini_still mini "
+    "profiles device stacks vgg fusion training evaluation pipeline "
+    "plots widgets exercises course"
+).split()
+
+
+def tracked_files() -> list[Path]:
+    """What git knows or would add; the tree itself where there is no git."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "-z"]
+    try:
+        listed = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout: the list of the project's files is not known")
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def declared_dependencies() -> list[str]:
+    """Names from pyproject.toml, those of the dev extra included (no TOML reader in 3.10)."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    blocks = re.findall(r"^(?:dependencies|dev) = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    return re.findall(r'"([A-Za-z0-9_.-]+)', "".join(blocks))
+
+
+def test_environment_yml_gives_a_reason_for_each_dependency_and_no_other():
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    reasons = re.findall(r"^ +# ([a-z0-9-]+): \S", text, flags=re.MULTILINE)
+    assert sorted(reasons) == sorted(declared_dependencies())
+    listed = yaml.safe_load(text)["dependencies"]
+    assert listed[0].startswith("python") and listed[1:] == ["pip", {"pip": ["-e .[dev]"]}]
+
+
+def test_dependencies_are_floors_only():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for line in re.findall(r'^    "([^"]+)",$', text, flags=re.MULTILINE):
+        assert re.fullmatch(r"[a-z0-9-]+>=[0-9.]+", line), line
+
+
+def test_readme_results_are_those_of_the_results_file():
+    results = update_readme.load_results(update_readme.COMMITTED)
+    text = update_readme.README.read_text(encoding="utf-8")
+    assert update_readme.updated(text, results) == text, "run data_scripts/update_readme.py"
+
+
+def test_readme_index_is_made_from_the_sources():
+    text = update_readme.README.read_text(encoding="utf-8")
+    assert bn.index_table(bn.read_sources(), "notebooks/") in text, "run `make notebooks`"
+
+
+def test_readme_links_lead_somewhere():
+    text = update_readme.README.read_text(encoding="utf-8")
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s#]+)", text):
+        if not re.match(r"[a-z]+:", target):
+            assert (ROOT / target).exists(), target
+
+
+RESULTS = {
+    "profile": "mini", "split": 1, "n_train": 720, "n_test": 280, "classes": ["a", "b"],
+    "seed": 0, "torch": "2.9.0", "device": "cpu",
+    "methods": {
+        method: {"top1": 0.5, "ci95": [0.4567, 0.6], "top5": 1.0, "seconds": 12.3}
+        for method in update_readme.ROWS
+    },
+}  # fmt: skip
+
+
+def test_results_table_is_in_percent_beside_published_figures():
+    lines = update_readme.results_table(RESULTS).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    assert cells == ["Spatial stream", "50.0", "45.7 – 60.0", "100.0", "12", "72.7 [1]"]
+    assert "split 1: 720 training and 280 test clips, seed 0" in update_readme.caption(RESULTS)
+
+
+def test_readme_update_replaces_what_stands_between_the_markers():
+    text = "a\n<!-- results:begin -->\nold\n<!-- results:end -->\nb"
+    new = update_readme.updated(text, RESULTS)
+    assert "old" not in new and new.startswith("a\n") and new.endswith("-->\nb")
+    assert update_readme.updated(new, RESULTS) == new
+    with pytest.raises(ValueError, match="results:begin"):
+        update_readme.updated("no markers", RESULTS)
+
+
+def test_unfinished_results_are_named(tmp_path):
+    path = tmp_path / "results.json"
+    with pytest.raises(FileNotFoundError, match="make run"):
+        update_readme.load_results(path)
+    methods = {"spatial": RESULTS["methods"]["spatial"]}
+    path.write_text(json.dumps(RESULTS | {"methods": methods}))
+    with pytest.raises(ValueError, match="average_fusion, conv_fusion, temporal"):
+        update_readme.load_results(path)
+
+
+def test_no_paths_of_one_machine():
+    for path in tracked_files():
+        if path.suffix in {".safetensors", ".png", ".webp"}:
+            continue
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":  # pictures in base64 may hold anything
+            text = re.sub(r'"image/\w+": "[^"]*"', "", text)
+        if match := MACHINE_PATH.search(text):
+            pytest.fail(f"{path.relative_to(ROOT)} holds a path of one machine: {match[0]}")
+
+
+def test_files_are_short():
+    for path in [*PACKAGE.glob("*.py"), *(ROOT / "data_scripts").glob("*.py")]:
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= 320, f"{path.name} has {lines} lines; one idea a file, about 300 lines"
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Modules of the package that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level == 1:
+                full = f".{module}" if module else ""
+            elif module.split(".")[0] == "twostream_utils":
+                full = module.removeprefix("twostream_utils")
+            else:
+                continue
+            names |= {full[1:]} if full else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {
+                alias.name.split(".")[1]
+                for alias in node.names
+                if alias.name.startswith("twostream_utils.")
+            }
+    return names & set(ORDER)
+
+
+def test_imports_run_one_way():
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert modules == set(ORDER), "give every module its place in ORDER"
+    for place, module in enumerate(ORDER):
+        upward = imported_modules(PACKAGE / f"{module}.py") - set(ORDER[:place])
+        assert not upward, f"{module} imports {', '.join(upward)}, which stands above it"
+
+
+def test_python_files_are_ruff_clean():
+    command = [sys.executable, "-m", "ruff", "check", "--output-format=concise", str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
