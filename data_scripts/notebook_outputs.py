@@ -1,0 +1,185 @@
+"""Execute a notebook, and make its outputs fit to commit."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+MAX_BYTES = 1_000_000
+WIDGET = "application/vnd.jupyter.widget-view+json"
+# Paths that exist on one machine only. A reader must never see them.
+MACHINE_PATH = re.compile(r"/(?:home|Users|root|tmp|work|private/var)/[\w.-]+|[A-Z]:\\Users\\")
+
+
+class OutputProblem(RuntimeError):
+    """A notebook that failed or whose outputs must not be committed; the message says where."""
+
+
+class NotebookRun(NotebookClient):
+    """nbclient that prints which cell it is at, and knows which cell failed."""
+
+    def __init__(self, notebook, folder: Path, label: str):
+        self.label = label
+        self.current = 0
+        self.total = sum(cell.cell_type == "code" for cell in notebook.cells)
+        self.began = time.perf_counter()
+        super().__init__(
+            notebook,
+            timeout=None,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(folder)}},
+            on_cell_execute=self._started,
+            store_widget_state=False,
+            record_timing=False,
+        )
+
+    def _started(self, cell, cell_index) -> None:
+        if cell.cell_type == "code":
+            self.current += 1
+            self.say(f"cell {self.current}/{self.total}", end="")
+
+    def say(self, what: str, end: str = "\n") -> None:
+        """Write one line about this notebook, over the last one on a terminal."""
+        live = sys.stdout.isatty()
+        if end == "" and not live:
+            return
+        seconds = time.perf_counter() - self.began
+        start = "\r\033[K" if live else ""
+        print(f"{start}{self.label:<28} {seconds:6.1f} s  {what}", end=end, flush=True)
+
+
+def execute(notebook: nbformat.NotebookNode, folder: Path, label: str) -> None:
+    """Execute ``notebook`` in place, with ``folder`` as the kernel's working directory.
+
+    Raises ``OutputProblem`` naming notebook, cell and error if a cell fails. ``KeyboardInterrupt``
+    passes through after the kernel is gone.
+    """
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel of this environment, no other
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    run = NotebookRun(notebook, folder, label)
+    try:
+        run.execute(stderr=subprocess.DEVNULL)  # the kernel's own log; a cell's stderr is captured
+    except CellExecutionError as error:
+        run.say(f"failed in cell {run.current}")
+        raise OutputProblem(
+            f"{label}, cell {run.current} of {run.total}: {error.ename}: {error.evalue}\n\n"
+            f"{_plain(error.traceback)}"
+        ) from None
+    except Exception as error:
+        # On Ctrl-C nbclient stops the kernel, then trips over the kernel that is gone.
+        if getattr(run, "_async_cleanup_kernel_future", None) is not None:
+            raise KeyboardInterrupt from None
+        if not isinstance(error, DeadKernelError):
+            raise
+        run.say(f"failed in cell {run.current}")
+        raise OutputProblem(
+            f"{label}, cell {run.current} of {run.total}: the kernel died. Most often the machine "
+            "ran out of memory: close other programs and run again."
+        ) from None
+    run.say(f"done, {run.total} cells")
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def clean_outputs(notebook: nbformat.NotebookNode, label: str) -> None:
+    """Drop from an executed notebook, in place, all that differs from run to run.
+
+    Progress bars, live widgets (their state is not stored, so a reader would see nothing), stderr
+    and timing go. Pictures keep their alt text and lose the HTML copy that JupyterLab needs it in;
+    large ones are reduced to 256 colours. Raises ``OutputProblem`` for what must not be committed.
+    """
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["language_info"] = {"name": "python"}
+    number = 0
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        number += 1
+        cell.metadata.pop("execution", None)
+        cell.execution_count = number
+        cell.outputs = [output for output in cell.outputs if _worth_keeping(output)]
+        for output in cell.outputs:
+            output.pop("transient", None)
+            if output.output_type == "execute_result":
+                output.execution_count = number
+            if output.output_type == "stream":
+                output.text = _last_writing(output.text)
+            if "image/png" in output.get("data", {}):
+                output.data.pop("text/html", None)
+                output.data["image/png"] = _smaller(output.data["image/png"])
+    for problem in output_problems(notebook):
+        raise OutputProblem(f"{label}, {problem}")
+
+
+def output_problems(notebook: nbformat.NotebookNode) -> list[str]:
+    """What must not be committed: errors, machine paths, pictures without alt text, too many MB."""
+    problems = []
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, start=1):
+        where = f"cell {number}"
+        for output in cell.outputs:
+            if output.output_type == "error":
+                problems.append(f"{where}: error output {output.ename}: {output.evalue}")
+            texts = [output.get("text", "")]
+            for kind, data in output.get("data", {}).items():
+                if kind.startswith("image/"):
+                    if not output.metadata.get(kind, {}).get("alt"):
+                        problems.append(f"{where}: a figure without alt text; use show(fig, alt)")
+                else:
+                    texts.append(str(data))
+            for text in texts:
+                if match := MACHINE_PATH.search(text):
+                    problems.append(f"{where}: prints a path of this machine, {match[0]}…")
+    size = len(nbformat.writes(notebook).encode())
+    if size > MAX_BYTES:
+        problems.append(
+            f"whole notebook: {size / 1e6:.2f} MB with its figures; {MAX_BYTES / 1e6:.0f} MB is "
+            "the limit. Draw fewer or smaller pictures"
+        )
+    return problems
+
+
+def _worth_keeping(output: nbformat.NotebookNode) -> bool:
+    if output.output_type == "stream":
+        return output.name != "stderr"
+    return WIDGET not in output.get("data", {})
+
+
+def _last_writing(text: str) -> str:
+    """What a terminal shows of ``text``: a carriage return starts the line again."""
+    return "\n".join(line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n"))
+
+
+def _smaller(encoded: str, enough: int = 100_000) -> str:
+    """The picture in 256 colours, if that is smaller; pictures under ``enough`` bytes stay."""
+    data = base64.b64decode(encoded)
+    if len(data) < enough:
+        return encoded
+    out = io.BytesIO()
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    # The default, median cut, spends its colours on large areas and turns pale flow brown.
+    picture.quantize(256, Image.Quantize.FASTOCTREE).save(out, "PNG", optimize=True)
+    return base64.b64encode(min(out.getvalue(), data, key=len)).decode()
+
+
+def write_notebook(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Write a notebook aside and rename it. Creates the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.validate(notebook)
+    aside = path.with_suffix(".partial")
+    aside.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    os.replace(aside, path)

@@ -1,0 +1,125 @@
+"""Run the whole course: make or extract the data, execute the notebooks in order, print results.
+
+    python data_scripts/run_course.py                                   the mini profile
+    python data_scripts/run_course.py --profile folder --data VIDEOS    your own videos
+
+TWOSTREAM_PROFILE and TWOSTREAM_DATA say the same. Executed copies and results.json go to
+runs/<profile>/. Interrupted, it goes on with the first notebook that was not finished; data and
+checkpoints are used again in any case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from notebook_outputs import OutputProblem, execute, write_notebook
+from update_readme import caption, load_results, results_table
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Progress:
+    """Which notebooks an unfinished run has behind it, in ``state.json`` of the run's folder.
+
+    A notebook counts only while its file and the data are the same as when it was finished.
+    """
+
+    def __init__(self, path: Path, data: str):
+        self.path = path
+        self.data = data
+        self.finished: dict[str, str] = {}
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        if state.get("data") == data:
+            self.finished = state["finished"]
+
+    def remaining(self, notebooks: list[Path]) -> list[Path]:
+        """The notebooks from the first unfinished one on."""
+        for place, path in enumerate(notebooks):
+            if self.finished.get(path.name) != _digest(path):
+                return notebooks[place:]
+        return notebooks
+
+    def finish(self, notebook: Path) -> None:
+        """Note that ``notebook`` is done."""
+        self.finished[notebook.name] = _digest(notebook)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.path.with_suffix(".partial")
+        state = {"data": self.data, "finished": self.finished}
+        aside.write_text(json.dumps(state, indent=1), encoding="utf-8")
+        os.replace(aside, self.path)
+
+    def forget(self) -> None:
+        """Forget everything: the next run starts at the first notebook."""
+        self.path.unlink(missing_ok=True)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def run_notebooks(notebooks: list[Path], run_dir: Path, data: str) -> None:
+    """Execute ``notebooks`` and write the executed copies to ``run_dir/notebooks``.
+
+    Raises ``OutputProblem`` at the first failing cell, after writing that copy as far as it came.
+    """
+    progress = Progress(run_dir / "state.json", data)
+    remaining = progress.remaining(notebooks)
+    if len(remaining) < len(notebooks):
+        print(f"Going on at {remaining[0].stem}; the ones before it are done.")
+    for path in remaining:
+        notebook = nbformat.read(path, as_version=4)
+        copy = run_dir / "notebooks" / path.name
+        try:
+            execute(notebook, path.parent, label=path.stem)
+        finally:
+            write_notebook(notebook, copy)
+        progress.finish(path)
+    progress.forget()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--profile", default=os.environ.get("TWOSTREAM_PROFILE") or "mini")
+    parser.add_argument("--data", default=os.environ.get("TWOSTREAM_DATA") or None, metavar="DIR")
+    options = parser.parse_args(arguments)
+    began = time.perf_counter()
+    notebooks = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    run_dir = ROOT / "runs" / options.profile
+    data = str(Path(options.data).expanduser().resolve()) if options.data else ""
+    os.environ["TWOSTREAM_PROFILE"] = options.profile
+    if data:
+        os.environ["TWOSTREAM_DATA"] = data
+    try:
+        from twostream_utils import course, profiles  # seconds: torch is imported here
+
+        course.prepare_data(profiles.get_profile(options.profile), data or None)
+        run_notebooks(notebooks, run_dir, data)
+        results = load_results(run_dir / "results.json")
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on where this one stopped.", file=sys.stderr)
+        return 130
+    except (OutputProblem, OSError, ValueError) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    print(f"\n{results_table(results)}\n\n{caption(results)}")
+    print("* [1] Simonyan & Zisserman 2014, [2] Feichtenhofer et al. 2016: top-1 %, split 1.")
+    where = (run_dir / "notebooks").relative_to(ROOT)
+    minutes = (time.perf_counter() - began) / 60
+    print(f"\n{len(notebooks)} notebooks in {minutes:.1f} minutes; executed copies in {where}/")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

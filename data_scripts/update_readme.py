@@ -1,0 +1,102 @@
+"""Write the results table of the README from results.json.
+
+    python data_scripts/update_readme.py                          from runs/mini/results.json
+    python data_scripts/update_readme.py runs/mini/results.json   from a file by name
+
+The figures are copied to benchmarks/readme_results.json, and a test holds the README to that file:
+no number in the table is ever typed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+COMMITTED = ROOT / "benchmarks" / "readme_results.json"
+
+# method: (row title, published top-1 % on UCF101 split 1 and its source)
+ROWS = {
+    "spatial": ("Spatial stream", "72.7 [1]"),
+    "temporal": ("Temporal stream", "81.0 [1]"),
+    "average_fusion": ("Average fusion", "85.9 [1]"),
+    "conv_fusion": ("Conv fusion", "90.4 [2]"),
+}
+
+
+def load_results(path: Path) -> dict:
+    """Read results.json. Raises ``FileNotFoundError`` or ``ValueError`` saying what to do."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there; `make run` writes it")
+    results = json.loads(path.read_text(encoding="utf-8"))
+    missing = set(ROWS) - set(results.get("methods", {}))
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(sorted(missing))}; run `make run` to its end")
+    return results
+
+
+def results_table(results: dict) -> str:
+    """The results as an aligned Markdown table, in percent, beside the published figures."""
+    header = ("Method", "top-1 %", "95 % interval", "top-5 %", "seconds", "published, UCF101 *")
+    rows = [header]
+    for method, (title, published) in ROWS.items():
+        row = results["methods"][method]
+        low, high = row["ci95"]
+        interval = f"{100 * low:.1f} – {100 * high:.1f}"
+        shares = f"{100 * row['top1']:.1f}", interval, f"{100 * row['top5']:.1f}"
+        rows.append((title, *shares, f"{row['seconds']:.0f}", published))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("| " + " | ".join(cells) + " |")
+    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
+    lines.insert(1, "| " + " | ".join(rule) + " |")
+    return "\n".join(lines)
+
+
+def caption(results: dict) -> str:
+    """Where the figures come from: profile, split, clips, seed, versions."""
+    return (
+        f"Profile `{results['profile']}`, {len(results['classes'])} classes, "
+        f"split {results['split']}: {results['n_train']} training and {results['n_test']} test "
+        f"clips, seed {results['seed']}, torch {results['torch']} on {results['device']}. "
+        "Intervals: bootstrap over test clips."
+    )
+
+
+def updated(readme: str, results: dict) -> str:
+    """``readme`` with the results between its markers. ``ValueError`` if they are missing."""
+    pattern = r"(<!-- results:begin[^>]*-->\n).*?(<!-- results:end -->)"
+    block = f"{results_table(results)}\n\n{caption(results)}\n"
+    new, count = re.subn(pattern, lambda m: m[1] + block + m[2], readme, flags=re.DOTALL)
+    if count != 1:
+        raise ValueError("README.md needs <!-- results:begin --> and <!-- results:end --> once")
+    return new
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default = ROOT / "runs" / "mini" / "results.json"
+    parser.add_argument("results", nargs="?", type=Path, default=default)
+    path = parser.parse_args(arguments).results
+    try:
+        results = load_results(path)
+        README.write_text(updated(README.read_text(encoding="utf-8"), results), encoding="utf-8")
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    COMMITTED.parent.mkdir(exist_ok=True)
+    COMMITTED.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

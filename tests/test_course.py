@@ -1,0 +1,113 @@
+"""From frames on disk to results.json, on a few generated clips; and what setup says."""
+
+import json
+
+import pytest
+
+from twostream_utils import course
+from twostream_utils.mini import make_mini
+from twostream_utils.pipeline import Course
+from twostream_utils.profiles import PROFILES, Recipe, get_profile
+from twostream_utils.store import FrameStore
+
+CLASSES = ("JumpRope", "TrampolineJumping")
+RECIPE = Recipe(1, 0.01, batch_size=8)
+TINY = get_profile(
+    "folder", rgb_frames=2, flow_fields=3, crop=32, width=1 / 16, weights=None, positions=1,
+    spatial=RECIPE, temporal=RECIPE, conv=RECIPE,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    make_mini(root, progress=False, classes=CLASSES, groups=3, workers=1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def tiny(data, tmp_path_factory):
+    return Course(TINY, FrameStore(data), tmp_path_factory.mktemp("runs"))
+
+
+def test_parts_share_no_group(tiny):
+    assert tiny.classes == ["JumpRope", "TrampolineJumping"]
+    assert len(tiny.train) == 16 and len(tiny.test) == 8 and not tiny.val
+    assert not {c.split("_")[2] for c in tiny.train} & {c.split("_")[2] for c in tiny.test}
+    with_val = Course(get_profile("folder", val_fraction=0.3), tiny.store, tiny.run_dir, split=2)
+    parts = [
+        {c.split("_")[2] for c in part} for part in (with_val.train, with_val.val, with_val.test)
+    ]
+    assert sorted(len(part) for part in parts) == [1, 1, 1] and len(set.union(*parts)) == 3
+
+
+def test_a_fold_that_does_not_exist_is_named(tiny):
+    with pytest.raises(ValueError, match="split 4: .* folds 1 to 3"):
+        Course(TINY, tiny.store, tiny.run_dir, split=4)
+
+
+def test_results_json_has_the_agreed_fields(tiny):
+    results = json.loads(tiny.write_results().read_text())
+    assert list(results) == [
+        "profile", "split", "n_train", "n_test", "classes", "seed", "torch", "device", "methods",
+    ]  # fmt: skip
+    assert (results["n_train"], results["n_test"], results["classes"]) == (16, 8, 2)
+    assert list(results["methods"]) == ["spatial", "temporal", "average_fusion", "conv_fusion"]
+    for row in results["methods"].values():
+        assert list(row) == ["top1", "ci95", "top5", "seconds"]
+        low, high = row["ci95"]
+        assert 0 <= low <= row["top1"] <= high <= 1 and row["top5"] == 1.0 and row["seconds"] > 0
+
+
+def test_results_follow_from_the_score_files(tiny):
+    before = tiny.results()
+    again = Course(TINY, tiny.store, tiny.run_dir)
+    assert again.results() == before
+    scores = tiny.scores("spatial")
+    path = next(tiny.run_dir.glob("split1_seed0/spatial_*.npz"))
+    type(scores)(
+        scores.clips, (scores.labels + 1) % 2, scores.logits, scores.classes, scores.seconds
+    ).save(path)
+    flipped = again.results()["methods"]["spatial"]["top1"]
+    assert flipped == pytest.approx(1 - before["methods"]["spatial"]["top1"])
+    scores.save(path)
+
+
+def test_other_sizes_are_other_checkpoints(tiny):
+    wider = Course(get_profile("folder", width=1 / 8), tiny.store, tiny.run_dir)
+    assert wider.checkpoint("spatial") != tiny.checkpoint("spatial")
+    slower = TINY.__class__(**{**TINY.__dict__, "temporal": Recipe(2, 0.01)})
+    other = Course(slower, tiny.store, tiny.run_dir)
+    assert other.checkpoint("spatial") == tiny.checkpoint("spatial")
+    assert other.checkpoint("temporal") != tiny.checkpoint("temporal")
+    assert other.checkpoint("conv") != tiny.checkpoint("conv")
+
+
+def test_unknown_names_are_refused(tiny):
+    with pytest.raises(ValueError, match="mini, folder, weizmann"):
+        get_profile("tiny")
+    with pytest.raises(ValueError, match="spatial, temporal, conv"):
+        tiny.recipe("audio")
+
+
+def test_a_profile_without_data_names_the_command(monkeypatch, tmp_path):
+    monkeypatch.setattr(course, "ROOT", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"data_scripts/extract.py VIDEOS .*ucf101"):
+        course.prepare_data(get_profile("ucf10"))
+
+
+def test_environment_check_prints_a_line_for_everything(capsys):
+    assert course.check_environment("mini")
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith("[OK]") for line in lines)
+    assert len(lines) > len(course.PACKAGES) + 3
+    assert not course.check_environment("no such profile")
+    assert "[FAIL] profile: no profile 'no such profile'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_keeps_the_two_stacks_of_the_original(name):
+    profile = get_profile(name)
+    assert profile.rgb_frames >= 1 and profile.flow_fields >= 1
+    if name not in ("folder", "weizmann"):
+        assert (profile.rgb_frames, profile.flow_fields) == (10, 50)
