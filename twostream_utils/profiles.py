@@ -80,7 +80,7 @@ _SMALL = Profile(
     weights="mini",
     positions=3,
     cache_gb=3.0,
-    spatial=Recipe(8, 0.02),
+    spatial=Recipe(5, 0.02),
     temporal=Recipe(12, 0.02),
     conv=Recipe(4, 0.01),
 )
