@@ -10,10 +10,7 @@ lies beside them. The repository ships the result: running this again is optiona
 from __future__ import annotations
 
 import argparse
-import os
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +20,29 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from twostream_utils.mini import STILL_CLASSES, render_still
+from twostream_utils.pool import in_order
 from twostream_utils.stacks import normalise
 from twostream_utils.training import warmup_cosine
 from twostream_utils.vgg import MINI_WEIGHTS, vgg19
 
 CROP = 64
+CHUNK = 200
 GREY = 0.3  # fraction of grey stills: the streams use the mean over RGB of the first filters
+
+
+def render_chunk(start: int, count: int, seed: int) -> list[tuple[np.ndarray, int]]:
+    """Render up to CHUNK stills from number ``start`` on."""
+    return [render_still(k, seed) for k in range(start, min(start + CHUNK, count))]
 
 
 def render(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Render stills on all cores: ``(N, 3, 72, 96)`` uint8 and labels ``(N,)``."""
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        work = pool.map(partial(render_still, seed=seed), range(count), chunksize=200)
-        stills = list(tqdm(work, total=count, desc="stills", unit="still"))
+    starts = range(0, count, CHUNK)
+    stills: list[tuple[np.ndarray, int]] = []
+    with tqdm(total=count, desc="stills", unit="still") as bar:
+        for chunk in in_order(partial(render_chunk, count=count, seed=seed), starts):
+            stills += chunk
+            bar.update(len(chunk))
     images = np.stack([image for image, _ in stills]).transpose(0, 3, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(images)), torch.tensor([y for _, y in stills])
 

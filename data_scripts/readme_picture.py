@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 
 from twostream_utils import course
 from twostream_utils.flow import decode, flow_to_rgb
-from twostream_utils.plots import liveliest
+from twostream_utils.flow_plots import liveliest
 
 CLASSES = ("BoxingPunchingBag", "JumpRope", "TrampolineJumping")
 COLUMNS = 2

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from twostream_utils import exercises as ex
+from twostream_utils import score_exercises
 
 
 def mean_repeat(weight, n):
@@ -160,14 +161,14 @@ RIGHT = {
     ex.check_group_split: [hold_out_slices, hold_out_loop],
     ex.check_transform_first_layer: [mean_repeat, mean_einsum, mean_loop],
     ex.check_flip_flow: [flip_slices, flip_stacked],
-    ex.check_late_fusion: [fuse_torch, fuse_numpy],
+    score_exercises.check_late_fusion: [fuse_torch, fuse_numpy],
     ex.check_stack_indices: [indices_list, indices_walk],
     ex.check_interleave: [interleave_transpose, interleave_slots],
     ex.check_quantise: [quantise_round, quantise_torch],
-    ex.check_confusion: [confusion_loop, confusion_bincount],
+    score_exercises.check_confusion: [confusion_loop, confusion_bincount],
     ex.check_play_backwards: [backwards_reshape, backwards_slots],
-    ex.check_identity_mix: [mix_eye, mix_loop],
-    ex.check_top_k: [top_k_argsort, top_k_torch],
+    score_exercises.check_identity_mix: [mix_eye, mix_loop],
+    score_exercises.check_top_k: [top_k_argsort, top_k_torch],
 }
 
 # checker: (wrong answer, a word of the message that names the slip)
@@ -210,7 +211,7 @@ WRONG = {
         (lambda q: np.stack([-q[:, ::-1, 0], q[:, ::-1, 1]], -1), "wraps around"),
         (lambda q: flip_slices(q).astype(np.float32), "uint8"),
     ],
-    ex.check_late_fusion: [
+    score_exercises.check_late_fusion: [
         (lambda a, b: ((a + b) / 2).softmax(1), "logits are averaged"),
         (lambda a, b: (a + b) / 2, "no softmax"),
         (lambda a, b: a.softmax(1) + b.softmax(1), "not halved"),
@@ -244,10 +245,14 @@ WRONG = {
         (lambda x: quantise_round(x).astype(np.float32), "uint8"),
         (lambda x: np.rint(255 * np.clip(x, 0, 20) / 20).astype(np.uint8), "expected"),
     ],
-    ex.check_confusion: [
+    score_exercises.check_confusion: [
         (lambda p, t, c: confusion_loop(t, p, c), "swapped"),
-        (lambda p, t, c: confusion_loop(p, t, c) / confusion_loop(p, t, c).sum(1).clip(1)[:, None],
-         "shares"),
+        (
+            lambda p, t, c: (
+                confusion_loop(p, t, c) / confusion_loop(p, t, c).sum(1).clip(1)[:, None]
+            ),
+            "shares",
+        ),
         (lambda p, t, c: (confusion_loop(p, t, c) > 0).astype(int), "only once"),
         (lambda p, t, c: confusion_loop(p, t, c)[:4], "shape"),
         (lambda p, t, c: np.diag(np.bincount(t[t == p], minlength=c)), "diagonal"),
@@ -261,15 +266,19 @@ WRONG = {
         (lambda s: 255 - s[:, ::-1], "expected"),
         (lambda s: s.__imul__(0) + backwards_reshape(s), "expected"),
     ],
-    ex.check_identity_mix: [
+    score_exercises.check_identity_mix: [
         (lambda m, mix: mix_eye(m, mix[::-1]), "temporal half stands first"),
         (lambda m, mix: mix_eye(m, mix).transpose(0, 1), "swapped"),
         (lambda m, mix: mix_eye(m, (1, 1)), "not used"),
         (lambda m, mix: mix_eye(m, mix)[:, :, 0, 0], "shape"),
-        (lambda m, mix: torch.tensor([mix[0]] * m + [mix[1]] * m).expand(m, -1)[:, :, None, None],
-         "all input maps"),
+        (
+            lambda m, mix: torch.tensor([mix[0]] * m + [mix[1]] * m).expand(m, -1)[
+                :, :, None, None
+            ],
+            "all input maps",
+        ),
     ],
-    ex.check_top_k: [
+    score_exercises.check_top_k: [
         (lambda s, t, k: top_k_argsort(-s, t, k), "lowest"),
         (lambda s, t, k: top_k_argsort(s, t, k) * len(t), "number of clips"),
         (lambda s, t, k: top_k_argsort(s, t, 1), "k is ignored"),
@@ -306,5 +315,6 @@ def test_stub_says_not_yet_and_the_notebook_runs_on(capsys):
 
 
 def test_every_checker_is_tested():
-    checkers = {value for name, value in vars(ex).items() if name.startswith("check_")}
+    found = {**vars(ex), **vars(score_exercises)}
+    checkers = {value for name, value in found.items() if name.startswith("check_")}
     assert checkers == set(RIGHT) == set(WRONG)

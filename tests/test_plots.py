@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from twostream_utils import plots
+from twostream_utils import flow_plots, plots
 from twostream_utils.flow import quantise
 
 RNG = np.random.default_rng(0)
@@ -37,10 +37,8 @@ def close_figures():
     "draw",
     [
         lambda: plots.rgb_stack_grid(FRAMES, range(1, 13)),
-        lambda: plots.flow_stack_grid(FIELDS, range(1, 8), columns=5),
-        lambda: plots.flow_arrows(FRAMES[0], RIGHT),
-        lambda: plots.flow_arrows(FRAMES[0], np.zeros_like(RIGHT)),
-        lambda: plots.flow_views(FRAMES[0], FIELDS[0]),
+        lambda: flow_plots.flow_stack_grid(FIELDS, range(1, 8), columns=5),
+        lambda: flow_plots.flow_views(FRAMES[0], FIELDS[0]),
         lambda: plots.batch_of_stacks(FRAMES.reshape(3, 4, 36, 48, 3), ["a", "b", "c"]),
         lambda: plots.contact_sheet(list(FRAMES), list("abcdefghijkl")),
         lambda: plots.filters(RNG.normal(size=(20, 3, 3, 3))),
@@ -72,7 +70,7 @@ def test_stack_grids_title_each_frame_and_keep_its_pixels():
 
 
 def test_flow_grid_shows_raw_u_then_v_then_colour():
-    fig = plots.flow_stack_grid(FIELDS[:2], [5, 6], columns=3)
+    fig = flow_plots.flow_stack_grid(FIELDS[:2], [5, 6], columns=3)
     titles = [axis.get_title() for axis in fig.axes]
     assert titles == ["u 5", "u 6", "", "v 5", "v 6", "", "colour 5", "colour 6", ""]
     np.testing.assert_array_equal(fig.axes[0].images[0].get_array()[..., 0], FIELDS[0, ..., 0])
@@ -97,14 +95,15 @@ class Fields:
 
 
 def test_liveliest_field_moves_against_its_background_and_is_not_the_very_fastest():
-    assert plots.liveliest(Fields(), ["pan", "patch", "spike"]) == ("patch", 6)
+    assert flow_plots.liveliest(Fields(), ["pan", "patch", "spike"]) == ("patch", 6)
     with pytest.raises(ValueError):
-        plots.liveliest(Fields(), [])
+        flow_plots.liveliest(Fields(), [])
 
 
 def test_arrows_say_how_much_they_are_enlarged():
-    fig = plots.flow_arrows(FRAMES[0], RIGHT, every=6)
-    assert fig.axes[0].get_title() == "arrows, 4 × as long as the motion"  # 2 · 6 rows / 3 px
+    _, axis = plots.plt.subplots()
+    flow_plots.arrows(axis, RIGHT, every=6)
+    assert axis.get_title() == "arrows, 4 × as long as the motion"  # 2 · 6 rows / 3 px
 
 
 def test_confusion_gives_percent_of_the_true_class():

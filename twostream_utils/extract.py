@@ -5,16 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import multiprocessing
 import os
 import re
-import signal
-import threading
 import zipfile
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +16,7 @@ import cv2
 from tqdm.auto import tqdm
 
 from .flow import BOUND, METHODS
+from .pool import in_order
 from .shards import QUALITY, ShardWriter, encode_clip
 from .splits import SPELLING, parse_name
 from .video import VIDEO_SUFFIXES, VideoError, open_video, read_video
@@ -127,7 +122,7 @@ def extract(
             _count(report, shards[label], clips)
     tasks = [task for label in todo for task in plan[label]]
     with (
-        contextlib.closing(_in_order(tasks, workers or _cores())) as results,
+        contextlib.closing(in_order(_encode, tasks, workers)) as results,
         tqdm(total=len(tasks), unit="video", disable=not progress or not tasks) as bar,
     ):
         for label in todo:
@@ -299,57 +294,6 @@ def _write_skipped(path: Path, skipped: list[tuple[str, str]]) -> None:
     lines = "".join(f"{name}\t{reason}\n" for name, reason in skipped)
     aside.write_text(lines, encoding="utf-8")
     os.replace(aside, path)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _in_order(tasks: list[_Task], workers: int) -> Iterator[tuple[list, float] | str]:
-    """Results in the order of `tasks`, at most `workers` finished ones waiting in memory."""
-    workers = min(workers, len(tasks))
-    if workers <= 1:
-        yield from map(_encode, tasks)
-        return
-    before = set(multiprocessing.active_children())
-    # Spawned, since a process that has used OpenCV's or torch's threads cannot be forked safely.
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker
-    )
-    try:
-        waiting: deque = deque()
-        for task in tasks:
-            waiting.append(pool.submit(_encode, task))
-            if len(waiting) == 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BaseException as error:
-        for process in set(multiprocessing.active_children()) - before:
-            process.terminate()
-        if isinstance(error, BrokenProcessPool):
-            raise RuntimeError(
-                "a worker process was killed, most likely for lack of memory; whole shards are "
-                "kept: run again with fewer workers"
-            ) from error
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """One thread a worker; Ctrl-C is the parent's business; no worker outlives its parent."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def leave_with_parent() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
 def _encode(task: _Task) -> tuple[list[tuple[str, bytes]], float] | str:

@@ -7,22 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-import cv2
 from tqdm.auto import tqdm
 
 from .archives import Archive, ArchiveError
 from .mini_clip import CLASSES, HEIGHT, RECIPES, WIDTH, render_clip
 from .mini_still import STILL_CLASSES, render_still
+from .pool import in_order
 from .shards import ShardWriter, encode_clip
 
 __all__ = ["CLASSES", "HEIGHT", "RECIPES", "STILL_CLASSES", "WIDTH", "clip_name", "make_mini",
@@ -71,8 +66,7 @@ def make_mini(
     if not due:
         return paths
     jobs = [(label, group, seed) for label in due for group in range(1, groups + 1)]
-    count = min(workers or os.cpu_count() or 1, len(jobs))
-    with (closing(_run(jobs, count)) as results,
+    with (closing(in_order(_encode_group, jobs, workers)) as results,
           tqdm(total=len(jobs) * CLIPS_PER_GROUP, unit="clip", desc="mini set",
                disable=not progress) as bar):
         for label in due:
@@ -82,38 +76,6 @@ def make_mini(
                         shard.add(members, meta)
                         bar.update()
     return paths
-
-
-def _run(jobs: list[tuple[str, int, int]], workers: int) -> Iterator[list]:
-    """Yield the encoded groups in order, a few finished ones waiting in memory at most."""
-    if workers == 1:
-        yield from map(_encode_group, jobs)
-        return
-    # Spawn and not fork: the caller may already run threads (torch, OpenCV, Jupyter).
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
-    waiting: deque = deque()
-    try:
-        for job in jobs:
-            waiting.append(pool.submit(_encode_group, job))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Use one thread, leave Ctrl-C to the parent and do not outlive it."""
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def leave_with_parent() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
 def _encode_group(job: tuple[str, int, int]) -> list[tuple[list[tuple[str, bytes]], dict]]:

@@ -170,7 +170,7 @@ class Course:
             "split": self.split,
             "n_train": len(self.train) + len(self.val),
             "n_test": len(self.test),
-            "classes": len(self.classes),
+            "classes": self.classes,
             "seed": self.seed,
             "torch": torch.__version__,
             "device": describe_device(pick_device()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -17,9 +17,6 @@ from IPython import get_ipython
 from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 from PIL import Image
-
-from .flow import colour_wheel, decode, flow_to_rgb
-from .store import FrameStore
 
 plt.style.use(Path(__file__).with_name("course.mplstyle"))
 TIGHT = {"w_pad": 0.02, "h_pad": 0.02, "wspace": 0, "hspace": 0}  # inches between pictures
@@ -82,7 +79,7 @@ class LivePlot:
             self._handle.update(bundle, metadata=metadata, raw=True)
 
 
-def _pictures(
+def pictures(
     images: Sequence[np.ndarray],
     titles: Sequence[str] = (),
     columns: int = 10,
@@ -107,100 +104,14 @@ def _pictures(
     return fig
 
 
-def liveliest(store: FrameStore, clips: Iterable[str]) -> tuple[str, int]:
-    """Return which of ``clips`` has most sideways motion, and one of its lively fields (1-based).
-
-    A field counts by how far the fastest 5 % of its pixels are above its median, so that a moving
-    camera does not; a clip by its median field, and of its fields the one at 90 % is taken: the
-    very fastest is often a mistake of the estimate. Raises ``ValueError`` if there are no clips.
-    """
-    found = []
-    for clip in clips:
-        flow = decode(store.read_flow(clip, range(1, store.n_flow(clip) + 1)))
-        low, high = np.quantile(np.abs(flow[..., 0]), (0.5, 0.95), axis=(1, 2))
-        order = np.argsort(high - low, kind="stable")
-        lively = int(order[int(0.9 * (len(order) - 1))])
-        found.append((float(np.median(high - low)), clip, lively + 1))
-    return max(found)[1:]
-
 
 def rgb_stack_grid(frames: np.ndarray, indices: Sequence[int], columns: int = 10) -> Figure:
     """Draw an RGB stack ``(T, H, W, 3)`` uint8 frame by frame, titled with 1-based ``indices``."""
-    return _pictures(list(frames), [f"frame {i}" for i in indices], columns)
+    return pictures(list(frames), [f"frame {i}" for i in indices], columns)
 
 
-def flow_stack_grid(q: np.ndarray, indices: Sequence[int], columns: int = 10) -> Figure:
-    """Draw a flow stack ``(T, H, W, 2)`` uint8: three rows a line of fields, u, v and colour.
-
-    u and v are the raw grey JPEGs (rest is 128); the colour is that of ``flow_to_rgb`` at one
-    scale for the whole stack.
-    """
-    top = max(float(np.abs(decode(q)).max()), 1.0)
-    images, titles = [], []
-    for first in range(0, len(q), columns):
-        part = slice(first, first + columns)
-        blank = [np.full((*q.shape[1:3], 3), 255, np.uint8)] * (columns - len(q[part]))
-        for kind in "u", "v", "colour":
-            for field in q[part]:
-                grey = field[..., "uv".find(kind)]
-                colour = kind == "colour"
-                images.append(flow_to_rgb(decode(field), top) if colour else np.dstack([grey] * 3))
-            images += blank
-            titles += [f"{kind} {i}" for i in indices[part]] + [""] * len(blank)
-    return _pictures(images, titles, columns)
 
 
-def arrows(axis: plt.Axes, flow: np.ndarray, every: int | None = None) -> None:
-    """Draw ``flow`` ``(H, W, 2)`` px per frame as arrows on ``axis``, titled with their scale.
-
-    One arrow every ``every`` px (default: 14 rows), enlarged so that the longest spans about two
-    rows. Where the motion is under 0.3 px per frame there is none.
-    """
-    height, width = flow.shape[:2]
-    every = every or max(height // 14, 1)
-    y, x = np.mgrid[every // 2 : height : every, every // 2 : width : every]
-    u, v = flow[y, x, 0], flow[y, x, 1]
-    speed = np.hypot(u, v)
-    longer = max(1, round(2 * every / max(float(speed.max()), 1.0)))
-    seen = speed > 0.3
-    style = dict(color=RED, edgecolor="white", linewidth=0.6, width=0.008, headwidth=4)
-    scale = dict(angles="xy", scale_units="xy", scale=1 / longer)
-    axis.quiver(x[seen], y[seen], u[seen], v[seen], **style, **scale)
-    axis.set_title(f"arrows, {longer} × as long as the motion")
-
-
-def flow_arrows(frame: np.ndarray, flow: np.ndarray, every: int | None = None) -> Figure:
-    """Draw ``frame`` ``(H, W, 3)`` uint8 with ``flow`` ``(H, W, 2)`` px per frame as arrows."""
-    fig = _pictures([frame], width=6)
-    arrows(fig.axes[0], flow, every)
-    return fig
-
-
-def flow_views(frame: np.ndarray, q: np.ndarray) -> Figure:
-    """One frame and its flow ``q`` ``(H, W, 2)`` uint8 five ways: frame, u, v, colour, arrows.
-
-    u and v share a map in px per frame, white at rest; the colour wheel stands in its corner.
-    """
-    flow = decode(q)
-    top = max(float(np.abs(flow).max()), 1.0)
-    height, width = frame.shape[:2]
-    fig, axes = plt.subplots(2, 3, figsize=(10, 6.4 * height / width + 0.6))
-    titles = "frame", "u: to the right", "v: downwards", "colour: direction", "", ""
-    for axis, title in zip(axes.flat, titles, strict=True):
-        axis.axis("off")
-        axis.set_title(title)
-    for axis in axes[0, 0], axes[1, 1]:
-        axis.imshow(frame)
-    for axis, component in (axes[0, 1], 0), (axes[0, 2], 1):
-        image = axis.imshow(flow[..., component], cmap=FLOW_MAP, vmin=-top, vmax=top)
-    bar = fig.colorbar(image, ax=axes[0, 2], fraction=0.04)
-    bar.set_label("px per frame")
-    axes[1, 0].imshow(flow_to_rgb(flow))
-    arrows(axes[1, 1], flow)
-    radius = max(float(np.hypot(flow[..., 0], flow[..., 1]).max()), 1.0)
-    axes[1, 2].imshow(colour_wheel(128))
-    axes[1, 2].set_title(f"which way; the rim is {radius:.1f} px per frame", fontsize=10)
-    return fig
 
 
 def batch_of_stacks(stacks: np.ndarray, titles: Sequence[str], columns: int = 10) -> Figure:
@@ -228,7 +139,7 @@ def batch_of_stacks(stacks: np.ndarray, titles: Sequence[str], columns: int = 10
 
 def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 5) -> Figure:
     """Draw pictures ``(H, W, 3)`` uint8 with a title each, ``columns`` in a row."""
-    return _pictures(images, titles, columns)
+    return pictures(images, titles, columns)
 
 
 def filters(weight: np.ndarray, titles: Sequence[str] = (), columns: int = 16) -> Figure:
@@ -240,9 +151,9 @@ def filters(weight: np.ndarray, titles: Sequence[str] = (), columns: int = 16) -
     if weight.shape[-1] == 3:
         low = weight.min(axis=(1, 2, 3), keepdims=True)
         high = weight.max(axis=(1, 2, 3), keepdims=True)
-        return _pictures(list((weight - low) / np.maximum(high - low, 1e-9)), titles, columns)
+        return pictures(list((weight - low) / np.maximum(high - low, 1e-9)), titles, columns)
     top = float(np.abs(weight).max())
-    return _pictures(list(weight[..., 0]), titles, columns, cmap=FLOW_MAP, vmin=-top, vmax=top)
+    return pictures(list(weight[..., 0]), titles, columns, cmap=FLOW_MAP, vmin=-top, vmax=top)
 
 
 def training_curves(history: Sequence[Mapping[str, float]], title: str = "") -> Figure:
