@@ -100,7 +100,8 @@ def clean_outputs(notebook: nbformat.NotebookNode, label: str) -> None:
 
     Progress bars, live widgets (their state is not stored, so a reader would see nothing), stderr
     and timing go. Pictures keep their alt text and lose the HTML copy that JupyterLab needs it in;
-    large ones are reduced to 256 colours. Raises ``OutputProblem`` for what must not be committed.
+    in a notebook that is too large, the largest pictures are reduced to 256 colours. Raises
+    ``OutputProblem`` for what must not be committed.
     """
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
@@ -120,7 +121,7 @@ def clean_outputs(notebook: nbformat.NotebookNode, label: str) -> None:
                 output.text = _last_writing(output.text)
             if "image/png" in output.get("data", {}):
                 output.data.pop("text/html", None)
-                output.data["image/png"] = _smaller(output.data["image/png"])
+    _fit_into_limit(notebook)
     for problem in output_problems(notebook):
         raise OutputProblem(f"{label}, {problem}")
 
@@ -164,16 +165,23 @@ def _last_writing(text: str) -> str:
     return "\n".join(line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n"))
 
 
-def _smaller(encoded: str, enough: int = 100_000) -> str:
-    """The picture in 256 colours, if that is smaller; pictures under ``enough`` bytes stay."""
-    data = base64.b64decode(encoded)
-    if len(data) < enough:
-        return encoded
-    out = io.BytesIO()
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
-    # The default, median cut, spends its colours on large areas and turns pale flow brown.
-    picture.quantize(256, Image.Quantize.FASTOCTREE).save(out, "PNG", optimize=True)
-    return base64.b64encode(min(out.getvalue(), data, key=len)).decode()
+def _fit_into_limit(notebook: nbformat.NotebookNode) -> None:
+    """Reduce pictures to 256 colours, largest first, until the notebook is small enough."""
+    bundles = [
+        output.data
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    for bundle in sorted(bundles, key=lambda data: -len(data["image/png"])):
+        if len(nbformat.writes(notebook).encode()) <= MAX_BYTES:
+            return
+        png = base64.b64decode(bundle["image/png"])
+        picture = Image.open(io.BytesIO(png)).convert("RGB")
+        out = io.BytesIO()
+        # The default, median cut, spends its colours on large areas and turns pale flow brown.
+        picture.quantize(256, Image.Quantize.FASTOCTREE).save(out, "PNG", optimize=True)
+        bundle["image/png"] = base64.b64encode(min(out.getvalue(), png, key=len)).decode()
 
 
 def write_notebook(notebook: nbformat.NotebookNode, path: Path) -> None:

@@ -3,8 +3,9 @@
     python data_scripts/update_readme.py                          from runs/mini/results.json
     python data_scripts/update_readme.py runs/mini/results.json   from a file by name
 
-The figures are copied to benchmarks/readme_results.json, and a test holds the README to that file:
-no number in the table is ever typed.
+The figures are copied to benchmarks/readme_results.json. A second table comes from the files that
+benchmarks/accuracy.py writes. A test holds the README to these files: no number in the tables is
+ever typed.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 COMMITTED = ROOT / "benchmarks" / "readme_results.json"
+ACCURACY = [ROOT / "benchmarks" / f"accuracy_{name}.json" for name in ("mini", "weizmann")]
 
-# method: (row title, published top-1 % on UCF101 split 1 and its source)
+# method: (row title, top-1 % on UCF101 split 1 of Feichtenhofer et al. 2016, VGG-16)
 ROWS = {
-    "spatial": ("Spatial stream", "72.7 [1]"),
-    "temporal": ("Temporal stream", "81.0 [1]"),
-    "average_fusion": ("Average fusion", "85.9 [1]"),
-    "conv_fusion": ("Conv fusion", "90.4 [2]"),
+    "spatial": ("Spatial stream", "82.61"),
+    "temporal": ("Temporal stream", "86.25"),
+    "average_fusion": ("Average fusion", "90.62"),
+    "conv_fusion": ("Conv fusion", "89.35"),
 }
 
 
@@ -49,6 +51,31 @@ def results_table(results: dict) -> str:
         interval = f"{100 * low:.1f} – {100 * high:.1f}"
         shares = f"{100 * row['top1']:.1f}", interval, f"{100 * row['top5']:.1f}"
         rows.append((title, *shares, f"{row['seconds']:.0f}", published))
+    return _aligned(rows)
+
+
+def accuracy_table(runs: list[dict]) -> str:
+    """Top-1 in percent with its interval, a column for each of benchmarks/accuracy_*.json."""
+    rows = [("Method", *(_column_title(run) for run in runs))]
+    for method, (title, _) in ROWS.items():
+        cells = []
+        for run in runs:
+            row = run["methods"][method]
+            low, high = row["ci95"]
+            cells.append(f"{100 * row['top1']:.1f} ({100 * low:.1f} – {100 * high:.1f})")
+        rows.append((title, *cells))
+    return _aligned(rows)
+
+
+def _column_title(run: dict) -> str:
+    splits, seeds = len(run["splits"]), len(run["seeds"])
+    repeats = [f"{splits} folds"] * (splits > 1) + [f"{seeds} seeds"] * (seeds > 1)
+    return f"`{run['profile']}`, {', '.join([*repeats, str(run['clips'])])} test clips"
+
+
+def _aligned(rows: list[tuple]) -> str:
+    """Rows of cells as a Markdown table; the first row is the header."""
+    header = rows[0]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = []
     for row in rows:
@@ -72,12 +99,18 @@ def caption(results: dict) -> str:
 
 def updated(readme: str, results: dict) -> str:
     """``readme`` with the results between its markers. ``ValueError`` if they are missing."""
-    pattern = r"(<!-- results:begin[^>]*-->\n).*?(<!-- results:end -->)"
-    block = f"{results_table(results)}\n\n{caption(results)}\n"
-    new, count = re.subn(pattern, lambda m: m[1] + block + m[2], readme, flags=re.DOTALL)
-    if count != 1:
-        raise ValueError("README.md needs <!-- results:begin --> and <!-- results:end --> once")
-    return new
+    blocks = {
+        "results": f"{results_table(results)}\n\n{caption(results)}\n",
+        "accuracy": accuracy_table([load_results(path) for path in ACCURACY]) + "\n",
+    }
+    for name, block in blocks.items():
+        pattern = rf"(<!-- {name}:begin[^>]*-->\n).*?(<!-- {name}:end -->)"
+        readme, count = re.subn(
+            pattern, lambda m, block=block: m[1] + block + m[2], readme, flags=re.DOTALL
+        )
+        if count != 1:
+            raise ValueError(f"README.md needs <!-- {name}:begin --> and <!-- {name}:end --> once")
+    return readme
 
 
 def main(arguments: list[str] | None = None) -> int:

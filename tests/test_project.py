@@ -92,17 +92,26 @@ def test_results_table_is_in_percent_beside_published_figures():
     lines = update_readme.results_table(RESULTS).splitlines()
     assert len({len(line) for line in lines}) == 1
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
-    assert cells == ["Spatial stream", "50.0", "45.7 – 60.0", "100.0", "12", "72.7 [1]"]
+    assert cells == ["Spatial stream", "50.0", "45.7 – 60.0", "100.0", "12", "82.61"]
     assert "split 1: 720 training and 280 test clips, seed 0" in update_readme.caption(RESULTS)
 
 
 def test_readme_update_replaces_what_stands_between_the_markers():
-    text = "a\n<!-- results:begin -->\nold\n<!-- results:end -->\nb"
+    text = "a\n<!-- results:begin -->\nold\n<!-- results:end -->\n"
+    text += "<!-- accuracy:begin -->\nold\n<!-- accuracy:end -->\nb"
     new = update_readme.updated(text, RESULTS)
     assert "old" not in new and new.startswith("a\n") and new.endswith("-->\nb")
     assert update_readme.updated(new, RESULTS) == new
     with pytest.raises(ValueError, match="results:begin"):
         update_readme.updated("no markers", RESULTS)
+
+
+def test_accuracy_table_names_folds_seeds_and_clips():
+    run = {**RESULTS, "splits": [1, 2, 3], "seeds": [0], "clips": 90}
+    lines = update_readme.accuracy_table([run, {**run, "splits": [1], "seeds": [0, 1]}]).split("\n")
+    assert "`mini`, 3 folds, 90 test clips" in lines[0]
+    assert "`mini`, 2 seeds, 90 test clips" in lines[0]
+    assert lines[2].count("50.0 (45.7 – 60.0)") == 2
 
 
 def test_unfinished_results_are_named(tmp_path):

@@ -103,6 +103,7 @@ PROFILES = {
             split_rule="folds",
             val_fraction=0.0,
             positions=5,
+            repeat=4,
         ),
         replace(
             _SMALL,
@@ -112,7 +113,16 @@ PROFILES = {
             crop=72,
             split_rule="folds",
             val_fraction=0.0,
-            positions=5,
+            # Sixty training clips of about 60 frames: short stacks give many different ones.
+            # Twenty fields are most of a stride, which tells walking from skipping.
+            rgb_frames=5,
+            rgb_step=5,
+            flow_fields=20,
+            positions=8,
+            repeat=8,
+            spatial=Recipe(14, 0.02, label_smoothing=0.1),
+            temporal=Recipe(24, 0.02, label_smoothing=0.1),
+            conv=Recipe(4, 0.01, label_smoothing=0.1),
             group_pattern="^([a-z]+)_",
         ),
         Profile("ucf10", "ten classes of UCF101, a lesson on a GPU", classes=_UCF10),
