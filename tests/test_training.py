@@ -38,6 +38,13 @@ def test_resume_is_exact(tmp_path):
     assert [row["val_top1"] for row in history] == [row["val_top1"] for row in history_mended]
 
 
+def test_a_network_that_was_scored_can_still_be_trained(tmp_path):
+    model = network()
+    score(model, dataset(PROFILE, train=False, streams=("rgb",)))
+    data = dataset(PROFILE, streams=("rgb",))
+    assert training.fit(model, data, RECIPE, tmp_path / "a.pt", stop_after=1)
+
+
 def test_a_finished_checkpoint_is_loaded(tmp_path):
     model, history = train(tmp_path / "a.pt")
     called = []

@@ -64,7 +64,8 @@ class Scores:
             ) from error
 
 
-@torch.inference_mode()
+# Not inference_mode: parameters that move to the device under it could never be trained again.
+@torch.no_grad()
 def score(model: nn.Module, dataset: ClipDataset, batch_size: int = 8, workers: int = 0) -> Scores:
     """Score every test view of every clip of ``dataset``.
 
