@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n{error}", file=sys.stderr)
         return 1
     print(f"\n{results_table(results)}\n\n{caption(results)}")
-    print("* Feichtenhofer et al. 2016, VGG-16, top-1 % on split 1, as quoted in notes on the paper.")
+    print("* Feichtenhofer et al. 2016, VGG-16, top-1 % on split 1, from notes on the paper.")
     where = (run_dir / "notebooks").relative_to(ROOT)
     minutes = (time.perf_counter() - began) / 60
     print(f"\n{len(notebooks)} notebooks in {minutes:.1f} minutes; executed copies in {where}/")

@@ -220,8 +220,25 @@ def test_building_executing_and_cleaning(sources, tmp_path):
     assert figure.metadata["image/png"]["alt"] == "noise in all colours"
     assert set(figure.data) == {"image/png", "text/plain"}
     picture = Image.open(io.BytesIO(base64.b64decode(figure.data["image/png"])))
-    assert picture.size == (300, 200) and picture.mode == "P"
+    assert picture.size == (300, 200) and picture.mode in ("RGB", "RGBA")  # colours as drawn
     assert bn.without_outputs(notebook) == bn.build(sources[0], sources)
+
+
+def test_pictures_of_a_notebook_that_is_too_large_are_reduced(monkeypatch):
+    out = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(out, "PNG")
+    data = {"image/png": base64.b64encode(out.getvalue()).decode()}
+    cell = nbformat.v4.new_code_cell("x")
+    alt = {"image/png": {"alt": "noise in all colours"}}
+    cell.outputs = [nbformat.v4.new_output("display_data", data=data, metadata=alt)]
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    size = len(nbformat.writes(notebook).encode())
+    monkeypatch.setattr(no, "MAX_BYTES", size // 2)
+    no.clean_outputs(notebook, "01_a")
+    png = base64.b64decode(notebook.cells[0].outputs[0].data["image/png"])
+    assert Image.open(io.BytesIO(png)).mode == "P"
+    assert len(nbformat.writes(notebook).encode()) <= size // 2
 
 
 def test_a_failing_cell_is_named(sources, tmp_path):

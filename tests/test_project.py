@@ -97,10 +97,10 @@ def test_results_table_is_in_percent_beside_published_figures():
 
 
 def test_readme_update_replaces_what_stands_between_the_markers():
-    text = "a\n<!-- results:begin -->\nold\n<!-- results:end -->\n"
-    text += "<!-- accuracy:begin -->\nold\n<!-- accuracy:end -->\nb"
+    text = "a\n<!-- results:begin -->\nstale\n<!-- results:end -->\n"
+    text += "<!-- accuracy:begin -->\nstale\n<!-- accuracy:end -->\nb"
     new = update_readme.updated(text, RESULTS)
-    assert "old" not in new and new.startswith("a\n") and new.endswith("-->\nb")
+    assert "stale" not in new and new.startswith("a\n") and new.endswith("-->\nb")
     assert update_readme.updated(new, RESULTS) == new
     with pytest.raises(ValueError, match="results:begin"):
         update_readme.updated("no markers", RESULTS)
