@@ -14,6 +14,7 @@ CLASSES = ("JumpRope", "TrampolineJumping")
 RECIPE = Recipe(1, 0.01, batch_size=8)
 TINY = get_profile(
     "folder", rgb_frames=2, flow_fields=3, crop=32, width=1 / 16, weights=None, positions=1,
+    epoch_clips=0,
     spatial=RECIPE, temporal=RECIPE, conv=RECIPE,
 )  # fmt: skip
 
@@ -39,6 +40,13 @@ def test_parts_share_no_group(tiny):
         {c.split("_")[2] for c in part} for part in (with_val.train, with_val.val, with_val.test)
     ]
     assert sorted(len(part) for part in parts) == [1, 1, 1] and len(set.union(*parts)) == 3
+
+
+def test_a_small_set_makes_long_epochs(tiny):
+    longer = Course(get_profile("folder", epoch_clips=40), tiny.store, tiny.run_dir)
+    assert len(longer.dataset("train")) == 48  # 16 clips, each drawn three times
+    assert len(longer.dataset("test")) == 8
+    assert len(tiny.dataset("train")) == 16
 
 
 def test_a_fold_that_does_not_exist_is_named(tiny):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -68,10 +69,17 @@ class Course:
     def dataset(self, part: str, streams: tuple[str, ...] = ("rgb", "flow")) -> ClipDataset:
         """Return the stacks of ``part``: ``"train"`` (random views), ``"val"`` or ``"test"``."""
         clips = {"train": self.train, "val": self.val, "test": self.test}[part]
+        repeat = max(1, math.ceil(self.profile.epoch_clips / max(1, len(clips))))
         return ClipDataset(
-            self.store, clips, self.classes, self.profile, streams,
-            train=part == "train", seed=self.seed, repeat=self.profile.repeat,
-        )  # fmt: skip
+            self.store,
+            clips,
+            self.classes,
+            self.profile,
+            streams,
+            train=part == "train",
+            seed=self.seed,
+            repeat=repeat,
+        )
 
     def recipe(self, name: str) -> Recipe:
         """Return how ``"spatial"``, ``"temporal"`` or ``"conv"`` is trained in this profile."""

@@ -35,7 +35,8 @@ class Profile:
     ``flow_step`` apart the temporal one. ``short_side`` is the height of the stored frames and
     ``crop`` the side of the square that the network sees, both in px. ``min_scale`` is the
     smallest random crop as a fraction of the short side. ``positions`` temporal positions, each
-    as is and flipped, are the test views.
+    as is and flipped, are the test views. An epoch draws every clip equally often, ``epoch_clips``
+    views or more in all, so that a small set still makes long epochs.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Profile:
     group_pattern: str | None = None
     classes: tuple[str, ...] | None = None
     cache_gb: float = 0.0
-    repeat: int = 1
+    epoch_clips: int = 0
     spatial: Recipe = field(default_factory=lambda: Recipe(30, 1e-3, 16))
     temporal: Recipe = field(default_factory=lambda: Recipe(60, 1e-3, 16, dropout=0.8))
     conv: Recipe = field(default_factory=lambda: Recipe(15, 1e-3, 16))
@@ -90,39 +91,33 @@ _UCF10 = (
     "HorseRace", "JumpRope", "PullUps", "Surfing", "YoYo",
 )  # fmt: skip
 
+# Few real clips: stacks of most of a stride, short enough for many different ones in each clip.
+_FOLDER = replace(
+    _SMALL,
+    name="folder",
+    title="your own folder of labelled videos, <class>/<clip>.avi",
+    short_side=80,
+    crop=72,
+    split_rule="folds",
+    val_fraction=0.0,
+    rgb_frames=5,
+    flow_fields=20,
+    positions=8,
+    epoch_clips=480,
+    spatial=Recipe(14, 0.02, label_smoothing=0.1),
+    temporal=Recipe(24, 0.02, label_smoothing=0.1),
+    conv=Recipe(4, 0.01, label_smoothing=0.1),
+)
+
 PROFILES = {
     profile.name: profile
     for profile in (
         _SMALL,
+        _FOLDER,
         replace(
-            _SMALL,
-            name="folder",
-            title="your own folder of labelled videos, <class>/<clip>.avi",
-            short_side=80,
-            crop=72,
-            split_rule="folds",
-            val_fraction=0.0,
-            positions=5,
-            repeat=4,
-        ),
-        replace(
-            _SMALL,
+            _FOLDER,
             name="weizmann",
             title="Weizmann actions: 90 real clips, 10 actions, 9 persons",
-            short_side=80,
-            crop=72,
-            split_rule="folds",
-            val_fraction=0.0,
-            # Sixty training clips of about 60 frames: short stacks give many different ones.
-            # Twenty fields are most of a stride, which tells walking from skipping.
-            rgb_frames=5,
-            rgb_step=5,
-            flow_fields=20,
-            positions=8,
-            repeat=8,
-            spatial=Recipe(14, 0.02, label_smoothing=0.1),
-            temporal=Recipe(24, 0.02, label_smoothing=0.1),
-            conv=Recipe(4, 0.01, label_smoothing=0.1),
             group_pattern="^([a-z]+)_",
         ),
         Profile("ucf10", "ten classes of UCF101, a lesson on a GPU", classes=_UCF10),
