@@ -96,7 +96,7 @@ def main() -> None:
             "cores": os.cpu_count(),
             "methods": rows,
             "runs": runs,
-        },  # fmt: skip
+        },
     )
 
 

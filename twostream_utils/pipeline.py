@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from .device import describe_device, pick_device
 from .evaluation import Scores, check_same_clips, score, summary, write_json
 from .fusion import ConvFusion, late_fusion
 from .profiles import Profile, Recipe
@@ -151,7 +152,7 @@ class Course:
         began = time.perf_counter()
         scores = score(model, self.dataset("test", INPUTS[name]), workers=self.workers)
         seconds = sum(row["seconds"] for row in history) + time.perf_counter() - began
-        scores = Scores(scores.clips, scores.labels, scores.logits, scores.classes, seconds)
+        scores = replace(scores, seconds=seconds)
         scores.save(path)
         return scores
 
@@ -171,8 +172,6 @@ class Course:
 
     def results(self) -> dict:
         """Return the content of ``results.json``, computed from the score files."""
-        from .device import describe_device, pick_device
-
         return {
             "profile": self.profile.name,
             "split": self.split,
