@@ -1,11 +1,9 @@
-"""Late fusion against hand-computed values, conv fusion against its recipe."""
+"""Late fusion against hand-computed values."""
 
 import numpy as np
 import pytest
-import torch
 
-from twostream_utils.fusion import ConvFusion, late_fusion
-from twostream_utils.vgg import vgg19
+from twostream_utils.fusion import choose_weights, late_fusion, product_fusion, svm_fusion
 
 
 def test_softmax_average_by_hand():
@@ -39,66 +37,43 @@ def test_late_fusion_names_what_is_wrong():
         late_fusion(a, a, weights=(0, 0))
 
 
-@pytest.fixture
-def streams():
-    torch.manual_seed(0)
-    build = lambda channels: vgg19(channels, 5, width=1 / 16, batch_norm=True)  # noqa: E731
-    return build(30).eval(), build(100).eval()
+def test_product_by_hand_and_as_the_logit_average_ranks():
+    spatial, temporal = np.log([[0.8, 0.1, 0.1]]), np.log([[0.2, 0.7, 0.1]])
+    product = np.array([[0.16, 0.07, 0.01]])
+    np.testing.assert_allclose(product_fusion(spatial, temporal), product / product.sum())
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 50, 10))
+    ranks = late_fusion(a, b, space="logit").argsort(axis=1)
+    assert np.array_equal(product_fusion(a, b).argsort(axis=1), ranks)
 
 
-def test_shapes_follow_the_recipe(streams):
-    fusion = ConvFusion(*streams).eval()
-    channels = 32
-    assert fusion.fuse.weight.shape == (channels, 2 * channels, 1, 1)
-    maps = fusion.maps(torch.randn(2, 30, 64, 64), torch.randn(2, 100, 64, 64))
-    assert maps.shape == (2, channels, 4, 4)
-    assert fusion(torch.randn(2, 30, 64, 64), torch.randn(2, 100, 64, 64)).shape == (2, 5)
+def scores_of(labels, n_classes, strength, rng):
+    return rng.normal(size=(len(labels), n_classes)) + strength * np.eye(n_classes)[labels]
 
 
-def test_full_width_concatenates_to_1024(streams):
-    with torch.device("meta"):
-        fusion = ConvFusion(vgg19(30, 101), vgg19(100, 101))
-        maps = fusion.maps(torch.empty(1, 30, 224, 224), torch.empty(1, 100, 224, 224))
-    assert fusion.fuse.in_channels == 1024 and fusion.fuse.out_channels == 512
-    assert maps.shape == (1, 512, 14, 14)
+def test_chosen_weights_follow_the_better_stream():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(5, size=400)
+    good, poor = scores_of(labels, 5, 4, rng), scores_of(labels, 5, 0, rng)
+    for space in ("softmax", "logit"):
+        spatial, temporal = choose_weights(poor, good, labels, space)
+        assert spatial + temporal == pytest.approx(1) and temporal > 0.8
+        assert choose_weights(good, poor, labels, space)[0] > 0.8
 
 
-def test_starts_as_the_weighted_sum_of_both_streams(streams):
-    spatial, temporal = streams
-    rgb, flow = torch.randn(2, 30, 64, 64), torch.randn(2, 100, 64, 64)
-    for mix in ((0.25, 0.75), (1.0, 1.0)):
-        fusion = ConvFusion(spatial, temporal, mix=mix).eval()
-        expected = mix[0] * spatial.maps(rgb) + mix[1] * temporal.maps(flow)
-        torch.testing.assert_close(fusion.maps(rgb, flow), expected, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(
-            fusion(rgb, flow), spatial.classify(expected), atol=1e-5, rtol=1e-5
-        )
-
-
-def test_frozen_trunks_do_not_move(streams):
-    fusion = ConvFusion(*streams).train()
-    before = {k: v.clone() for k, v in fusion.state_dict().items()}
-    optimizer = torch.optim.SGD([p for p in fusion.parameters() if p.requires_grad], 0.1)
-    logits = fusion(torch.randn(4, 30, 64, 64), torch.randn(4, 100, 64, 64))
-    torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 3])).backward()
-    optimizer.step()
-    for name, tensor in fusion.state_dict().items():
-        if name.startswith(("spatial", "temporal")):
-            assert torch.equal(tensor, before[name]), name
-    assert not torch.equal(fusion.fuse.weight, before["fuse.weight"])
-
-
-def test_streams_are_copied_not_shared(streams):
-    spatial, temporal = streams
-    fusion = ConvFusion(spatial, temporal)
-    with torch.no_grad():
-        fusion.classifier[0].weight.zero_()
-    assert spatial.classifier[0].weight.abs().sum() > 0
-
-
-def test_maps_that_do_not_match_are_named(streams):
-    fusion = ConvFusion(*streams).eval()
-    with pytest.raises(ValueError, match=r"\(1, 32, 4, 4\).*\(1, 32, 5, 5\)"):
-        fusion(torch.zeros(1, 30, 64, 64), torch.zeros(1, 100, 80, 80))
-    with pytest.raises(ValueError, match="32 channels.*128"):
-        ConvFusion(streams[0], vgg19(100, 5, width=0.25))
+def test_svm_uses_both_streams_and_survives_classes_without_clips():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(4, size=600)
+    # the spatial stream tells {0,1} from {2,3}, the temporal one even from odd
+    spatial = scores_of(labels // 2 * 2, 4, 3, rng) + scores_of(labels // 2 * 2 + 1, 4, 3, rng)
+    temporal = scores_of(labels % 2, 4, 3, rng) + scores_of(labels % 2 + 2, 4, 3, rng)
+    fit, test = slice(0, 300), slice(300, 600)
+    fused = svm_fusion((spatial[fit], temporal[fit]), labels[fit], spatial[test], temporal[test])
+    accuracy = (fused.argmax(1) == labels[test]).mean()
+    single = max((x[test].argmax(1) == labels[test]).mean() for x in (spatial, temporal))
+    assert fused.shape == (300, 4) and accuracy > single + 0.2
+    two = labels < 2
+    fused = svm_fusion((spatial[two], temporal[two]), labels[two], spatial, temporal)
+    assert set(fused.argmax(1)) == {0, 1}
+    with pytest.raises(ValueError, match="two classes"):
+        svm_fusion((spatial[:1], temporal[:1]), labels[:1], spatial, temporal)

@@ -134,6 +134,40 @@ def paired_difference(
     return float(gain.mean()), bootstrap_interval(gain)
 
 
+def mcnemar(a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> tuple[int, int, float]:
+    """Test whether two methods err equally often on the same clips (McNemar 1947, exact form).
+
+    Returns how many clips only ``a`` has right, how many only ``b``, and the two-sided p-value: the
+    chance of a split at least as uneven if each such clip were a fair coin.
+    """
+    from scipy.stats import binomtest
+
+    right_a, right_b = correct(a, labels), correct(b, labels)
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    return only_a, only_b, float(p)
+
+
+def calibration(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = 10
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Compare how sure a method is with how often it is right (Guo et al. 2017, §2).
+
+    ``probabilities`` is ``(N, classes)``, rows sum to 1. Clips are put into ``bins`` equal bins of
+    their highest probability. Returns mean confidence, accuracy and number of clips of each bin
+    that is not empty, and the expected calibration error: their mean distance, weighted by clips.
+    """
+    confidence = probabilities.max(axis=1)
+    hits = correct(probabilities, labels)
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    count = np.bincount(index, minlength=bins)
+    kept = count > 0
+    sure = np.bincount(index, confidence, bins)[kept] / count[kept]
+    right = np.bincount(index, hits, bins)[kept] / count[kept]
+    error = float((count[kept] * np.abs(sure - right)).sum() / len(labels))
+    return sure, right, count[kept], error
+
+
 def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the confusion matrix, ``(classes, classes)`` int64: true rows, predicted columns."""
     from sklearn.metrics import confusion_matrix
@@ -161,8 +195,13 @@ def write_json(path: str | Path, content: dict) -> None:
     os.replace(aside, path)
 
 
+def class_accuracy(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the top-1 of each class, ``(classes,)``; NaN for a class without a clip."""
+    matrix = confusion(scores, labels)
+    with np.errstate(invalid="ignore"):
+        return matrix.diagonal() / matrix.sum(axis=1)
+
+
 def mean_class_accuracy(scores: np.ndarray, labels: Sequence[int]) -> float:
     """Return the mean over classes of each class's top-1 accuracy."""
-    matrix = confusion(scores, np.asarray(labels))
-    present = matrix.sum(axis=1) > 0
-    return float((matrix.diagonal()[present] / matrix.sum(axis=1)[present]).mean())
+    return float(np.nanmean(class_accuracy(scores, np.asarray(labels))))

@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from .conv_fusion import ConvFusion
 from .device import describe_device, pick_device
 from .evaluation import Scores, check_same_clips, score, summary, write_json
-from .fusion import ConvFusion, late_fusion
+from .fusion import late_fusion
 from .profiles import Profile, Recipe
 from .splits import Split, class_order, group_folds, hold_out_groups, official_split
 from .stacks import ClipDataset
@@ -67,8 +68,13 @@ class Course:
             raise ValueError(f"split {self.split}: this data set has folds 1 to {len(folds)}")
         return folds[self.split - 1]
 
-    def dataset(self, part: str, streams: tuple[str, ...] = ("rgb", "flow")) -> ClipDataset:
-        """Return the stacks of ``part``: ``"train"`` (random views), ``"val"`` or ``"test"``."""
+    def dataset(
+        self, part: str, streams: tuple[str, ...] = ("rgb", "flow"), crops: str | None = None
+    ) -> ClipDataset:
+        """Return the stacks of ``part``: ``"train"`` (random views), ``"val"`` or ``"test"``.
+
+        ``crops`` asks for the fixed test views of any part, cut as in ``stacks.test_views``.
+        """
         clips = {"train": self.train, "val": self.val, "test": self.test}[part]
         repeat = max(1, math.ceil(self.profile.epoch_clips / max(1, len(clips))))
         return ClipDataset(
@@ -77,10 +83,17 @@ class Course:
             self.classes,
             self.profile,
             streams,
-            train=part == "train",
+            train=part == "train" and crops is None,
             seed=self.seed,
             repeat=repeat,
+            crops=crops or "centre",
         )
+
+    def snippets(self, chunks: int) -> Course:
+        """Return the same course on snippets: 1 RGB frame and 1/``chunks`` of the flow fields."""
+        fields = self.profile.flow_fields // chunks
+        snippet = replace(self.profile, rgb_frames=1, rgb_step=1, flow_fields=fields)
+        return replace(self, profile=snippet)
 
     def recipe(self, name: str) -> Recipe:
         """Return how ``"spatial"``, ``"temporal"`` or ``"conv"`` is trained in this profile."""
@@ -93,64 +106,82 @@ class Course:
         profile = self.profile
         channels = {"spatial": 3 * profile.rgb_frames, "temporal": 2 * profile.flow_fields}[name]
         torch.manual_seed(self.seed)
-        return vgg19(
+        model = vgg19(
             channels, len(self.classes), profile.width, profile.batch_norm, profile.weights,
             profile.rescale, self.recipe(name).dropout,
         )  # fmt: skip
+        model.window = profile.crop // 32
+        return model
 
-    def new(self, name: str) -> nn.Module:
-        """Return the untrained network ``name``; conv fusion starts from both trained streams."""
+    def new(self, name: str, **fusion) -> nn.Module:
+        """Return the untrained network ``name``; conv fusion starts from both trained streams.
+
+        ``fusion`` are choices of :class:`~twostream_utils.conv_fusion.ConvFusion`, such as
+        ``kind="sum"``. With ``chunks`` the streams are those of :meth:`snippets`.
+        """
         if name != "conv":
             return self.new_stream(name)
-        model = ConvFusion(self.trained("spatial"), self.trained("temporal"))
-        for layer in model.classifier:
+        chunks = fusion.get("chunks", 1)
+        streams = self.snippets(chunks) if chunks > 1 else self
+        torch.manual_seed(self.seed)
+        model = ConvFusion(streams.trained("spatial"), streams.trained("temporal"), **fusion)
+        for layer in model.modules():
             if isinstance(layer, nn.Dropout):
                 layer.p = self.recipe(name).dropout
         return model
 
-    def _key(self, name: str) -> str:
+    def _key(self, name: str, fusion: dict | None = None) -> str:
         sizes = self.profile.describe()
         others = {n for n in INPUTS if n != name} if name != "conv" else set()
         settings = {
             k: v for k, v in sizes.items() if k not in {*others, "title", "cache_gb", "positions"}
         }
         settings |= {"classes": self.classes, "data": self.store.fingerprint()}
+        settings |= {"fusion": fusion} if fusion else {}
         return f"{name}_{fingerprint(settings)}"
 
     @property
     def _folder(self) -> Path:
         return self.run_dir / f"split{self.split}_seed{self.seed}"
 
-    def checkpoint(self, name: str) -> Path:
+    def checkpoint(self, name: str, **fusion) -> Path:
         """Return the path of the checkpoint of ``name``."""
-        return self._folder / f"{self._key(name)}.pt"
+        return self._folder / f"{self._key(name, fusion)}.pt"
 
     def fit(
-        self, name: str, model: nn.Module, on_epoch: Callable[[History], None] | None = None
+        self,
+        name: str,
+        model: nn.Module,
+        on_epoch: Callable[[History], None] | None = None,
+        **fusion,
     ) -> History:
         """Train ``model`` as ``name``, or load it if its checkpoint is complete."""
         val = self.dataset("val", INPUTS[name]) if self.val else None
         return fit(
-            model, self.dataset("train", INPUTS[name]), self.recipe(name), self.checkpoint(name),
-            val, seed=self.seed, workers=self.workers, on_epoch=on_epoch,
-            fresh=("fuse",) if name == "conv" else ("classifier",),
+            model, self.dataset("train", INPUTS[name]), self.recipe(name),
+            self.checkpoint(name, **fusion), val, seed=self.seed, workers=self.workers,
+            on_epoch=on_epoch, fresh=("fuse",) if name == "conv" else ("classifier",),
         )  # fmt: skip
 
-    def trained(self, name: str) -> nn.Module:
+    def trained(self, name: str, **fusion) -> nn.Module:
         """Return the trained network ``name``: loaded if it is there and trained if it is not."""
-        model = self.new(name)
-        self.fit(name, model)
+        model = self.new(name, **fusion)
+        self.fit(name, model, **fusion)
         return model
 
-    def scores(self, name: str) -> Scores:
-        """Return the test scores of ``name``, from their file if it is there."""
-        path = self._folder / f"{self._key(name)}_{self.profile.positions}x2.npz"
+    def scores(self, name: str, part: str = "test", crops: str = "centre", **fusion) -> Scores:
+        """Return the scores of ``name`` on the test views of ``part``, from their file if there.
+
+        ``crops`` are those of ``stacks.test_views``.
+        """
+        which = [f"{self.profile.positions}x2", *sorted({part, crops} - {"test", "centre"})]
+        path = self._folder / f"{self._key(name, fusion)}_{'_'.join(which)}.npz"
         if path.exists():
             return Scores.load(path)
-        model = self.new(name)
-        history = self.fit(name, model)
+        model = self.new(name, **fusion)
+        history = self.fit(name, model, **fusion)
         began = time.perf_counter()
-        scores = score(model, self.dataset("test", INPUTS[name]), workers=self.workers)
+        scores = score(model, self.dataset(part, INPUTS[name], crops), workers=self.workers)
         seconds = sum(row["seconds"] for row in history) + time.perf_counter() - began
         scores = replace(scores, seconds=seconds)
         scores.save(path)

@@ -58,13 +58,14 @@ class View:
     """What is seen of a clip: first frame (1-based), crop corner and side in px, mirrored or not.
 
     One view holds for every RGB frame and every flow field of the clip, so the two streams stay
-    registered pixel by pixel: fusion at a convolutional layer needs that.
+    registered pixel by pixel: fusion at a convolutional layer needs that. ``side`` None is the
+    whole frame in its stored size.
     """
 
     start: int
     top: int
     left: int
-    side: int
+    side: int | None
     flip: bool
 
 
@@ -83,15 +84,31 @@ def random_view(
     return View(start, int(top), int(left), side, bool(rng.random() < 0.5))
 
 
-def test_views(n_frames: int, size: tuple[int, int], profile: Profile) -> list[View]:
-    """Return the fixed test views: ``profile.positions`` starts × {as is, flipped}, centre crop."""
+CROPS = ("centre", "five", "whole")
+
+
+def test_views(
+    n_frames: int, size: tuple[int, int], profile: Profile, crops: str = "centre"
+) -> list[View]:
+    """Return the fixed test views: ``profile.positions`` starts × {as is, flipped} × crops.
+
+    ``"centre"`` is the largest square; ``"five"`` the four corners and the centre, each 7/8 of the
+    short side, which is 224 of 256 px (Simonyan & Zisserman 2014, §5); ``"whole"`` the whole frame
+    for fully connected layers run as convolutions (Simonyan & Zisserman 2015, §3.2). Start by
+    start, as is before flipped. Raises ``ValueError`` for other ``crops``.
+    """
+    if crops not in CROPS:
+        raise ValueError(f"no crops {crops!r}; there are {', '.join(CROPS)}")
     height, width = size
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
+    short = min(height, width)
+    side = {"centre": short, "five": round(short * 7 / 8), "whole": None}[crops]
+    down, right = (0, 0) if side is None else (height - side, width - side)
+    corners = [(0, 0), (0, right), (down, 0), (down, right)] if crops == "five" else []
     return [
         View(start, top, left, side, flip)
         for start in view_starts(n_frames, span(profile), profile.positions)
         for flip in (False, True)
+        for top, left in [(down // 2, right // 2), *corners]
     ]
 
 
@@ -102,8 +119,10 @@ def crop_frames(frames: np.ndarray, view: View, size: int) -> np.ndarray:
     """Cut one view out of ``(T, H, W, C)`` uint8 and resize it to ``(T, size, size, C)``.
 
     The same square for every frame. Mirroring is left to the caller, since it means something
-    else for flow than for RGB.
+    else for flow than for RGB. A view of the whole frame keeps its stored size.
     """
+    if view.side is None:
+        return frames
     square = frames[:, view.top : view.top + view.side, view.left : view.left + view.side]
     if view.side == size:
         return square
@@ -149,8 +168,9 @@ class ClipDataset(Dataset):
     Item ``i`` is a dict: ``"rgb"`` ``(V, 3·rgb_frames, S, S)`` and/or ``"flow"``
     ``(V, 2·flow_fields, S, S)`` uint8, ``"label"`` and ``"index"`` int. Training draws one random
     view (V = 1) from ``(seed, epoch, i)`` alone, so the clips do not depend on the number of
-    loader workers; otherwise the V fixed test views are returned. ``repeat`` draws every
-    clip that often in one epoch, which keeps epochs long enough on a small set.
+    loader workers; otherwise the V fixed test views are returned, see :func:`test_views` for
+    ``crops``. ``repeat`` draws every clip that often in one epoch, which keeps epochs long enough
+    on a small set. S is ``profile.crop``; views of the whole frame are ``(…, H, W)``.
 
     Raises ``ValueError`` for a stream that does not exist or a clip whose label is no class.
     """
@@ -165,6 +185,7 @@ class ClipDataset(Dataset):
         train: bool = False,
         seed: int = 0,
         repeat: int = 1,
+        crops: str = "centre",
     ):
         unknown = [stream for stream in streams if stream not in STREAMS]
         if unknown:
@@ -175,7 +196,7 @@ class ClipDataset(Dataset):
         self.store, self.clips, self.classes = store, list(clips), list(classes)
         self.profile, self.streams, self.train, self.seed = profile, tuple(streams), train, seed
         self.labels = [self.classes.index(store.label(clip)) for clip in self.clips]
-        self.repeat = repeat if train else 1
+        self.repeat, self.crops = repeat if train else 1, crops
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -186,7 +207,7 @@ class ClipDataset(Dataset):
         clip = self.clips[index % len(self.clips)]
         n_frames, size = self.store.n_frames(clip), self.store.size(clip)
         if not self.train:
-            return test_views(n_frames, size, self.profile)
+            return test_views(n_frames, size, self.profile, self.crops)
         rng = np.random.default_rng((self.seed, self.epoch, index))
         return [random_view(rng, n_frames, size, self.profile)]
 

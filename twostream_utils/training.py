@@ -107,6 +107,13 @@ def warmup_cosine(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
 
 
+def tower_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    """Cross-entropy of logits ``(B, classes)``, or its sum over towers ``(B, towers, classes)``."""
+    if logits.ndim == 2:
+        return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+    return sum(tower_loss(tower, labels, smoothing) for tower in logits.unbind(1))
+
+
 def run_batch(model: nn.Module, batch: dict, streams: tuple[str, ...]) -> torch.Tensor:
     """Normalise one batch on its device and return logits ``(B·V, classes)``."""
     return model(*(normalise(batch[stream].flatten(0, 1), stream) for stream in streams))
@@ -162,7 +169,6 @@ def fit(
             if accelerator.scaler is not None and state["scaler"]:
                 accelerator.scaler.load_state_dict(state["scaler"])
     last = min(recipe.epochs, stop_after or recipe.epochs)
-    loss_of = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     for epoch in range(len(history), last):
         began = time.perf_counter()
         train_set.epoch = epoch
@@ -175,14 +181,15 @@ def fit(
         for batch in bar:
             with accelerator.autocast():
                 logits = run_batch(network, batch, train_set.streams)
-                loss = loss_of(logits.float(), batch["label"])
+                loss = tower_loss(logits.float(), batch["label"], recipe.label_smoothing)
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(network.parameters(), recipe.clip_norm)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
             loss_sum += loss.detach() * len(logits)
-            right += (logits.detach().argmax(1) == batch["label"]).sum()
+            said = logits.detach() if logits.ndim == 2 else logits.detach().mean(1)
+            right += (said.argmax(1) == batch["label"]).sum()
             seen += len(logits)
         row = {
             "epoch": epoch + 1,

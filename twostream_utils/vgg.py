@@ -37,13 +37,41 @@ def transform_first_layer(
     return repeated * (weight.shape[1] / in_channels) if rescale else repeated
 
 
+def classify_windows(
+    pooled: torch.Tensor, avgpool: nn.Module, classifier: nn.Module, window: int | None = None
+) -> torch.Tensor:
+    """Classify pooled maps ``(B, M, h, w)``: logits ``(B, classes)``.
+
+    Maps larger than ``window`` × ``window`` are classified at every place, the fully connected
+    layers run as convolutions, and the logits are averaged (Simonyan & Zisserman 2015, §3.2).
+    ``None``: the maps are pooled to the classifier's 7×7 as a whole.
+    """
+    if window is None or (pooled.shape[2] <= window and pooled.shape[3] <= window):
+        return classifier(avgpool(pooled).flatten(1))
+    first, *others = classifier
+    # Average pooling of a window to 7×7 is linear, so it can be folded into the first layer.
+    places = torch.eye(window**2, device=pooled.device).view(-1, 1, window, window)
+    spread = avgpool(places).flatten(1).to(first.weight.dtype)
+    kernel = first.weight.unflatten(1, (-1, spread.shape[1])) @ spread.T
+    x = nn.functional.conv2d(pooled, kernel.unflatten(2, (window, window)), first.bias)
+    for layer in others:
+        if isinstance(layer, nn.Linear):
+            x = nn.functional.conv2d(x, layer.weight[:, :, None, None], layer.bias)
+        else:
+            x = layer(x)
+    return x.mean(dim=(2, 3))
+
+
 class VGG(nn.Module):
     """VGG with torchvision's parameter names, ``features`` and ``classifier``.
 
     ``forward`` maps ``(B, in_channels, H, W)`` float32 to logits ``(B, num_classes)``; ``maps``
     returns the last convolutional maps after their ReLU (ReLU5_4) and before the last pool:
-    ``(B, 512·width, H/16, W/16)``.
+    ``(B, 512·width, H/16, W/16)``. ``window`` is the side of the pooled maps of one crop, H/32;
+    where it is set, larger input is scored at every place, see :func:`classify_windows`.
     """
+
+    window: int | None = None
 
     def __init__(
         self,
@@ -80,13 +108,19 @@ class VGG(nn.Module):
         """Number of channels of the ReLU5 maps: 512 at width 1."""
         return self.classifier[0].in_features // 49
 
+    @property
+    def pools(self) -> list[int]:
+        """Indices of the five max pools in ``features``; each block's last ReLU stands before."""
+        return [k for k, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
+
     def maps(self, x: torch.Tensor) -> torch.Tensor:
         """Return the ReLU5 maps, ``(B, map_channels, H/16, W/16)``."""
         return self.features[:-1](x)
 
     def classify(self, maps: torch.Tensor) -> torch.Tensor:
         """Pool ReLU5 maps and classify them: ``(B, map_channels, h, w)`` to ``(B, classes)``."""
-        return self.classifier(self.avgpool(self.features[-1](maps)).flatten(1))
+        pooled = self.features[-1](maps)
+        return classify_windows(pooled, self.avgpool, self.classifier, self.window)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classify(self.maps(x))
