@@ -24,9 +24,8 @@ def _sha(path: Path) -> str:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     root = tmp_path_factory.mktemp("mini")
-    paths = mini.make_mini(
-        root, classes=("GolfSwing", "Punch"), groups=1, workers=1, progress=False
-    )
+    paths = mini.make_mini(root, classes=("GolfSwing", "Punch"), groups=1, workers=1,
+                           progress=False)
     return root, paths
 
 
@@ -84,9 +83,8 @@ def test_key_poses_are_met_and_periodic():
     for keys in MOTIONS.values():
         times = np.array([t for t, _ in keys])
         assert np.allclose(sample(keys, times), sample(keys, times + 3))
-        assert np.allclose(
-            sample(keys, np.array([0.999999])), sample(keys, np.array([0.0])), atol=1e-3
-        )
+        assert np.allclose(sample(keys, np.array([0.999999])), sample(keys, np.array([0.0])),
+                           atol=1e-3)
 
 
 def test_shards_hold_named_clips_with_frames_and_flow(small):
@@ -103,9 +101,8 @@ def test_shards_hold_named_clips_with_frames_and_flow(small):
 
 def test_two_runs_write_the_same_bytes_in_one_process_and_in_two(small, tmp_path):
     _, paths = small
-    again = mini.make_mini(
-        tmp_path, classes=("GolfSwing", "Punch"), groups=1, workers=2, progress=False
-    )
+    again = mini.make_mini(tmp_path, classes=("GolfSwing", "Punch"), groups=1, workers=2,
+                           progress=False)
     assert [_sha(p) for p in again] == [_sha(p) for p in paths]
 
 
@@ -114,9 +111,8 @@ def test_whole_shards_are_kept_and_stale_or_broken_ones_are_remade(tmp_path, mon
     root = tmp_path
 
     def make(**options):
-        return mini.make_mini(
-            root, classes=("GolfSwing", "Punch"), groups=1, workers=1, progress=False, **options
-        )
+        return mini.make_mini(root, classes=("GolfSwing", "Punch"), groups=1, workers=1,
+                              progress=False, **options)
 
     golf, punch = make()
     before, stamp = _sha(punch), golf.stat().st_mtime_ns

@@ -3,7 +3,6 @@
 What a class is stands in `mini_clip`; the still pictures a small network starts from stand in
 `mini_still`.
 """
-
 from __future__ import annotations
 
 import hashlib
@@ -21,21 +20,11 @@ from .mini_still import STILL_CLASSES, render_still
 from .pool import in_order
 from .shards import ShardWriter, encode_clip
 
-__all__ = [
-    "CLASSES",
-    "HEIGHT",
-    "RECIPES",
-    "STILL_CLASSES",
-    "WIDTH",
-    "clip_name",
-    "make_mini",
-    "render_clip",
-    "render_still",
-]
+__all__ = ["CLASSES", "HEIGHT", "RECIPES", "STILL_CLASSES", "WIDTH", "clip_name", "make_mini",
+           "render_clip", "render_still"]
 
 GROUPS, CLIPS_PER_GROUP = 25, 4
 FPS, FLOW, QUALITY = 25.0, "dis", 92
-
 
 def clip_name(label: str, group: int, number: int) -> str:
     """Return the UCF101-style name of a clip, e.g. ``v_JumpRope_g07_c02``."""
@@ -43,13 +32,8 @@ def clip_name(label: str, group: int, number: int) -> str:
 
 
 def make_mini(
-    root: str | os.PathLike,
-    seed: int = 0,
-    workers: int | None = None,
-    progress: bool = True,
-    *,
-    classes: Sequence[str] = CLASSES,
-    groups: int = GROUPS,
+    root: str | os.PathLike, seed: int = 0, workers: int | None = None, progress: bool = True, *,
+    classes: Sequence[str] = CLASSES, groups: int = GROUPS,
 ) -> list[Path]:
     """Render the mini set, compute its flow and write one shard per class into `root`.
 
@@ -72,10 +56,8 @@ def make_mini(
     """
     unknown = sorted(set(classes) - set(CLASSES))
     if unknown or groups < 1:
-        raise ValueError(
-            f"classes must be among {', '.join(CLASSES)} and groups at least 1; got "
-            f"classes {unknown or list(classes)}, groups {groups}"
-        )
+        raise ValueError(f"classes must be among {', '.join(CLASSES)} and groups at least 1; got "
+                         f"classes {unknown or list(classes)}, groups {groups}")
     root = Path(root)
     paths = [root / f"{label}.zip" for label in classes]
     info = {"generator": "mini", "seed": seed, "groups": groups, "flow": FLOW, "quality": QUALITY}
@@ -84,12 +66,9 @@ def make_mini(
     if not due:
         return paths
     jobs = [(label, group, seed) for label in due for group in range(1, groups + 1)]
-    with (
-        closing(in_order(_encode_group, jobs, workers)) as results,
-        tqdm(
-            total=len(jobs) * CLIPS_PER_GROUP, unit="clip", desc="mini set", disable=not progress
-        ) as bar,
-    ):
+    with (closing(in_order(_encode_group, jobs, workers)) as results,
+          tqdm(total=len(jobs) * CLIPS_PER_GROUP, unit="clip", desc="mini set",
+               disable=not progress) as bar):
         for label in due:
             with ShardWriter(root / f"{label}.zip", infos[label]) as shard:
                 for _ in range(groups):
@@ -105,14 +84,8 @@ def _encode_group(job: tuple[str, int, int]) -> list[tuple[list[tuple[str, bytes
     for number in range(1, CLIPS_PER_GROUP + 1):
         frames = render_clip(label, group, number, seed)
         name = clip_name(label, group, number)
-        meta = {
-            "label": label,
-            "group": f"g{group:02d}",
-            "source": "generated",
-            "fps": FPS,
-            "frames": len(frames),
-            "flow_method": FLOW,
-        }
+        meta = {"label": label, "group": f"g{group:02d}", "source": "generated", "fps": FPS,
+                "frames": len(frames), "flow_method": FLOW}
         encoded.append((encode_clip(name, frames, FLOW, QUALITY), {name: meta}))
     return encoded
 

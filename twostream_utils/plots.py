@@ -104,9 +104,14 @@ def pictures(
     return fig
 
 
+
 def rgb_stack_grid(frames: np.ndarray, indices: Sequence[int], columns: int = 10) -> Figure:
     """Draw an RGB stack ``(T, H, W, 3)`` uint8 frame by frame, titled with 1-based ``indices``."""
     return pictures(list(frames), [f"frame {i}" for i in indices], columns)
+
+
+
+
 
 
 def batch_of_stacks(stacks: np.ndarray, titles: Sequence[str], columns: int = 10) -> Figure:
