@@ -11,6 +11,7 @@ there is not run again. Notebook 11 computes its tables and plots from these fil
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -109,7 +110,7 @@ def defect(run: Run, course: Course) -> tuple:
 
 def by_clip(course: Course) -> Course:
     """The same numbers of training and test clips, drawn without regard to groups."""
-    other = replace(course)
+    other = copy.copy(course)
     clips = sorted([*course.train, *course.val, *course.test])
     random.Random(course.seed).shuffle(clips)
     n = len(course.train)

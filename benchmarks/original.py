@@ -142,7 +142,7 @@ def without_batch_norm(state: dict[str, torch.Tensor], width: float) -> dict[str
     In the original there is no batch norm. Where there is, it takes out any common factor that the
     first layer puts in.
     """
-    with_norm = vgg19(3, len(state["classifier.6.bias"]), width, True, state).eval()
+    with_norm = vgg19(3, width=width, batch_norm=True, weights=state).eval()
     plain: dict[str, torch.Tensor] = {}
     layers, place = list(with_norm.features), 0
     for k, layer in enumerate(layers):

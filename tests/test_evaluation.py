@@ -84,3 +84,31 @@ def test_summary_has_the_fields_of_results_json():
     row = ev.summary(LOGITS, LABELS, 12.34)
     assert row["top1"] == 0.5 and row["top5"] == 1.0 and row["seconds"] == 12.3
     assert row["ci95"][0] <= 0.5 <= row["ci95"][1]
+
+
+def test_mcnemar_is_the_binomial_test_of_the_clips_that_differ():
+    labels = np.zeros(20, int)
+    right, wrong = np.eye(2)[0], np.eye(2)[1]
+    a = np.stack([right] * 18 + [wrong] * 2)
+    b = np.stack([right] * 10 + [wrong] * 9 + [right])
+    only_a, only_b, p = ev.mcnemar(a, b, labels)
+    assert (only_a, only_b) == (8, 1)
+    assert p == pytest.approx(2 * (1 + 9) / 2**9)  # 0 or 1 heads of 9, both sides
+    assert ev.mcnemar(a, a, labels) == (0, 0, 1.0)
+
+
+def test_calibration_by_hand():
+    probabilities = np.array([[0.95, 0.05], [0.91, 0.09], [0.4, 0.6], [0.35, 0.65], [1.0, 0.0]])
+    labels = np.array([0, 1, 1, 0, 0])
+    sure, right, count, error = ev.calibration(probabilities, labels)
+    assert count.tolist() == [2, 3]
+    np.testing.assert_allclose(sure, [0.625, (0.95 + 0.91 + 1) / 3])
+    np.testing.assert_allclose(right, [1 / 2, 2 / 3])
+    assert error == pytest.approx((2 * 0.125 + 3 * ((0.95 + 0.91 + 1) / 3 - 2 / 3)) / 5)
+
+
+def test_class_accuracy_ignores_classes_without_clips():
+    labels = np.array([0, 0, 2])
+    scores = np.eye(4)[[0, 1, 2]]
+    np.testing.assert_array_equal(ev.class_accuracy(scores, labels), [0.5, np.nan, 1, np.nan])
+    assert ev.mean_class_accuracy(scores, labels) == 0.75

@@ -78,3 +78,29 @@ def test_weights_that_do_not_fit_are_named():
         vgg19(3, 10, width=0.5, weights=state)
     with pytest.raises(FileNotFoundError, match="nowhere.pth"):
         vgg19(weights="nowhere.pth")
+
+
+@pytest.mark.parametrize(("crop", "size"), [(64, (96, 128)), (224, (224, 256))])
+def test_larger_input_is_scored_at_every_place(crop, size):
+    torch.manual_seed(0)
+    model = vgg19(30, 5, width=1 / 16).eval()
+    model.window = window = crop // 32
+    x = torch.randn(2, 30, *size)
+    pooled = model.features(x)
+    rows, columns = (n - window + 1 for n in pooled.shape[2:])
+    places = [
+        model.classifier(model.avgpool(pooled[:, :, i : i + window, j : j + window]).flatten(1))
+        for i in range(rows)
+        for j in range(columns)
+    ]
+    assert len(places) > 1
+    torch.testing.assert_close(model(x), torch.stack(places).mean(0), atol=1e-5, rtol=1e-5)
+
+
+def test_window_changes_nothing_for_one_crop():
+    torch.manual_seed(0)
+    model = vgg19(30, 5, width=1 / 16).eval()
+    x = torch.randn(2, 30, 64, 64)
+    expected = model(x)
+    model.window = 2
+    torch.testing.assert_close(model(x), expected)

@@ -73,7 +73,8 @@ class Course:
     ) -> ClipDataset:
         """Return the stacks of ``part``: ``"train"`` (random views), ``"val"`` or ``"test"``.
 
-        ``crops`` asks for the fixed test views of any part, cut as in ``stacks.test_views``.
+        Test views are cut as the profile says. ``crops`` asks for test views of any part and for
+        another cut, see ``stacks.test_views``; validation during training takes the centre.
         """
         clips = {"train": self.train, "val": self.val, "test": self.test}[part]
         repeat = max(1, math.ceil(self.profile.epoch_clips / max(1, len(clips))))
@@ -86,7 +87,7 @@ class Course:
             train=part == "train" and crops is None,
             seed=self.seed,
             repeat=repeat,
-            crops=crops or "centre",
+            crops=crops or self.profile.crops,
         )
 
     def snippets(self, chunks: int) -> Course:
@@ -134,7 +135,9 @@ class Course:
         sizes = self.profile.describe()
         others = {n for n in INPUTS if n != name} if name != "conv" else set()
         settings = {
-            k: v for k, v in sizes.items() if k not in {*others, "title", "cache_gb", "positions"}
+            k: v
+            for k, v in sizes.items()
+            if k not in {*others, "title", "cache_gb", "positions", "crops"}
         }
         settings |= {"classes": self.classes, "data": self.store.fingerprint()}
         settings |= {"fusion": fusion} if fusion else {}
@@ -156,7 +159,7 @@ class Course:
         **fusion,
     ) -> History:
         """Train ``model`` as ``name``, or load it if its checkpoint is complete."""
-        val = self.dataset("val", INPUTS[name]) if self.val else None
+        val = self.dataset("val", INPUTS[name], "centre") if self.val else None
         return fit(
             model, self.dataset("train", INPUTS[name]), self.recipe(name),
             self.checkpoint(name, **fusion), val, seed=self.seed, workers=self.workers,
@@ -169,11 +172,12 @@ class Course:
         self.fit(name, model, **fusion)
         return model
 
-    def scores(self, name: str, part: str = "test", crops: str = "centre", **fusion) -> Scores:
+    def scores(self, name: str, part: str = "test", crops: str | None = None, **fusion) -> Scores:
         """Return the scores of ``name`` on the test views of ``part``, from their file if there.
 
-        ``crops`` are those of ``stacks.test_views``.
+        ``crops`` are those of ``stacks.test_views``; without them, those of the profile.
         """
+        crops = crops or self.profile.crops
         which = [f"{self.profile.positions}x2", *sorted({part, crops} - {"test", "centre"})]
         path = self._folder / f"{self._key(name, fusion)}_{'_'.join(which)}.npz"
         if path.exists():

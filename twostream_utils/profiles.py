@@ -35,8 +35,9 @@ class Profile:
     ``flow_step`` apart the temporal one. ``short_side`` is the height of the stored frames and
     ``crop`` the side of the square that the network sees, both in px. ``min_scale`` is the
     smallest random crop as a fraction of the short side. ``positions`` temporal positions, each
-    as is and flipped, are the test views. An epoch draws every clip equally often, ``epoch_clips``
-    views or more in all, so that a small set still makes long epochs.
+    as is and flipped and cut as ``crops`` says (``stacks.test_views``), are the test views. An
+    epoch draws every clip equally often, ``epoch_clips`` views or more in all, so that a small set
+    still makes long epochs.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Profile:
     weights: str = "imagenet"
     rescale: bool = False
     positions: int = 5
+    crops: str = "centre"
     split_rule: str = "official"
     val_fraction: float = 0.1
     group_pattern: str | None = None
@@ -103,6 +105,7 @@ _FOLDER = replace(
     rgb_frames=5,
     flow_fields=20,
     positions=8,
+    crops="five",
     epoch_clips=480,
     spatial=Recipe(14, 0.02, label_smoothing=0.1),
     temporal=Recipe(24, 0.02, label_smoothing=0.1),

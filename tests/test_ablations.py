@@ -1,0 +1,158 @@
+"""The original's defects and the kept comparisons: each switch does what its name says."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import ablations  # noqa: E402
+import original  # noqa: E402
+from test_stacks import dataset  # noqa: E402
+
+from twostream_utils.profiles import get_profile  # noqa: E402
+from twostream_utils.stacks import ClipDataset  # noqa: E402
+from twostream_utils.vgg import vgg19  # noqa: E402
+
+MINI = get_profile("mini")
+
+
+def defective(*names, train=True) -> tuple[ClipDataset, ClipDataset]:
+    clips = dataset(MINI, train)
+    return clips, original.DefectiveClips(clips, names)
+
+
+def flipped(clips) -> int:
+    return next(i for i in range(len(clips)) if clips.views(i)[0].flip)
+
+
+def test_without_a_defect_nothing_changes():
+    clips, same = defective()
+    for stream in ("rgb", "flow"):
+        assert torch.equal(clips[1][stream], same[1][stream])
+    with pytest.raises(ValueError, match="no defects"):
+        defective("none such")
+
+
+def test_jitter_crops_every_frame_for_itself():
+    clips, bad = defective("jitter")
+    i = flipped(clips)
+    columns = lambda item: item["rgb"][0, 1::3, 0]  # green is the column of a pixel  # noqa: E731
+    good = columns(clips[i])
+    assert all(torch.equal(good[0], row) for row in good)
+    assert len({tuple(row.tolist()) for row in columns(bad[i])}) > 5
+    assert torch.equal(clips[i]["flow"], bad[i]["flow"])
+    clips, bad = defective("jitter", train=False)
+    assert torch.equal(clips[0]["rgb"], bad[0]["rgb"])
+
+
+def test_rotated_puts_the_first_field_last():
+    clips, bad = defective("rotated")
+    good, bad = clips[0]["flow"][0], bad[0]["flow"][0]
+    assert torch.equal(bad[-2:], good[:2]) and torch.equal(bad[:-2], good[2:])
+
+
+def test_unflipped_u_differs_only_in_the_sign_of_u():
+    clips, bad = defective("unflipped u")
+    i = flipped(clips)
+    good, bad = clips[i]["flow"][0], bad[i]["flow"][0]
+    assert torch.equal(good[0::2], 255 - bad[0::2])
+    assert torch.equal(good[1::2], bad[1::2])
+
+
+def test_min_max_flow_fills_the_range_of_every_field():
+    _, bad = defective("min-max flow")
+    u = bad[0]["flow"][0, 0::2].flatten(1)
+    assert (u.min(1).values == 0).all() and (u.max(1).values == 255).all()
+
+
+def test_unregistered_flow_is_the_whole_field_and_fixed_frames_start_at_one():
+    _, bad = defective("unregistered", "fixed frames")
+    u = bad[0]["flow"][0, 0::2]
+    width = MINI.short_side + 24
+    assert u[0].min() < 2 and u[0].max() > width - 3 and bad.views(0)[0].start == 1
+    bad.epoch = 1
+    assert bad.views(0)[0].start == 1
+
+
+def test_original_first_layer_has_one_filter():
+    weight = torch.randn(8, 3, 3, 3)
+    stack = original.original_first_layer(weight, 20)
+    assert stack.shape == (8, 20, 3, 3)
+    assert torch.allclose(stack, weight[0].mean(0).expand(8, 20, 3, 3), atol=1e-6)
+    for which in original.FIRST_LAYERS:
+        model = vgg19(20, 5, width=1 / 8)
+        with torch.no_grad():
+            model.features[0].bias.fill_(3)
+        original.with_first_layer(model, weight, which)
+        kept = which in ("mean", "mean, rescaled")
+        assert bool((model.features[0].bias == 3).all()) == kept, which
+        scale = {"mean": 1, "mean, no bias": 1, "mean, rescaled": 3 / 20}.get(which)
+        if scale:
+            torch.testing.assert_close(
+                model.features[0].weight[:, 7], weight.mean(1) * scale, atol=1e-6, rtol=1e-5
+            )
+
+
+def test_folding_batch_norm_keeps_the_function():
+    torch.manual_seed(0)
+    model = vgg19(3, 7, width=1 / 16, batch_norm=True)
+    for _ in range(3):
+        model(torch.randn(8, 3, 64, 64))  # moves the running statistics
+    state = original.without_batch_norm(model.state_dict(), 1 / 16)
+    plain = vgg19(3, 7, width=1 / 16, weights=state).eval()
+    x = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(plain(x), model.eval()(x), atol=1e-4, rtol=1e-4)
+
+
+def test_original_fusion_runs_and_frames_its_maps_with_a_constant():
+    torch.manual_seed(0)
+    fusion = original.OriginalFusion(vgg19(30, 5, 1 / 16), vgg19(100, 5, 1 / 16)).eval()
+    assert fusion(torch.randn(2, 30, 64, 64), torch.randn(2, 100, 64, 64)).shape == (2, 5)
+    maps = fusion.fuse(torch.randn(1, 64, 1, 7, 7))
+    assert maps.shape == (1, 32, 3, 9, 9) and (maps[0, :, 0].std(dim=(1, 2)) < 1e-6).all()
+
+
+def test_plan_trains_streams_before_what_needs_them():
+    first, second = ablations.planned(list(ablations.GROUPS), [0])
+    assert {run.variant for run in second if run.group == "fusion"} == set(ablations.FUSIONS)
+    assert {"spatial", "temporal", "snippet spatial"} <= {r.variant for r in first}
+    paths = [run.path for run in [*first, *second]]
+    assert len(set(paths)) == len(paths)
+
+
+def test_by_clip_keeps_the_numbers_and_mixes_the_groups():
+    class Clips:
+        train = [f"a{i}" for i in range(30)]
+        val, test, seed = ["v0", "v1"], [f"t{i}" for i in range(10)], 0
+
+    mixed = ablations.by_clip(Clips())
+    assert len(mixed.train) == 30 and len(mixed.test) == 10 and not mixed.val
+    assert not set(mixed.train) & set(mixed.test)
+    assert set(mixed.test) != set(Clips.test)
+
+
+def test_kept_runs_are_small_and_say_where_they_come_from():
+    files = sorted((BENCHMARKS / "ablations").glob("*/*.npz"))
+    assert files, "make ablations"
+    assert sum(path.stat().st_size for path in files) < 1_500_000
+    for path in files:
+        run = ablations.load(path)
+        meta = run["meta"]
+        rebuilt = ablations.Run(
+            *(meta[k] for k in ("group", "variant", "profile", "split", "seed"))
+        )
+        assert rebuilt.path == path and meta["commit"] and meta["torch"]
+        assert run["logits"].shape == (len(run["clips"]), len(run["classes"]))
+        assert np.isfinite(run["logits"]).all() and len(run["history"]) >= 4
+        assert run["labels"].max() < len(run["classes"])
+
+
+def test_missing_group_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(ablations, "HERE", tmp_path)
+    with pytest.raises(FileNotFoundError, match="make ablations"):
+        ablations.load_group("init")
