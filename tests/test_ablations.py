@@ -14,6 +14,7 @@ import ablations  # noqa: E402
 import original  # noqa: E402
 from test_stacks import dataset  # noqa: E402
 
+from twostream_utils import comparisons  # noqa: E402
 from twostream_utils.profiles import get_profile  # noqa: E402
 from twostream_utils.stacks import ClipDataset  # noqa: E402
 from twostream_utils.vgg import vgg19  # noqa: E402
@@ -141,7 +142,7 @@ def test_kept_runs_are_small_and_say_where_they_come_from():
     assert files, "make ablations"
     assert sum(path.stat().st_size for path in files) < 1_500_000
     for path in files:
-        run = ablations.load(path)
+        run = comparisons.load_run(path)
         meta = run["meta"]
         rebuilt = ablations.Run(
             *(meta[k] for k in ("group", "variant", "profile", "split", "seed"))
@@ -153,6 +154,29 @@ def test_kept_runs_are_small_and_say_where_they_come_from():
 
 
 def test_missing_group_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setattr(ablations, "HERE", tmp_path)
+    monkeypatch.setattr(comparisons, "KEPT", tmp_path)
     with pytest.raises(FileNotFoundError, match="make ablations"):
-        ablations.load_group("init")
+        comparisons.load_group("init")
+
+
+def kept_run(hits, seed=0, split=1, variant="a"):
+    logits = np.where(np.array(hits)[:, None], [[1.0, 0.0]], [[0.0, 1.0]])
+    return {
+        "clips": np.array([f"c{split}{i}" for i in range(len(hits))]), "logits": logits,
+        "labels": np.zeros(len(hits), int), "meta": dict(seed=seed, split=split, variant=variant),
+    }  # fmt: skip
+
+
+def test_seeds_are_averaged_and_splits_joined():
+    runs = [
+        kept_run([1, 1, 0], 0, 1), kept_run([1, 0], 0, 2),
+        kept_run([1, 0, 0], 1, 1), kept_run([1, 1], 1, 2),
+    ]  # fmt: skip
+    mean, (low, high), each = comparisons.top1(runs)
+    assert mean == pytest.approx(0.6) and each == pytest.approx([0.6, 0.6])
+    assert low < 0.6 < high
+    worse = [kept_run([0, 0, 0], 0, 1, "b"), kept_run([1, 0], 0, 2, "b")]
+    difference, _ = comparisons.gain(runs, worse)
+    assert difference == pytest.approx(2 / 5)  # seed 0 alone: it is the only common one
+    with pytest.raises(ValueError, match="'a' and 'b'"):
+        comparisons.gain(runs, [kept_run([1, 1], 0, 1, "b")])

@@ -22,8 +22,8 @@ PACKAGE = ROOT / "twostream_utils"
 ORDER = (
     "pool splits archives frame_index flow store shards video extract "
     "mini_figure mini_motion mini_scene mini_clip mini_still mini "
-    "profiles device stacks vgg fusion conv_fusion training evaluation pipeline "
-    "plots flow_plots widgets checking exercises score_exercises course"
+    "profiles device stacks vgg fusion conv_fusion training evaluation comparisons pipeline "
+    "plots flow_plots score_plots widgets checking exercises score_exercises course"
 ).split()
 
 
