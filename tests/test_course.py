@@ -13,7 +13,7 @@ from twostream_utils.store import FrameStore
 CLASSES = ("JumpRope", "TrampolineJumping")
 RECIPE = Recipe(1, 0.01, batch_size=8)
 TINY = get_profile(
-    "folder", rgb_frames=2, flow_fields=3, crop=32, width=1 / 16, weights=None, positions=1,
+    "folder", rgb_frames=3, flow_fields=3, crop=32, width=1 / 16, weights=None, positions=1,
     epoch_clips=0,
     spatial=RECIPE, temporal=RECIPE, conv=RECIPE,
 )  # fmt: skip
@@ -90,6 +90,27 @@ def test_other_sizes_are_other_checkpoints(tiny):
     assert other.checkpoint("spatial") == tiny.checkpoint("spatial")
     assert other.checkpoint("temporal") != tiny.checkpoint("temporal")
     assert other.checkpoint("conv") != tiny.checkpoint("conv")
+
+
+def test_scores_of_other_views_and_parts_lie_beside_the_first(tiny):
+    five = tiny.scores("temporal")
+    assert five.logits.shape == (8, 10, 2)  # five crops, as is and flipped
+    whole = tiny.scores("temporal", crops="whole")
+    assert whole.logits.shape == (8, 2, 2) and whole.clips == five.clips
+    assert tiny.scores("temporal", "train").clips == tuple(tiny.train)
+    for crops in "five", "whole":
+        again = Course(TINY, tiny.store, tiny.run_dir).scores("temporal", crops=crops)
+        assert (again.logits == {"five": five, "whole": whole}[crops].logits).all()
+
+
+def test_fusions_of_other_kinds_have_checkpoints_of_their_own(tiny):
+    towers = tiny.scores("conv", towers=2)
+    assert tiny.checkpoint("conv", towers=2).exists()
+    assert tiny.checkpoint("conv", towers=2) != tiny.checkpoint("conv")
+    assert towers.logits.shape == (8, 10, 2)
+    chunks = tiny.scores("conv", chunks=3, kind="sum", time="3dpool", crops="centre")
+    assert chunks.logits.shape == (8, 2, 2)
+    assert tiny.snippets(3).profile.flow_fields == 1
 
 
 def test_unknown_names_are_refused(tiny):

@@ -133,6 +133,28 @@ def test_workers_give_the_same_clips():
         assert torch.equal(batches[0][name], batches[1][name])
 
 
+def test_five_crops_are_the_corners_and_the_centre():
+    profile = get_profile("mini", positions=2, crop=63)  # 7/8 of 72 px: cut without resizing
+    views = stacks.test_views(120, (72, 96), profile, "five")
+    assert len(views) == 2 * 2 * 5 and {view.side for view in views} == {63}
+    places = {(view.top, view.left) for view in views}
+    assert places == {(4, 16), (0, 0), (0, 33), (9, 0), (9, 33)}
+    item = dataset(profile, train=False, crops="five")[0]
+    assert item["rgb"].shape == (20, 30, 63, 63) and item["flow"].shape == (20, 100, 63, 63)
+    left = [row[1, 0, 0].item() for row in item["rgb"][:5]]  # green is the column
+    assert left == [view.left for view in views[:5]]
+
+
+def test_whole_frames_keep_their_size():
+    profile = get_profile("mini", positions=1)
+    item = dataset(profile, train=False, crops="whole")[0]
+    assert item["rgb"].shape == (2, 30, 72, 96) and item["flow"].shape == (2, 100, 72, 96)
+    assert item["rgb"][0, 1, 0].tolist() == list(range(96))
+    assert torch.equal(item["rgb"][1], item["rgb"][0].flip(-1))
+    with pytest.raises(ValueError, match="no crops 'ten'; there are centre, five, whole"):
+        stacks.test_views(120, (72, 96), profile, "ten")
+
+
 def test_repeat_draws_new_views_of_the_same_clips():
     data = dataset(get_profile("mini"), repeat=3)
     assert len(data) == 18
