@@ -1,11 +1,12 @@
 """Accuracy over several splits and seeds, with intervals over the clips.
 
     python benchmarks/accuracy.py mini --seeds 0 1 2
-    python benchmarks/accuracy.py weizmann --splits 1 2 3 --data VIDEOS
+    python benchmarks/accuracy.py weizmann --splits 1 2 3 --crops centre five whole --data VIDEOS
 
 Trains (or loads) the networks of each split and seed, and pools the test clips: each row is the
 top-1 over all test clips of all splits, averaged over the seeds; the interval is a bootstrap over
-clips (a clip's value is its mean over the seeds).
+clips (a clip's value is its mean over the seeds). Rows are the profile's own test views; "views"
+has the same for a single view and for each of `--crops`.
 """
 
 from __future__ import annotations
@@ -20,33 +21,42 @@ import numpy as np
 import torch
 
 from twostream_utils.course import ROOT, setup
-from twostream_utils.evaluation import bootstrap_interval, correct, write_json
+from twostream_utils.evaluation import bootstrap_interval, check_same_clips, correct, write_json
+from twostream_utils.fusion import late_fusion
+from twostream_utils.pipeline import INPUTS, Course
 
 METHODS = ("spatial", "temporal", "average_fusion", "conv_fusion")
 
 
-def collect(profile: str, splits: list[int], seeds: list[int]) -> tuple[dict, dict, dict]:
-    """Return hits ``{method: (seeds, clips)}``, top-1 per run, and seconds per method."""
-    hits: dict[str, list] = {method: [] for method in METHODS}
-    runs, seconds = {}, dict.fromkeys(METHODS, 0.0)
-    for seed in seeds:
-        folds = []
-        for split in splits:
-            course = setup(profile, split=split, seed=seed, quiet=True)
-            methods = course.method_scores()
-            right = {m: correct(scores, labels) for m, (scores, labels, _) in methods.items()}
-            for method, (_, _, spent) in methods.items():
-                seconds[method] += spent
-            runs[f"split {split} seed {seed}"] = {m: float(r.mean()) for m, r in right.items()}
-            print(
-                f"split {split} seed {seed}: "
-                + ", ".join(f"{m} {100 * r.mean():.1f}" for m, r in right.items()),
-                flush=True,
-            )
-            folds.append(right)
-        for method in METHODS:
-            hits[method].append(np.concatenate([fold[method] for fold in folds]))
-    return {m: np.array(rows, float) for m, rows in hits.items()}, runs, seconds
+def hits(course: Course, crops: str) -> tuple[dict, dict]:
+    """Which test clips each method has right, ``{method: (N,) bool}``, and seconds by network.
+
+    ``crops="single"`` is the middle position as is, cut from the centre: one view of a clip.
+    """
+    scores = {n: course.scores(n, crops=crops.replace("single", "centre")) for n in INPUTS}
+    check_same_clips(scores["spatial"], scores["temporal"])
+    check_same_clips(scores["spatial"], scores["conv"])
+    middle = 2 * (course.profile.positions // 2)
+    logits = {
+        n: s.logits[:, middle] if crops == "single" else s.clip_logits() for n, s in scores.items()
+    }
+    answers = (
+        logits["spatial"], logits["temporal"],
+        late_fusion(logits["spatial"], logits["temporal"]), logits["conv"],
+    )  # fmt: skip
+    right = {m: correct(a, scores["spatial"].labels) for m, a in zip(METHODS, answers)}
+    return right, {name: s.seconds for name, s in scores.items()}
+
+
+def pooled(found: dict[tuple[int, int], dict], seeds: list[int]) -> dict[str, np.ndarray]:
+    """Join the splits of each seed: ``{method: (seeds, clips)}`` float."""
+    return {
+        method: np.array(
+            [np.concatenate([h[method] for (_, s), h in found.items() if s == seed])
+             for seed in seeds], float,
+        )
+        for method in METHODS
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -54,6 +64,7 @@ def main() -> None:
     parser.add_argument("profile")
     parser.add_argument("--splits", type=int, nargs="+", default=[1])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--crops", nargs="+", default=[], help="further views: centre five whole")
     parser.add_argument("--data", type=Path, help="folder of class folders with videos")
     options = parser.parse_args()
     if options.data:
@@ -61,29 +72,57 @@ def main() -> None:
     os.environ["TWOSTREAM_PROFILE"] = options.profile
 
     began = time.perf_counter()
-    hits, runs, seconds = collect(options.profile, options.splits, options.seeds)
-    clips = hits["spatial"].shape[1]
-    better = max(("spatial", "temporal"), key=lambda m: hits[m].mean())
-    rows = {}
+    found: dict[str, dict] = {}
+    seconds = dict.fromkeys(INPUTS, 0.0)
+    for seed in options.seeds:
+        for split in options.splits:
+            course = setup(options.profile, split=split, seed=seed, quiet=True)
+            own = course.profile.crops
+            for crops in dict.fromkeys([own, "single", *options.crops]):
+                right, spent = hits(course, crops)
+                found.setdefault(crops, {})[split, seed] = right
+                if crops == own:
+                    seconds = {name: seconds[name] + spent[name] for name in INPUTS}
+            line = ", ".join(
+                f"{m} {100 * r.mean():.1f}" for m, r in found[own][split, seed].items()
+            )
+            print(f"split {split} seed {seed}: {line}", flush=True)
+
+    views = {crops: pooled(h, options.seeds) for crops, h in found.items()}
+    values = views[own]
+    clips = values["spatial"].shape[1]
+    both = seconds["spatial"] + seconds["temporal"]
+    spent = dict(
+        zip(METHODS, (seconds["spatial"], seconds["temporal"], both, sum(seconds.values())))
+    )
+    better = max(("spatial", "temporal"), key=lambda m: values[m].mean())
     print(f"\n{options.profile}: {clips} test clips, splits {options.splits}, "
-          f"seeds {options.seeds}")  # fmt: skip
-    for method, values in hits.items():
-        low, high = bootstrap_interval(values.mean(axis=0))
-        rows[method] = {"top1": float(values.mean()), "ci95": [low, high],
-                        "seconds": round(seconds[method], 1)}  # fmt: skip
-        line = f"  {method:15s} {100 * values.mean():5.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+          f"seeds {options.seeds}, {course.profile.positions} positions x flip x {own}")  # fmt: skip
+    rows = {}
+    for method, right in values.items():
+        low, high = bootstrap_interval(right.mean(axis=0))
+        rows[method] = {
+            "top1": float(right.mean()), "ci95": [low, high], "seconds": round(spent[method], 1),
+        }  # fmt: skip
+        line = f"  {method:15s} {100 * right.mean():5.1f} [{100 * low:.1f}, {100 * high:.1f}]"
         if method.endswith("fusion"):
-            gain = (values - hits[better]).mean(axis=0)
+            gain = (right - values[better]).mean(axis=0)
             low, high = bootstrap_interval(gain)
             rows[method] |= {"gain": float(gain.mean()), "gain_ci95": [low, high]}
             line += f"   {100 * gain.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
             line += f" over {better}"
         print(line)
-    wall = time.perf_counter() - began
+    top1 = {crops: {m: float(r.mean()) for m, r in rs.items()} for crops, rs in views.items()}
+    for crops, row in top1.items():
+        print(f"  {crops:7s} views: " + ", ".join(f"{m} {100 * v:.1f}" for m, v in row.items()))
     print(
-        f"  {wall:.0f} s in this run; training and scoring took {seconds['average_fusion']:.0f} s "
-        f"for average fusion, {seconds['conv_fusion']:.0f} s for everything"
+        f"  {time.perf_counter() - began:.0f} s in this run; training and scoring took {both:.0f} s"
+        f" for average fusion, {sum(seconds.values()):.0f} s for everything"
     )
+    runs = {
+        f"split {split} seed {seed}": {m: float(r.mean()) for m, r in right.items()}
+        for (split, seed), right in found[own].items()
+    }
     write_json(
         ROOT / "benchmarks" / f"accuracy_{options.profile}.json",
         {
@@ -94,9 +133,11 @@ def main() -> None:
             "torch": torch.__version__,
             "python": platform.python_version(),
             "cores": os.cpu_count(),
+            "crops": own,
             "methods": rows,
+            "views": top1,
             "runs": runs,
-        },
+        },  # fmt: skip
     )
 
 

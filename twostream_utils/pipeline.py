@@ -118,10 +118,12 @@ class Course:
         """Return the untrained network ``name``; conv fusion starts from both trained streams.
 
         ``fusion`` are choices of :class:`~twostream_utils.conv_fusion.ConvFusion`, such as
-        ``kind="sum"``. With ``chunks`` the streams are those of :meth:`snippets`.
+        ``kind="sum"``, and go before the profile's. With ``chunks`` the streams are those of
+        :meth:`snippets`.
         """
         if name != "conv":
             return self.new_stream(name)
+        fusion = {**self.profile.fusion, **fusion}
         chunks = fusion.get("chunks", 1)
         streams = self.snippets(chunks) if chunks > 1 else self
         torch.manual_seed(self.seed)
@@ -137,10 +139,11 @@ class Course:
         settings = {
             k: v
             for k, v in sizes.items()
-            if k not in {*others, "title", "cache_gb", "positions", "crops"}
+            if k not in {*others, "title", "cache_gb", "positions", "crops", "fusion"}
         }
         settings |= {"classes": self.classes, "data": self.store.fingerprint()}
-        settings |= {"fusion": fusion} if fusion else {}
+        if name == "conv" and (choices := {**self.profile.fusion, **(fusion or {})}):
+            settings |= {"fusion": choices}
         return f"{name}_{fingerprint(settings)}"
 
     @property

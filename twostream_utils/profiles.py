@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from .splits import UCF101_CLASSES
@@ -34,7 +35,8 @@ class Profile:
     ``rgb_frames`` frames ``rgb_step`` apart make the spatial stack, ``flow_fields`` fields
     ``flow_step`` apart the temporal one. ``short_side`` is the height of the stored frames and
     ``crop`` the side of the square that the network sees, both in px. ``min_scale`` is the
-    smallest random crop as a fraction of the short side. ``positions`` temporal positions, each
+    smallest random crop as a fraction of the short side. ``fusion`` holds choices of
+    ``conv_fusion.ConvFusion`` other than its defaults. ``positions`` temporal positions, each
     as is and flipped and cut as ``crops`` says (``stacks.test_views``), are the test views. An
     epoch draws every clip equally often, ``epoch_clips`` views or more in all, so that a small set
     still makes long epochs.
@@ -53,6 +55,7 @@ class Profile:
     batch_norm: bool = False
     weights: str = "imagenet"
     rescale: bool = False
+    fusion: Mapping[str, str | int] = field(default_factory=dict)
     positions: int = 5
     crops: str = "centre"
     split_rule: str = "official"
@@ -106,6 +109,7 @@ _FOLDER = replace(
     flow_fields=20,
     positions=8,
     crops="five",
+    fusion={"towers": 2},
     epoch_clips=480,
     spatial=Recipe(14, 0.02, label_smoothing=0.1),
     temporal=Recipe(24, 0.02, label_smoothing=0.1),

@@ -37,7 +37,7 @@ def intervals(
 
 
 def seed_curves(curves: Mapping[str, np.ndarray], ylabel: str = "top-1 %") -> Figure:
-    """Draw learning curves ``(seeds, epochs)``, fractions of 1: the mean, and a band to the ends."""
+    """Draw learning curves ``(seeds, epochs)``, fractions of 1: mean and range."""
     fig, axis = plt.subplots(figsize=(8.5, 3.8))
     for (name, values), marker in zip(curves.items(), "osD^vPX*"):
         epochs = np.arange(1, values.shape[1] + 1)
