@@ -96,8 +96,10 @@ def main() -> None:
         zip(METHODS, (seconds["spatial"], seconds["temporal"], both, sum(seconds.values())))
     )
     better = max(("spatial", "temporal"), key=lambda m: values[m].mean())
-    print(f"\n{options.profile}: {clips} test clips, splits {options.splits}, "
-          f"seeds {options.seeds}, {course.profile.positions} positions x flip x {own}")  # fmt: skip
+    print(
+        f"\n{options.profile}: {clips} test clips, splits {options.splits}, seeds {options.seeds}, "
+        f"{course.profile.positions} positions x flip x {own}"
+    )
     rows = {}
     for method, right in values.items():
         low, high = bootstrap_interval(right.mean(axis=0))
