@@ -123,7 +123,7 @@ gpu: "no"
 BODY = """
 ```python tags=["setup"]
 import sys
-from twostream_utils.exercises import checker
+from twostream_utils.checking import checker
 from twostream_utils.plots import show
 ```
 
