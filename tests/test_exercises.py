@@ -108,6 +108,14 @@ def test_nothing_is_run_before_there_is_a_prediction(capsys):
     assert capsys.readouterr().out.startswith("⏳")
 
 
+def test_a_run_that_fails_is_not_blamed_on_the_answer(capsys):
+    assert not questions.check_prediction(3, unsolved, within=1)
+    said = capsys.readouterr().out
+    assert said.startswith(
+        "❌ The run stopped with NotImplementedError: your turn. That says nothing"
+    )
+
+
 def test_the_letter_of_a_picture(capsys):
     for answer in "a", " A) ", lambda: "(a).":
         assert questions.check_picture(answer, KINDS, "mirrored")

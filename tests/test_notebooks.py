@@ -79,6 +79,7 @@ def test_anatomy(source):
     assert "**Next:**" in cells[-1].source
     if source.number != "00":
         assert "## Exercises" in prose and 3 <= source.exercises <= 5
+        assert "*If this surprises you:*" in prose
 
 
 @each

@@ -86,7 +86,13 @@ def check_prediction(answer: object, measure: Callable, within: float = 0.0) -> 
     Both are numbers, at most ``within`` apart, or both are sequences or strings, and equal.
     """
     value = value_of(answer)
-    measured = measure()
+    try:
+        measured = measure()
+    except Exception as error:
+        raise ExerciseError(
+            f"The run stopped with {type(error).__name__}: {error}. That says nothing about your "
+            "answer; run all cells further up, then this one again"
+        ) from error
     if isinstance(measured, str | tuple | list):
         said = value if isinstance(value, str) else tuple(np.atleast_1d(value).tolist())
         found = measured if isinstance(measured, str) else tuple(measured)
