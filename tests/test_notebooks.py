@@ -5,6 +5,7 @@ That every cell runs is nbval's part of ``make test``.
 
 from __future__ import annotations
 
+import ast
 import base64
 import io
 import re
@@ -14,11 +15,13 @@ import nbformat
 import notebook_outputs as no
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 SOURCES = bn.read_sources() if any(bn.SOURCES.glob("[0-9]*.md")) else []
 NAMES = [source.stem for source in SOURCES]
 each = pytest.mark.parametrize("source", SOURCES, ids=NAMES)
+IMPORTS = ast.Import, ast.ImportFrom
 
 
 def committed(source: bn.Source) -> nbformat.NotebookNode:
@@ -75,7 +78,8 @@ def test_anatomy(source):
     assert "## Takeaways" in prose
     assert "**Next:**" in cells[-1].source
     if source.number != "00":
-        assert "## Exercises" in prose and source.exercises >= 1
+        assert "## Exercises" in prose and 3 <= source.exercises <= 5
+        assert "*If this surprises you:*" in prose
 
 
 @each
@@ -108,6 +112,89 @@ def test_the_same_check_is_used_in_stub_and_solution(source):
     assert re.findall(r"^assert (check_\w+\()", solved, flags=re.MULTILINE) == checks
 
 
+# --- exercises --------------------------------------------------------------------------------
+
+COURSE = [source for source in SOURCES if source.exercises]
+with_exercises = pytest.mark.parametrize("source", COURSE, ids=[each.stem for each in COURSE])
+
+
+def exercise_texts(source: bn.Source) -> list[str]:
+    """Each exercise of a source with its heading, up to the next heading."""
+    return re.findall(r"^### Exercise .*?(?=^#{2,3} (?! )|\Z)", source.text, re.M | re.S)
+
+
+def fences(text: str) -> list[str]:
+    return re.findall(r"^```python[^\n]*\n(.*?)^```$", text, re.M | re.S)
+
+
+def without_solutions(text: str) -> str:
+    """``text`` without marked lines, by the markers alone and not by the builder."""
+    kept, inside = [], False
+    for line in text.splitlines():
+        if line.strip() in (bn.BEGIN, "<!-- solution: begin -->"):
+            inside = True
+        if not inside:
+            kept.append(line)
+        if line.strip() in (bn.END, "<!-- solution: end -->"):
+            inside = False
+    return "\n".join(kept)
+
+
+@with_exercises
+def test_stub_is_the_source_minus_marked_lines_and_the_twin_minus_the_markers(source):
+    stub = [cell.source for cell in code_cells(bn.build(source, SOURCES))]
+    twin = [cell.source for cell in code_cells(bn.build(source, SOURCES, solved=True))]
+    written = fences(source.text)
+    for code, as_stub, as_twin in zip(written, stub, twin, strict=True):
+        left = [line for line in as_stub.splitlines() if line.strip() != bn.STUB or bn.STUB in code]
+        assert left == without_solutions(code).splitlines()
+        whole = [line for line in code.splitlines() if line.strip() not in (bn.BEGIN, bn.END)]
+        checked = [line.removeprefix("assert ") if "check_" in line else line
+                   for line in as_twin.splitlines()]  # fmt: skip
+        assert checked == [
+            line.removeprefix("assert ") if "check_" in line else line for line in whole
+        ]
+
+
+@with_exercises
+def test_exercises_are_numbered_of_three_kinds_and_each_is_checked(source):
+    texts = exercise_texts(source)
+    heads = [re.match(r"### Exercise (\d) \((code|predict|read)\): \S", text) for text in texts]
+    assert all(heads), [text.splitlines()[0] for text in texts]
+    assert [int(head[1]) for head in heads] == list(range(1, len(texts) + 1))
+    assert {head[2] for head in heads} == {"code", "predict", "read"}
+    for text in texts:
+        assert bn.BEGIN in text and re.search(r"^check_\w+\(", text, re.M), text
+
+
+def run_checks(source: bn.Source, solved: bool) -> int:
+    """Run the exercises that need no data, as they stand in a notebook; say how many checks."""
+    cells = code_cells(bn.build(source, SOURCES, solved=solved))
+    names = {"torch": torch}
+    imports = [node for node in ast.parse(cells[0].source).body if type(node) in IMPORTS]
+    exec(compile(ast.Module(imports, []), source.stem, "exec"), names)
+    count = 0
+    for cell in cells:
+        checks = re.findall(r"^(?:assert )?(check_\w+)\(\w+\)$", cell.source, re.M)
+        if checks:
+            exec(compile(cell.source, source.stem, "exec"), names)
+            count += len(checks)
+    return count
+
+
+@with_exercises
+def test_solutions_pass_their_checkers(source, capsys):
+    """Those whose answer only a run decides are asserted in the twins, which nbval runs."""
+    count = run_checks(source, solved=True)
+    assert count >= 3 and capsys.readouterr().out.count("✅") == count
+
+
+@with_exercises
+def test_unsolved_stubs_say_not_yet_and_raise_nothing(source, capsys):
+    count = run_checks(source, solved=False)
+    assert count >= 3 and capsys.readouterr().out.count("⏳ Not yet") == count
+
+
 # --- the builder ------------------------------------------------------------------------------
 
 FRONT = """---
@@ -123,7 +210,7 @@ gpu: "no"
 BODY = """
 ```python tags=["setup"]
 import sys
-from twostream_utils.exercises import checker
+from twostream_utils.checking import checker
 from twostream_utils.plots import show
 ```
 

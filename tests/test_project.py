@@ -23,7 +23,9 @@ ORDER = (
     "pool splits archives frame_index flow store shards video extract "
     "mini_figure mini_motion mini_scene mini_clip mini_still mini "
     "profiles device stacks vgg fusion conv_fusion training evaluation comparisons pipeline "
-    "plots flow_plots score_plots widgets checking exercises score_exercises course"
+    "plots flow_plots score_plots widgets "
+    "checking questions data_exercises stack_exercises layer_exercises score_exercises "
+    "original_exercises course"
 ).split()
 
 

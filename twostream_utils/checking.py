@@ -31,17 +31,18 @@ class Verdict:
 
 
 def checker(praise: str) -> Callable:
-    """Make ``check(answer)``, which raises ``ExerciseError``, a function that prints and returns.
+    """Make ``check(answer, …)``, which raises ``ExerciseError``, one that prints and returns.
 
     The stub's ``NotImplementedError`` becomes "not yet", so that a notebook runs on; any other
     exception of the reader's code becomes a message that names it. Returns a :class:`Verdict`.
+    ``check`` may return a praise of its own.
     """
 
     def decorate(check: Callable) -> Callable:
         @functools.wraps(check)
-        def run(answer: Callable) -> Verdict:
+        def run(answer: object, *given: object, **named: object) -> Verdict:
             try:
-                check(answer)
+                said = check(answer, *given, **named)
             except NotImplementedError:
                 print("⏳ Not yet: replace the line that raises, then run this cell again.")
                 return Verdict(False)
@@ -52,7 +53,7 @@ def checker(praise: str) -> Callable:
                 name = getattr(answer, "__name__", "your answer")
                 print(f"❌ {name} stopped with {type(error).__name__}: {error}")
                 return Verdict(False)
-            print(f"✅ {praise}")
+            print(f"✅ {said or praise}")
             return Verdict(True)
 
         return run
