@@ -209,7 +209,8 @@ def test_a_source_without_front_matter_is_named(tmp_path):
 
 def test_building_executing_and_cleaning(sources, tmp_path):
     notebook = bn.build(sources[0], sources)
-    no.execute(notebook, tmp_path, "01_a")
+    waits = no.execute(notebook, tmp_path, "01_a")
+    assert 0 < waits["longest_cell"] <= waits["seconds"]
     no.clean_outputs(notebook, "01_a")
     setup, exercise, look = code_cells(notebook)
     assert [setup.execution_count, exercise.execution_count, look.execution_count] == [1, 2, 3]
