@@ -87,7 +87,7 @@ def read_source(path: Path) -> Source:
             f"{path}: front matter needs exactly {', '.join(sorted(wanted))}, and data if the "
             "notebook reads other clips than the profile's"
         )
-    front.setdefault("data", "the profile's clips")
+    front.setdefault("data", "profile")
     wanted.add("data")
     strings = {key: str(front[key]) for key in wanted - {"learn"}}
     return Source(path, learn=list(front["learn"]), text=match[2].strip("\n") + "\n", **strings)

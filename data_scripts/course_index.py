@@ -40,7 +40,7 @@ def minutes(source, column: str, measured: dict) -> str:
     estimate = getattr(source, column)
     run = measured.get(column, {}).get("notebooks", {})
     if source.stem not in run:
-        return f"≈ {estimate}"
+        return f"≈{estimate}"
     number = math.ceil(run[source.stem]["seconds"] / 60)
     return f"{number}{re.sub(r'^[0-9.]+', '', estimate)}"
 
@@ -70,23 +70,24 @@ def caption(sources: list, measured: dict) -> str:
         for column in COLUMNS
     ):
         lines.append("≈ marks an estimate that was not measured.")
-    return "Minutes are those of the profile `mini`. " + " ".join(lines)
+    data = "Data: *profile* means the clips of the chosen profile, generated on the spot in `mini`."
+    return " ".join([data, "Minutes are those of `mini`.", *lines])
 
 
 def index_table(sources: list, prefix: str = "", measured: dict | None = None) -> str:
     """The index as a Markdown table with its caption; ``prefix`` goes before each file name."""
     measured = read_minutes() if measured is None else measured
     rows = [
-        "| | Notebook | You will learn | Data | Minutes on a CPU | on a T4 | Exercises |",
+        "| | Notebook | You will learn | Data | CPU, min | T4, min | Exercises |",
         "|---|---|---|---|---|---|---|",
     ]
     for source in sources:
         cells = [
             source.number,
             f"[{source.title}]({prefix}{source.stem}.ipynb)",
-            "<br>".join(source.learn),
+            "; ".join(source.learn),
             source.data,
-            *(minutes(source, column, measured) for column in COLUMNS),
+            *(minutes(source, column, measured).split(" (")[0] for column in COLUMNS),
             str(source.exercises or "–"),
         ]
         rows.append(f"| {' | '.join(cells)} |")

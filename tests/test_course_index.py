@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import build_notebooks as bn
 import course_index
@@ -34,7 +35,8 @@ def test_every_row_says_what_one_learns_and_counts_exercises():
     for source, row in zip(SOURCES, rows, strict=True):
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         assert cells[1] == f"[{source.title}](notebooks/{source.stem}.ipynb)"
-        assert cells[2].split("<br>") == source.learn
+        assert cells[2] == "; ".join(source.learn)
+        assert re.fullmatch(r"≈?\d+", cells[4]) and re.fullmatch(r"≈?\d+", cells[5])
         assert cells[6] == str(source.text.count("\n### Exercise ") or "–")
 
 
