@@ -7,6 +7,7 @@ from pathlib import Path
 
 import build_notebooks as bn
 import pytest
+import readme_picture
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,6 +61,21 @@ def test_contributing_is_short_and_names_what_is_there():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for command in re.findall(r"\bmake ([a-z-]+)", CONTRIBUTING):
         assert re.search(rf"^{command}:", makefile, flags=re.MULTILINE), command
+
+
+def test_readme_shows_three_light_pictures_with_alt_text():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text)
+    assert len(pictures) == 3
+    for alt, path in pictures:
+        assert len(alt.split()) > 20 and (ROOT / path).stat().st_size < 150_000, path
+
+
+@pytest.mark.parametrize("name", readme_picture.OUTPUTS)
+def test_pictures_of_the_readme_can_be_taken_from_the_notebooks(name):
+    png, alt = readme_picture.output_picture(*readme_picture.OUTPUTS[name])
+    assert png.startswith(b"\x89PNG") and len(alt.split()) > 5
+    assert len(readme_picture.small(png)) < readme_picture.MAX_BYTES
 
 
 def test_hooks_are_local_and_run_tests_that_exist():
