@@ -34,7 +34,7 @@ def draw_streams(path: Path) -> None:
 
     from twostream_utils import course
     from twostream_utils.flow import decode, flow_to_rgb
-    from twostream_utils.flow_plots import liveliest
+    from twostream_utils.flow_plots import liveliest, with_wheel
 
     c = course.setup("mini", quiet=True)
     fig, axes = plt.subplots(
@@ -55,7 +55,7 @@ def draw_streams(path: Path) -> None:
         axes[0, k * COLUMNS].set_title(label, loc="left", fontweight="bold")
     axes[0, 0].set_ylabel("spatial stream")
     axes[1, 0].set_ylabel("temporal stream")
-    fig.savefig(path, dpi=90, facecolor="white", bbox_inches="tight")
+    with_wheel(fig, 4).savefig(path, dpi=90)
 
 
 def output_picture(stem: str, alt: str) -> tuple[bytes, str]:

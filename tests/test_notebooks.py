@@ -73,6 +73,7 @@ def test_anatomy(source):
     assert "setup" in first_code.metadata.get("tags", [])
     assert "course.setup(" in first_code.source
     assert "## Takeaways" in prose
+    assert all(len(alt.split()) > 5 for alt in re.findall(r"!\[([^\]]*)\]\(figures/", prose))
     assert "**Next:**" in cells[-1].source
     if source.number != "00":
         assert "## Exercises" in prose and source.exercises >= 1
