@@ -1,4 +1,4 @@
-# One command each: make run, make lab, make test. `make` alone prints the list.
+# One command each: make run, make lab, make test, make book. `make` alone prints the list.
 PYTHON  ?= python3
 PROFILE ?= mini
 DATA    ?=
@@ -16,7 +16,7 @@ ifneq ($(strip $(DATA)),)
 export TWOSTREAM_DATA := $(shell $(PYTHON) -c 'import os, sys; print(os.path.abspath(os.path.expanduser(sys.argv[1])))' "$(DATA)")
 endif
 
-.PHONY: help run lab test notebooks clean
+.PHONY: help run lab test notebooks book clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml
 	  echo "On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (torch is large: several GB on Linux, some minutes) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,book]'
 	@touch $@
 
 run: $(STAMP) ## make the data, run all notebooks in order, print the results table
@@ -50,6 +50,9 @@ test: $(STAMP) ## run all tests, the notebooks among them
 notebooks: export TWOSTREAM_PROFILE := mini
 notebooks: $(STAMP) ## rebuild the committed notebooks from notebooks/source
 	@env -u TWOSTREAM_DATA $(BIN)/python data_scripts/build_notebooks.py --execute
+
+book: $(STAMP) ## the course with its outputs as a web site, in build/book
+	@$(BIN)/python data_scripts/build_book.py
 
 clean: ## remove the environment, generated data, runs and caches
 	rm -rf $(VENV) data/mini build *.egg-info .pytest_cache .ruff_cache

@@ -2,7 +2,8 @@
 
 One source makes two notebooks: the one to work in, where each solution is a stub, and its twin in
 notebooks/solutions/ with the exercises solved. The title, the badge, the table of what one needs,
-the index of the course and the link to the next notebook come from the sources' front matter.
+the index of the course and the link to the next notebook come from the sources' front matter, and
+the first mention of a term links to the glossary.
 
     python data_scripts/build_notebooks.py --execute          all, with fresh outputs
     python data_scripts/build_notebooks.py 02 05 --execute    two of them
@@ -25,6 +26,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 import yaml
+from course_index import index_table, longest_wait, minutes, read_minutes, write_index
+from glossary import TermLinker, read_terms
 from notebook_outputs import OutputProblem, clean_outputs, execute, write_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +56,7 @@ class Source:
     cpu: str
     t4: str
     gpu: str
+    data: str
     text: str = field(repr=False)
 
     @property
@@ -78,8 +82,13 @@ def read_source(path: Path) -> Source:
         raise SourceProblem(f"{path}: starts without front matter (--- title: … ---)")
     front = yaml.safe_load(match[1])
     wanted = {"title", "learn", "before", "cpu", "t4", "gpu"}
-    if not isinstance(front, dict) or set(front) != wanted:
-        raise SourceProblem(f"{path}: front matter needs exactly {', '.join(sorted(wanted))}")
+    if not isinstance(front, dict) or set(front) - {"data"} != wanted:
+        raise SourceProblem(
+            f"{path}: front matter needs exactly {', '.join(sorted(wanted))}, and data if the "
+            "notebook reads other clips than the profile's"
+        )
+    front.setdefault("data", "profile")
+    wanted.add("data")
     strings = {key: str(front[key]) for key in wanted - {"learn"}}
     return Source(path, learn=list(front["learn"]), text=match[2].strip("\n") + "\n", **strings)
 
@@ -99,16 +108,6 @@ def repository_url() -> str | None:
     return match[1].removesuffix("/") if match else None
 
 
-def index_table(sources: list[Source], prefix: str = "") -> str:
-    """The index of the course as a Markdown table; ``prefix`` goes before each file name."""
-    rows = ["| | Notebook | Minutes on a CPU | on a T4 | Exercises |", "|---|---|---|---|---|"]
-    for source in sources:
-        link = f"[{source.title}]({prefix}{source.stem}.ipynb)"
-        count = source.exercises or "–"
-        rows.append(f"| {source.number} | {link} | {source.cpu} | {source.t4} | {count} |")
-    return "\n".join(rows)
-
-
 def head_cell(source: Source, solved: bool) -> str:
     """First cell: title, badge, what one learns, what one needs."""
     lines = [f"# {source.number} · {source.title}" + (" (solutions)" if solved else ""), ""]
@@ -120,11 +119,15 @@ def head_cell(source: Source, solved: bool) -> str:
     if solved:
         lines += [f"The exercises of [{source.stem}](../{source.stem}.ipynb), solved.", ""]
     lines += ["**You will learn**", "", *(f"- {item}" for item in source.learn), ""]
+    measured = read_minutes()
+    times = f"{minutes(source, 'cpu', measured)} | {minutes(source, 't4', measured)}"
     lines += [
         "| Before this | Minutes on a CPU | on a T4 | Needs a GPU? |",
         "|---|---|---|---|",
-        f"| {source.before} | {source.cpu} | {source.t4} | {source.gpu} |",
+        f"| {source.before} | {times} | {source.gpu} |",
     ]
+    if wait := longest_wait(source, measured):
+        lines += ["", wait]
     return "\n".join(lines)
 
 
@@ -187,6 +190,7 @@ def move_links(text: str) -> str:
 def build(source: Source, sources: list[Source], solved: bool = False) -> nbformat.NotebookNode:
     """Build one notebook without outputs; ``solved`` gives the twin with solutions."""
     body = jupytext.reads(source.text, fmt="md").cells
+    link_terms = TermLinker(read_terms())
     cells = [nbformat.v4.new_markdown_cell(head_cell(source, solved))]
     for number, cell in enumerate(body, start=1):
         where = f"{source.path}, cell {number}"
@@ -196,7 +200,7 @@ def build(source: Source, sources: list[Source], solved: bool = False) -> nbform
             new = nbformat.v4.new_code_cell(code)
         else:
             text = PROSE.sub(r"\1" if solved else "", cell.source + "\n").rstrip("\n")
-            text = text.replace(INDEX_MARK, index_table(sources))
+            text = link_terms(text).replace(INDEX_MARK, index_table(sources))
             new = nbformat.v4.new_markdown_cell(move_links(text) if solved else text)
         if tags := cell.metadata.get("tags"):
             new.metadata["tags"] = list(tags)
@@ -229,16 +233,6 @@ def keep_outputs(notebook: nbformat.NotebookNode, old_path: Path) -> bool:
     for mine, other in zip(ours, theirs, strict=True):
         mine.outputs, mine.execution_count = other.outputs, other.execution_count
     return True
-
-
-def write_index(sources: list[Source], readme: Path = ROOT / "README.md") -> None:
-    """Put the index of notebooks between its markers in the README."""
-    text = readme.read_text(encoding="utf-8")
-    table = index_table(sources, "notebooks/")
-    pattern = r"(<!-- index:begin[^>]*-->\n).*?(<!-- index:end -->)"
-    new = re.sub(pattern, lambda m: f"{m[1]}{table}\n{m[2]}", text, flags=re.DOTALL)
-    if new != text:
-        readme.write_text(new, encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -35,6 +35,7 @@ class NotebookRun(NotebookClient):
         self.current = 0
         self.total = sum(cell.cell_type == "code" for cell in notebook.cells)
         self.began = time.perf_counter()
+        self.starts: list[float] = []
         super().__init__(
             notebook,
             timeout=None,
@@ -48,6 +49,7 @@ class NotebookRun(NotebookClient):
     def _started(self, cell, cell_index) -> None:
         if cell.cell_type == "code":
             self.current += 1
+            self.starts.append(time.perf_counter())
             self.say(f"cell {self.current}/{self.total}", end="")
 
     def say(self, what: str, end: str = "\n") -> None:
@@ -60,8 +62,10 @@ class NotebookRun(NotebookClient):
         print(f"{start}{self.label:<28} {seconds:6.1f} s  {what}", end=end, flush=True)
 
 
-def execute(notebook: nbformat.NotebookNode, folder: Path, label: str) -> None:
+def execute(notebook: nbformat.NotebookNode, folder: Path, label: str) -> dict[str, float]:
     """Execute ``notebook`` in place, with ``folder`` as the kernel's working directory.
+
+    Returns how long a reader waits, ``{"seconds", "longest_cell"}``, both in s.
 
     Raises ``OutputProblem`` naming notebook, cell and error if a cell fails. ``KeyboardInterrupt``
     passes through after the kernel is gone.
@@ -89,6 +93,10 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str) -> None:
             "ran out of memory: close other programs and run again."
         ) from None
     run.say(f"done, {run.total} cells")
+    end = time.perf_counter()
+    cells = [later - start for start, later in zip(run.starts, [*run.starts[1:], end], strict=True)]
+    waits = {"seconds": end - run.began, "longest_cell": max(cells, default=0.0)}
+    return {name: round(value, 1) for name, value in waits.items()}
 
 
 def _plain(text: str) -> str:

@@ -4,8 +4,8 @@
     python data_scripts/run_course.py --profile folder --data VIDEOS    your own videos
 
 TWOSTREAM_PROFILE and TWOSTREAM_DATA say the same. Executed copies and results.json go to
-runs/<profile>/. Interrupted, it goes on with the first notebook that was not finished; data and
-checkpoints are used again in any case.
+runs/<profile>/, and minutes.json if the run began without trained networks. Interrupted, it goes on
+with the first notebook that was not finished; data and checkpoints are used again in any case.
 """
 
 from __future__ import annotations
@@ -67,8 +67,10 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def run_notebooks(notebooks: list[Path], run_dir: Path, data: str) -> None:
+def run_notebooks(notebooks: list[Path], run_dir: Path, data: str) -> dict[str, dict]:
     """Execute ``notebooks`` and write the executed copies to ``run_dir/notebooks``.
+
+    Returns the waits of ``execute`` for those that this call ran, by name without suffix.
 
     Raises ``OutputProblem`` at the first failing cell, after writing that copy as far as it came.
     """
@@ -76,15 +78,23 @@ def run_notebooks(notebooks: list[Path], run_dir: Path, data: str) -> None:
     remaining = progress.remaining(notebooks)
     if len(remaining) < len(notebooks):
         print(f"Going on at {remaining[0].stem}; the ones before it are done.")
+    waits = {}
     for path in remaining:
         notebook = nbformat.read(path, as_version=4)
         copy = run_dir / "notebooks" / path.name
         try:
-            execute(notebook, path.parent, label=path.stem)
+            waits[path.stem] = execute(notebook, path.parent, label=path.stem)
         finally:
             write_notebook(notebook, copy)
         progress.finish(path)
     progress.forget()
+    return waits
+
+
+def write_minutes(path: Path, waits: dict[str, dict], results: dict) -> None:
+    """Write how long each notebook took, with the device of ``results``, to ``path``."""
+    run = {"device": results["device"], "torch": results["torch"], "notebooks": waits}
+    path.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -105,8 +115,11 @@ def main(arguments: list[str] | None = None) -> int:
         from twostream_utils import course, profiles  # seconds: torch is imported here
 
         course.prepare_data(profiles.get_profile(options.profile), data or None)
-        run_notebooks(notebooks, run_dir, data)
+        from_scratch = not any(run_dir.glob("*/*.pt"))
+        waits = run_notebooks(notebooks, run_dir, data)
         results = load_results(run_dir / "results.json")
+        if from_scratch and len(waits) == len(notebooks):
+            write_minutes(run_dir / "minutes.json", waits, results)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on where this one stopped.", file=sys.stderr)
         return 130

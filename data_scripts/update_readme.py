@@ -3,9 +3,10 @@
     python data_scripts/update_readme.py                          from runs/mini/results.json
     python data_scripts/update_readme.py runs/mini/results.json   from a file by name
 
-The figures are copied to benchmarks/readme_results.json. A second table comes from the files that
-benchmarks/accuracy.py writes. A test holds the README to these files: no number in the tables is
-ever typed.
+The figures are copied to benchmarks/readme_results.json, and the minutes of the run beside them to
+notebooks/source/minutes.json (build_notebooks.py then writes them into the index). A second table
+comes from the files that benchmarks/accuracy.py writes. A test holds the README to these files: no
+number in the tables is ever typed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import json
 import re
 import sys
 from pathlib import Path
+
+from course_index import record
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -128,6 +131,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     COMMITTED.parent.mkdir(exist_ok=True)
     COMMITTED.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    waits = path.with_name("minutes.json")
+    measured = waits.exists() and results["profile"] == "mini"
+    if measured and not record(json.loads(waits.read_text(encoding="utf-8"))):
+        print(f"{waits} was measured on a device without a column in the index; left out")
     return 0
 
 

@@ -76,6 +76,7 @@ def test_anatomy(source):
     assert "setup" in first_code.metadata.get("tags", [])
     assert "course.setup(" in first_code.source
     assert "## Takeaways" in prose
+    assert all(len(alt.split()) > 5 for alt in re.findall(r"!\[([^\]]*)\]\(figures/", prose))
     assert "**Next:**" in cells[-1].source
     if source.number != "00":
         assert "## Exercises" in prose and 3 <= source.exercises <= 5
@@ -296,7 +297,8 @@ def test_a_source_without_front_matter_is_named(tmp_path):
 
 def test_building_executing_and_cleaning(sources, tmp_path):
     notebook = bn.build(sources[0], sources)
-    no.execute(notebook, tmp_path, "01_a")
+    waits = no.execute(notebook, tmp_path, "01_a")
+    assert 0 < waits["longest_cell"] <= waits["seconds"]
     no.clean_outputs(notebook, "01_a")
     setup, exercise, look = code_cells(notebook)
     assert [setup.execution_count, exercise.execution_count, look.execution_count] == [1, 2, 3]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from twostream_utils import flow_plots, plots
-from twostream_utils.flow import quantise
+from twostream_utils.flow import colour_wheel, quantise
 
 RNG = np.random.default_rng(0)
 FRAMES = RNG.integers(0, 256, (12, 36, 48, 3), dtype=np.uint8)
@@ -39,6 +39,8 @@ def close_figures():
         lambda: plots.rgb_stack_grid(FRAMES, range(1, 13)),
         lambda: flow_plots.flow_stack_grid(FIELDS, range(1, 8), columns=5),
         lambda: flow_plots.flow_views(FRAMES[0], FIELDS[0]),
+        lambda: flow_plots.with_wheel(plots.contact_sheet(list(FRAMES[:2]), ["a", "b"], 2), 3),
+        lambda: flow_plots.with_wheel(plots.batch_of_stacks(FRAMES[None, :10], ["a"])),
         lambda: plots.batch_of_stacks(FRAMES.reshape(3, 4, 36, 48, 3), ["a", "b", "c"]),
         lambda: plots.contact_sheet(list(FRAMES), list("abcdefghijkl")),
         lambda: plots.filters(RNG.normal(size=(20, 3, 3, 3))),
@@ -72,8 +74,19 @@ def test_stack_grids_title_each_frame_and_keep_its_pixels():
 def test_flow_grid_shows_raw_u_then_v_then_colour():
     fig = flow_plots.flow_stack_grid(FIELDS[:2], [5, 6], columns=3)
     titles = [axis.get_title() for axis in fig.axes]
-    assert titles == ["u 5", "u 6", "", "v 5", "v 6", "", "colour 5", "colour 6", ""]
+    colours = ["colour 5", "colour 6", ""]
+    assert titles == ["u 5", "u 6", "", "v 5", "v 6", "", *colours, "direction"]
     np.testing.assert_array_equal(fig.axes[0].images[0].get_array()[..., 0], FIELDS[0, ..., 0])
+
+
+def test_wheel_is_the_legend_of_flow_colour_and_covers_no_picture():
+    fig = flow_plots.with_wheel(plots.contact_sheet(list(FRAMES[:4]), list("abcd"), 4), 3.0)
+    fig.canvas.draw()
+    *pictures, wheel = [axis.get_tightbbox() for axis in fig.axes]
+    np.testing.assert_array_equal(fig.axes[-1].images[0].get_array(), colour_wheel(96))
+    assert fig.axes[-1].texts[0].get_text() == "rim: 3.0 px\nper frame"
+    assert all(wheel.x0 > box.x1 for box in pictures)
+    assert wheel.x1 <= fig.bbox.x1 and wheel.y0 >= 0 and wheel.y1 <= fig.bbox.y1
 
 
 class Fields:

@@ -40,10 +40,11 @@ def tracked_files() -> list[Path]:
 
 
 def declared_dependencies() -> list[str]:
-    """Names from pyproject.toml, those of the dev extra included (no TOML reader in 3.10)."""
+    """Names from pyproject.toml, those of the extras included (no TOML reader in 3.10)."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    blocks = re.findall(r"^(?:dependencies|dev) = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 2
+    lists = r"^(?:dependencies|dev|book) = \[\n(.*?)^\]"
+    blocks = re.findall(lists, text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
     return re.findall(r'"([A-Za-z0-9_.-]+)', "".join(blocks))
 
 
@@ -52,7 +53,7 @@ def test_environment_yml_gives_a_reason_for_each_dependency_and_no_other():
     reasons = re.findall(r"^ +# ([a-z0-9-]+): \S", text, flags=re.MULTILINE)
     assert sorted(reasons) == sorted(declared_dependencies())
     listed = yaml.safe_load(text)["dependencies"]
-    assert listed[0].startswith("python") and listed[1:] == ["pip", {"pip": ["-e .[dev]"]}]
+    assert listed[0].startswith("python") and listed[1:] == ["pip", {"pip": ["-e .[dev,book]"]}]
 
 
 def test_dependencies_are_floors_only():

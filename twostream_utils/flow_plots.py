@@ -30,11 +30,32 @@ def liveliest(store: FrameStore, clips: Iterable[str]) -> tuple[str, int]:
     return max(found)[1:]
 
 
+def with_wheel(fig: Figure, max_px: float | None = None) -> Figure:
+    """Give ``fig``, pictures of ``flow_to_rgb``, their legend: the colour wheel at its right edge.
+
+    ``max_px`` is the speed at the wheel's rim in px per frame; leave it out where the pictures have
+    scales of their own. The figure keeps its width, so the pictures become a little smaller.
+    """
+    width, height = fig.get_size_inches()
+    room = 1 - 0.95 / width  # the wheel takes 0.95 inches
+    fig.set_size_inches(width, max(height * room, 1.3))
+    fig.get_layout_engine().set(rect=(0, 0, room, 1))
+    side = 0.75 / width, 0.75 / fig.get_figheight()
+    axis = fig.add_axes((1 - side[0] - 0.06 / width, (1 - side[1]) / 2, *side))
+    axis.imshow(colour_wheel(96))
+    axis.axis("off")
+    axis.set_title("direction", fontsize=9, pad=3)
+    if max_px is not None:
+        rim = f"rim: {max_px:.1f} px\nper frame"
+        axis.text(0.5, -0.06, rim, fontsize=9, ha="center", va="top", transform=axis.transAxes)
+    return fig
+
+
 def flow_stack_grid(q: np.ndarray, indices: Sequence[int], columns: int = 10) -> Figure:
     """Draw a flow stack ``(T, H, W, 2)`` uint8: three rows a line of fields, u, v and colour.
 
     u and v are the raw grey JPEGs (rest is 128); the colour is that of ``flow_to_rgb`` at one
-    scale for the whole stack.
+    scale for the whole stack, with the colour wheel beside it.
     """
     top = max(float(np.abs(decode(q)).max()), 1.0)
     images, titles = [], []
@@ -48,7 +69,7 @@ def flow_stack_grid(q: np.ndarray, indices: Sequence[int], columns: int = 10) ->
                 images.append(flow_to_rgb(decode(field), top) if colour else np.dstack([grey] * 3))
             images += blank
             titles += [f"{kind} {i}" for i in indices[part]] + [""] * len(blank)
-    return pictures(images, titles, columns)
+    return with_wheel(pictures(images, titles, columns), top)
 
 
 def arrows(axis: plt.Axes, flow: np.ndarray, every: int | None = None) -> None:

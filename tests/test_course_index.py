@@ -1,0 +1,78 @@
+"""The index of the course: measured minutes where there are any, estimates marked as such."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import build_notebooks as bn
+import course_index
+import pytest
+import run_course
+import update_readme
+
+SOURCES = bn.read_sources()
+RUN = {
+    "device": "CPU, 2 threads",
+    "torch": "2.9.0",
+    "notebooks": {SOURCES[0].stem: {"seconds": 61.0, "longest_cell": 12.1}},
+}
+
+
+def test_measured_minutes_are_rounded_up_and_the_rest_is_an_estimate():
+    table = course_index.index_table(SOURCES, measured={"cpu": RUN})
+    first, second = table.splitlines()[2:4]
+    cells = [cell.strip() for cell in first.strip("|").split("|")]
+    assert cells[4] == "2" and cells[5].startswith("≈")
+    assert "| ≈" in second
+    assert "Measured by `make run` on CPU, 2 threads, torch 2.9.0" in table
+    assert "≈ marks an estimate" in table
+    assert "≈ marks" not in course_index.caption(SOURCES[:1], {"cpu": RUN, "t4": RUN})
+
+
+def test_every_row_says_what_one_learns_and_counts_exercises():
+    rows = course_index.index_table(SOURCES, "notebooks/").splitlines()[2 : 2 + len(SOURCES)]
+    for source, row in zip(SOURCES, rows, strict=True):
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[1] == f"[{source.title}](notebooks/{source.stem}.ipynb)"
+        assert cells[2] == "; ".join(source.learn)
+        assert re.fullmatch(r"≈?\d+", cells[4]) and re.fullmatch(r"≈?\d+", cells[5])
+        assert cells[6] == str(source.text.count("\n### Exercise ") or "–")
+
+
+def test_what_stands_behind_the_estimate_stays():
+    source = next(source for source in SOURCES if "(" in source.cpu)
+    run = {**RUN, "notebooks": {source.stem: {"seconds": 200.0, "longest_cell": 60.0}}}
+    assert course_index.minutes(source, "cpu", {"cpu": run}).startswith("4 (")
+    assert "60 s (CPU, 2 threads)" in course_index.longest_wait(source, {"cpu": run})
+    assert course_index.longest_wait(source, {}) == ""
+
+
+@pytest.mark.parametrize(
+    ("device", "column"), [("CPU, 2 threads", "cpu"), ("Tesla T4, 15 GiB", "t4"), ("A100", None)]
+)
+def test_a_run_is_kept_under_its_device(tmp_path, device, column):
+    path = tmp_path / "minutes.json"
+    assert course_index.record({**RUN, "device": device}, path) == column
+    kept = course_index.read_minutes(path)
+    assert list(kept) == ([column] if column else [])
+
+
+def test_a_run_writes_the_waits_that_the_index_reads(tmp_path):
+    path = tmp_path / "minutes.json"
+    run_course.write_minutes(path, RUN["notebooks"], {**RUN, "methods": {}})
+    assert json.loads(path.read_text()) == RUN
+
+
+def test_update_readme_takes_the_minutes_over(tmp_path, monkeypatch):
+    for name in "README", "COMMITTED":
+        copy = tmp_path / getattr(update_readme, name).name
+        copy.write_text(getattr(update_readme, name).read_text(encoding="utf-8"), encoding="utf-8")
+        monkeypatch.setattr(update_readme, name, copy)
+    results = tmp_path / "results.json"
+    results.write_text(update_readme.COMMITTED.read_text(encoding="utf-8"), encoding="utf-8")
+    run_course.write_minutes(tmp_path / "minutes.json", RUN["notebooks"], RUN)
+    kept = []
+    monkeypatch.setattr(update_readme, "record", lambda run: kept.append(run) or "cpu")
+    assert update_readme.main([str(results)]) == 0
+    assert kept == [RUN]
