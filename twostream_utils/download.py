@@ -91,8 +91,8 @@ def read_json(path: Path) -> dict:
 class Line:
     """How files are fetched: connections at once, patience, the bar that counts the bytes.
 
-    A cut connection is opened again, after waits that grow, until nothing at all has come over
-    any connection for `patience` seconds.
+    A cut connection is opened again, at once or after waits that grow, until nothing at all has
+    come over any connection for `patience` seconds.
     """
 
     connections: int = CONNECTIONS
@@ -176,7 +176,7 @@ def fetch_parts(
 def _fetch(
     remote: Remote, start: int, stop: int, path: Path, line: Line, stopped: threading.Event
 ) -> Path:
-    wait = 0.25
+    wait = 0.0
     with room_or_message(path), open(path, "ab", buffering=0) as file:
         if file.tell() > stop - start:  # two runs at once have written here
             file.truncate(0)
@@ -185,7 +185,7 @@ def _fetch(
                 for chunk in read_range(remote, start + have, stop):
                     _write(file, chunk)
                     line.came(len(chunk))
-                    wait = 0.25
+                    wait = 0.0
                     if stopped.is_set():
                         break
             except CutError as error:
@@ -196,7 +196,7 @@ def _fetch(
                         f"{done} and are kept: the same command goes on from there"
                     ) from error
                 stopped.wait(wait)
-                wait = min(2 * wait, 8.0)
+                wait = min(2 * wait + 0.25, 8.0)
     return path
 
 

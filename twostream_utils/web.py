@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-CHUNK = 1 << 17
+CHUNK = 1 << 14  # a cut loses the chunk that it hits, so chunks are small
 _TIMEOUT = (15, 20)  # seconds without a connection, seconds without a byte
 # Compressed on the way, a byte range would mean other bytes than those of the file.
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "two-stream-course"}
