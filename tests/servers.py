@@ -38,8 +38,8 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     root {root};
-    location /throttled/ {{ alias {root}/; limit_rate 100k; }}
-    location /single/ {{ alias {root}/; limit_rate 200k; limit_conn one 1; }}
+    location /throttled/ {{ alias {root}/; limit_rate 80k; }}
+    location /single/ {{ alias {root}/; limit_rate 300k; limit_conn one 1; }}
     location /whole/ {{ alias {root}/; max_ranges 0; }}
   }}
   {more}
@@ -233,7 +233,7 @@ class Killer:
 
 def download_in_parts(url: str, path: str) -> None:
     """For `Killer`: a whole file, in many small parts."""
-    download(probe(url), Path(path), Line(3), part=200_000, progress=False)
+    download(probe(url), Path(path), Line(3), part=100_000, progress=False)
 
 
 def clips_in_spans(url: str, folder: str, classes: list[str]) -> None:

@@ -97,6 +97,7 @@ def job(folder: Path, *labels: str, **options) -> Job:
 def nginx(tmp_path_factory):
     root = tmp_path_factory.mktemp("www")
     (root / "big.rar").write_bytes(b"Rar!\x1a\7" + noise(3 * MEGABYTE))
+    (root / "small.rar").write_bytes(b"Rar!\x1a\7" + noise(MEGABYTE))
     (root / "UCF-101.zip").write_bytes(ucf_zip())
     (root / "flat.zip").write_bytes(ucf_zip(folders=False))
     server = Nginx(tmp_path_factory.mktemp("nginx"), root)
@@ -140,7 +141,7 @@ def test_whole_file_in_parts_over_several_connections(nginx, tmp_path):
     assert len(nginx.served(before)) == len(served), "a whole file was fetched again"
 
 
-def kept_bytes(path: Path, part: int = 200_000) -> int:
+def kept_bytes(path: Path, part: int = 100_000) -> int:
     """Bytes of an unfinished download that the next call will not ask for."""
     if path.exists():
         return path.stat().st_size
@@ -154,13 +155,13 @@ def kept_bytes(path: Path, part: int = 200_000) -> int:
 
 
 def test_whole_file_killed_50_times_and_continued(nginx, killer, tmp_path):
-    data = (nginx.root / "big.rar").read_bytes()
-    url = nginx.url + "/throttled/big.rar"
+    data = (nginx.root / "small.rar").read_bytes()
+    url = nginx.url + "/throttled/small.rar"
     rng, kills, rounds, kept = random.Random(1), 0, 0, 0
     while True:
         path = tmp_path / f"{rounds}.rar"
         # The last run is left to end, the others are killed if they do not end before.
-        seconds = rng.uniform(0.005, 0.15) if kills < 50 else 60
+        seconds = rng.uniform(0.005, 0.1) if kills < 50 else 60
         ended = killer.run("download_in_parts", [url, str(path)], seconds)
         assert kept_bytes(path) >= kept, "a kill cost bytes that were on the disk"
         kept = kept_bytes(path)
@@ -363,11 +364,11 @@ def test_flat_zip_and_a_class_that_is_not_there(nginx, tmp_path):
 
 
 def test_clips_killed_50_times_and_continued(nginx, killer, tmp_path):
-    url, labels = nginx.url + "/throttled/UCF-101.zip", ["Archery", "HandstandPushups", "YoYo"]
+    url, labels = nginx.url + "/throttled/UCF-101.zip", ["HandstandPushups", "YoYo"]
     rng, kills, rounds, whole = random.Random(2), 0, 0, expected(*labels)
     while True:
         folder = tmp_path / str(rounds)
-        seconds = rng.uniform(0.01, 0.2) if kills < 50 else 60
+        seconds = rng.uniform(0.01, 0.12) if kills < 50 else 60
         ended = killer.run("clips_in_spans", [url, str(folder), labels], seconds)
         kills += not ended
         there = files_in(folder)
@@ -429,7 +430,7 @@ def test_zip_that_is_cut_short_on_the_server(nginx, tmp_path):
 
 def test_zip_without_ranges_is_fetched_whole(nginx, tmp_path, capsys):
     fetch(nginx.url + "/whole/UCF-101.zip", job(tmp_path, "YoYo"))
-    assert "has to be fetched whole" in capsys.readouterr().out
+    assert "has to be fetched whole here" in capsys.readouterr().out
     assert files_in(tmp_path / "videos") == expected("YoYo")
     assert (tmp_path / "archives" / "UCF-101.zip.json").is_file()
 
@@ -695,11 +696,12 @@ def test_weizmann_zips(nginx, tmp_path, capsys):
 def test_real_clips_by_range_then_extraction_stacks_and_a_training_step(
     shared_data, tmp_path, tmp_path_factory
 ):
-    labels = ("ApplyEyeMakeup", "JavelinThrow")
+    labels = ("Hammering", "WallPushups")
     root = tmp_path_factory.mktemp("real")
-    with zipfile.ZipFile(root / "UCF-101.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+    with zipfile.ZipFile(root / "UCF-101.zip", "w") as file:
         for path in sorted((shared_data / "ucf101_clips").rglob("*.avi")):
-            file.write(path, f"UCF-101/{path.parent.name}/{path.name}")
+            packing = zipfile.ZIP_DEFLATED if path.parent.name in labels else zipfile.ZIP_STORED
+            file.write(path, f"UCF-101/{path.parent.name}/{path.name}", packing)
     server = Nginx(tmp_path_factory.mktemp("nginx"), root)
     try:
         fetch(server.url + "/UCF-101.zip", job(tmp_path, *labels, connections=4))
@@ -710,15 +712,15 @@ def test_real_clips_by_range_then_extraction_stacks_and_a_training_step(
         wanted = [info for info in file.infolist() if info.filename.split("/")[1] in labels]
     share = sum(info.compress_size for info in wanted)
     size = (root / "UCF-101.zip").stat().st_size
-    assert share < served < share + 150_000 and served < 0.06 * size
+    assert share < served < share + 150_000 and served < 0.03 * size
     videos = tmp_path / "videos"
     assert files_in(videos) == {
-        name: data
-        for name, data in files_in(shared_data / "ucf101_clips").items()
-        if name.split("/")[0] in labels
+        f"{label}/{name}": data
+        for label in labels
+        for name, data in files_in(shared_data / "ucf101_clips" / label).items()
     }
-    report = extract(videos, tmp_path / "shards", short_side=48, workers=2, progress=False)
-    assert report.clips == len(wanted) == 10 and not report.skipped
+    report = extract(videos, tmp_path / "shards", short_side=48, workers=1, progress=False)
+    assert report.clips == len(wanted) == 4 and not report.skipped
     store = FrameStore(tmp_path / "shards")
     profile = get_profile("mini", rgb_frames=2, flow_fields=4, short_side=48, crop=32, width=1 / 32)
     for stream, channels in (("rgb", 6), ("flow", 8)):

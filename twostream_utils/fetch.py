@@ -89,9 +89,7 @@ def fetch(where: str | Path, job: Job) -> None:
         FetchError: in plain words. Whole clips are kept, and the next call goes on.
     """
     if "://" not in str(where):
-        if not job.dry_run:
-            _unpack_all(Path(where).expanduser(), job)
-        return
+        return _take_here(Path(where).expanduser(), job)
     remote = probe(str(where))
     if not remote.kind:
         raise FetchError(f"{where} is no zip, rar or tar by its first bytes")
@@ -131,22 +129,32 @@ def _fetch_members(remote: Remote, job: Job) -> None:
 
 def _fetch_whole(remote: Remote, job: Job) -> None:
     path = job.archives / remote.name
-    size = remote.size or 0
-    here = arrived(remote, path)
-    # The archive stays while its videos, which hardly shrink when packed, are taken out of it.
-    needed = max(0, 2 * size - here)
+    size, here = remote.size or 0, arrived(remote, path)
+    # A rar is unpacked as a whole beside the archive; videos hardly shrink when packed.
+    needed = max(0, size - here) + (size if remote.kind == "rar" else 0)
     free = check_room(job.archives, needed)
     print(
-        f"  a {remote.kind} has to be fetched whole to get at its clips\n"
+        f"  a {remote.kind} has to be fetched whole here\n"
         f"  to fetch: {gigabytes(size - here) if size else 'the server does not say how much'}, "
         f"{gigabytes(here)} here already\n"
-        f"  room: up to {gigabytes(needed)} needed, {gigabytes(free)} free"
+        f"  room: {gigabytes(needed)} needed, {gigabytes(free)} free"
+        + ("" if remote.kind == "rar" else "; the clips come on top of it")
     )
     if job.dry_run:
         return
     download(remote, path, job.line, progress=job.progress)
     print(f"  {path} is whole; delete it when you have all classes that you want")
     _unpack_all(path, job)
+
+
+def _take_here(path: Path, job: Job) -> None:
+    if not path.exists():
+        raise FetchError(f"there is no file or folder {path}")
+    size = path.stat().st_size if path.is_file() else 0
+    free = check_room(job.folder.root, 0)
+    print(f"  {path}{f', {gigabytes(size)}' if size else ''}; {gigabytes(free)} free")
+    if not job.dry_run:
+        _unpack_all(path, job)
 
 
 def _unpack_all(path: Path, job: Job) -> None:

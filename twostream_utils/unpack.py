@@ -16,6 +16,7 @@ from typing import IO
 from tqdm.auto import tqdm
 
 from .clip_folder import ClipFolder
+from .download import check_room
 from .web import CHUNK, FetchError, archive_kind
 
 # Each takes the archive and the folder to unpack into; the first that is there and manages is
@@ -39,7 +40,7 @@ or unpack it by hand and give the folder"""
 def unpack(path: Path, folder: ClipFolder, progress: bool = True) -> list[str]:
     """Put the clips that `folder` wants out of `path` into it; returns what is damaged.
 
-    `path` may be an archive (known by its first bytes, not its name) or a folder, searched with
+    `path`, which must exist, may be an archive (known by its first bytes, not its name) or a folder, searched with
     all its folders. Clips that are there already are passed over; a folder's clips are given a
     second name where the disk allows it, so they cost no room.
 
@@ -49,8 +50,6 @@ def unpack(path: Path, folder: ClipFolder, progress: bool = True) -> list[str]:
     if path.is_dir():
         _adopt_all(path, folder, progress)
         return []
-    if not path.is_file():
-        raise FetchError(f"there is no file or folder {path}")
     with open(path, "rb") as file:
         kind = archive_kind(file.read(512))
     reader = {"zip": _from_zip, "tar": _from_tar, "rar": _from_rar}.get(kind)
@@ -103,6 +102,7 @@ def _from_rar(path: Path, folder: ClipFolder, progress: bool) -> list[str]:
     tools = {name: command for name, command in _RAR_TOOLS.items() if shutil.which(name)}
     if not tools:
         raise FetchError(f"{path} is a rar, which Python cannot read: {_RAR_HELP}")
+    check_room(folder.root, path.stat().st_size)
     folder.root.mkdir(parents=True, exist_ok=True)
     complaints = []
     for name, command in tools.items():
