@@ -20,21 +20,15 @@ import fetch_ucf101
 import fetch_weizmann
 import numpy as np
 import pytest
-import torch
 import trustme
 from servers import REPO, FaultyServer, Killer, Nginx
 
 from twostream_utils import download as downloads
 from twostream_utils.clip_folder import ClipFolder, ucf101_place, weizmann_place
 from twostream_utils.download import Line, NoRoomError, download, part_file
-from twostream_utils.extract import extract
 from twostream_utils.fetch import Job, fetch
-from twostream_utils.profiles import Recipe, get_profile
+from twostream_utils.profiles import get_profile
 from twostream_utils.remote_zip import fetch_members, make_plan, read_directory
-from twostream_utils.stacks import ClipDataset
-from twostream_utils.store import FrameStore
-from twostream_utils.training import fit
-from twostream_utils.vgg import vgg19
 from twostream_utils.web import CutError, FetchError, NoRangesError, probe
 
 MEGABYTE = 1_000_000
@@ -696,6 +690,15 @@ def test_weizmann_zips(nginx, tmp_path, capsys):
 def test_real_clips_by_range_then_extraction_stacks_and_a_training_step(
     shared_data, tmp_path, tmp_path_factory
 ):
+    import torch  # seconds, and the other tests here need none of it
+
+    from twostream_utils.extract import extract
+    from twostream_utils.profiles import Recipe
+    from twostream_utils.stacks import ClipDataset
+    from twostream_utils.store import FrameStore
+    from twostream_utils.training import fit
+    from twostream_utils.vgg import vgg19
+
     labels = ("Hammering", "WallPushups")
     root = tmp_path_factory.mktemp("real")
     with zipfile.ZipFile(root / "UCF-101.zip", "w") as file:

@@ -40,9 +40,9 @@ or unpack it by hand and give the folder"""
 def unpack(path: Path, folder: ClipFolder, progress: bool = True) -> list[str]:
     """Put the clips that `folder` wants out of `path` into it; returns what is damaged.
 
-    `path`, which must exist, may be an archive (known by its first bytes, not its name) or a folder, searched with
-    all its folders. Clips that are there already are passed over; a folder's clips are given a
-    second name where the disk allows it, so they cost no room.
+    `path`, which must exist, may be an archive (known by its first bytes, not its name) or a
+    folder, searched with all its folders. Clips that are there already are passed over; a folder's
+    clips are given a second name where the disk allows it, so they cost no room.
 
     Raises:
         FetchError: no archive, cut short, or a rar and no program for it.
