@@ -25,8 +25,7 @@ from twostream_utils.web import FetchError
 DATA = Path(__file__).resolve().parents[1] / "data"
 _HF = "https://huggingface.co/datasets"
 
-# Tried in this order. None could be tried where this was written: the addresses and sizes are
-# those reported by their users, and any of them may be dead by now.
+# Tried in this order; any of them may be dead by now. `table` says that none could be tried here.
 SOURCES = (
     Source(
         "hf-zip",

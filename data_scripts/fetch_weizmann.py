@@ -20,7 +20,7 @@ from twostream_utils.web import FetchError
 
 _SITE = "https://www.wisdom.weizmann.ac.il/~vision/VideoAnalysis/Demos/SpaceTimeActions/DB"
 
-# The authors' own site, one zip an action. It could not be tried where this was written.
+# The authors' own site, one zip an action.
 SOURCES = tuple(
     Source(action, f"{_SITE}/{action}.zip", None, "nine persons", (action,))
     for action in WEIZMANN_ACTIONS

@@ -45,7 +45,7 @@ class Job:
 
 def table(sources: Sequence[Source]) -> str:
     """The sources as text, two lines each, in the order in which they are tried."""
-    lines = []
+    lines = ["  (addresses and sizes as reported; none could be tried where this was written)"]
     for source in sources:
         size = gigabytes(source.size) if source.size else "size not known"
         lines += [f"  {source.name:<9} {size:>8}  {source.about}", f"            {source.url}"]
