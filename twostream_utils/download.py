@@ -35,8 +35,8 @@ class NoRoomError(FetchError):
 
 
 def gigabytes(size: float) -> str:
-    """`size` bytes as "1.37 GB", or "12 MB" below a tenth of one (powers of ten)."""
-    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+    """`size` bytes as "1.37 GB", below one as "171.0 MB" (powers of ten)."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def check_room(folder: Path, needed: int) -> int:
@@ -157,7 +157,6 @@ def fetch_parts(
         FetchError: in plain words; what has come is kept.
     """
     stopped = threading.Event()
-    line.start()
     pool = ThreadPoolExecutor(line.connections)
     waiting: deque = deque()
     try:
@@ -176,6 +175,7 @@ def fetch_parts(
 def _fetch(
     remote: Remote, start: int, stop: int, path: Path, line: Line, stopped: threading.Event
 ) -> Path:
+    line.start()
     wait = 0.0
     with room_or_message(path), open(path, "ab", buffering=0) as file:
         if file.tell() > stop - start:  # two runs at once have written here
