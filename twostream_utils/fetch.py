@@ -1,0 +1,178 @@
+"""Videos from wherever they are, an address, an archive or a folder, into one folder of clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .clip_folder import ClipFolder
+from .download import Line, NoRoomError, arrived, check_room, download, gigabytes
+from .remote_zip import fetch_members, make_plan, read_directory
+from .unpack import unpack
+from .web import FetchError, NoRangesError, Remote, probe
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place that is known to have had the videos.
+
+    `size` in bytes is what was reported of it, for the reader; what counts is what the server
+    says. `classes` where it has only some.
+    """
+
+    name: str
+    url: str
+    size: int | None
+    about: str
+    classes: tuple[str, ...] | None = None
+
+
+@dataclass
+class Job:
+    """What is wanted and how: the clips' folder, where whole archives are kept, a dry run or not.
+
+    A dry run asks the servers and prints what would be fetched, and fetches nothing but the
+    directory of a zip.
+    """
+
+    folder: ClipFolder
+    archives: Path
+    dry_run: bool = False
+    progress: bool = True
+    line: Line = field(default_factory=Line)
+
+
+def table(sources: Sequence[Source]) -> str:
+    """The sources as text, two lines each, in the order in which they are tried."""
+    lines = ["  (addresses and sizes as reported; none could be tried where this was written)"]
+    for source in sources:
+        size = gigabytes(source.size) if source.size else "size not known"
+        lines += [f"  {source.name:<9} {size:>8}  {source.about}", f"            {source.url}"]
+    return "\n".join(lines)
+
+
+def fetch_first(sources: Sequence[Source], job: Job) -> None:
+    """Try `sources` in order until one has given all that `job` wants; print why one did not.
+
+    Raises:
+        FetchError: none did.
+        NoRoomError: at once, since the others need as much room or more.
+    """
+    for source in sources:
+        print(f"{source.name}: {source.url}")
+        lacking = [c for c in job.folder.classes if source.classes and c not in source.classes]
+        try:
+            if lacking:
+                raise FetchError(
+                    f"it has no {_listed(lacking)}; its {len(source.classes)} classes are "
+                    f"{', '.join(source.classes)}"
+                )
+            return fetch(source.url, job)
+        except NoRoomError:
+            raise
+        except FetchError as error:
+            print(f"  did not work: {error}")
+    raise FetchError(
+        "no source gave everything. Clips that are whole are kept and the same command goes on. "
+        "If you can get an archive or the videos another way, give its path or address instead"
+    )
+
+
+def fetch(where: str | Path, job: Job) -> None:
+    """Bring the wanted clips out of an address, an archive or a folder into `job.folder`.
+
+    Of a zip on a server that sends byte ranges only the wanted members are fetched; anything else
+    is fetched whole, kept in `job.archives` and unpacked. Prints bytes and room before it starts.
+
+    Raises:
+        FetchError: in plain words. Whole clips are kept, and the next call goes on.
+    """
+    if "://" not in str(where):
+        return _take_here(Path(where).expanduser(), job)
+    remote = probe(str(where))
+    if not remote.kind:
+        raise FetchError(f"{where} is no zip, rar or tar by its first bytes")
+    if remote.kind == "zip" and remote.ranges:
+        try:
+            return _fetch_members(remote, job)
+        except NoRangesError as error:
+            print(f"  {error}")
+    _fetch_whole(remote, job)
+
+
+def _fetch_members(remote: Remote, job: Job) -> None:
+    directory = read_directory(remote)
+    found = {
+        target.parent.name for info in directory if (target := job.folder.target(info.filename))
+    }
+    if lacking := [label for label in job.folder.classes if label not in found]:
+        raise FetchError(f"{remote.url} has no clips of {_listed(lacking)}")
+    damaged: list[str] = []
+    for again in (False, True):
+        plan = make_plan(remote, directory, job.folder)
+        needed = plan.disk(job.line.connections)
+        free = check_room(job.folder.root, needed)
+        print(
+            f"  {len(job.folder.classes)} classes, {plan.total} clips, {plan.present} of them here "
+            f"already\n  to fetch: {gigabytes(plan.size)} of {gigabytes(remote.size)} "
+            f"({plan.size / remote.size:.0%})\n  room: {gigabytes(needed)} needed, "
+            f"{gigabytes(free)} free" + ("\n  once more for what arrived damaged" if again else "")
+        )
+        if job.dry_run or not plan.spans:
+            return
+        damaged = fetch_members(plan, job.folder, job.line, job.progress)
+        if not damaged:
+            return
+    raise FetchError(_damage_message(remote.url, damaged))
+
+
+def _fetch_whole(remote: Remote, job: Job) -> None:
+    path = job.archives / remote.name
+    size, here = remote.size or 0, arrived(remote, path)
+    # A rar is unpacked as a whole beside the archive; videos hardly shrink when packed.
+    needed = max(0, size - here) + (size if remote.kind == "rar" else 0)
+    free = check_room(job.archives, needed)
+    print(
+        f"  a {remote.kind} has to be fetched whole here\n"
+        f"  to fetch: {gigabytes(size - here) if size else 'the server does not say how much'}, "
+        f"{gigabytes(here)} here already\n"
+        f"  room: {gigabytes(needed)} needed, {gigabytes(free)} free"
+        + ("" if remote.kind == "rar" else "; the clips come on top of it")
+    )
+    if job.dry_run:
+        return
+    download(remote, path, job.line, progress=job.progress)
+    print(f"  {path} is whole; delete it when you have all classes that you want")
+    _unpack_all(path, job)
+
+
+def _take_here(path: Path, job: Job) -> None:
+    if not path.exists():
+        raise FetchError(f"there is no file or folder {path}")
+    size = path.stat().st_size if path.is_file() else 0
+    free = check_room(job.folder.root, 0)
+    print(f"  {path}{f', {gigabytes(size)}' if size else ''}; {gigabytes(free)} free")
+    if not job.dry_run:
+        _unpack_all(path, job)
+
+
+def _unpack_all(path: Path, job: Job) -> None:
+    damaged = unpack(path, job.folder, job.progress)
+    if damaged:
+        raise FetchError(_damage_message(path, damaged))
+    counts = job.folder.counts()
+    if lacking := [label for label in job.folder.classes if not counts[label]]:
+        raise FetchError(f"{path} has no clips of {_listed(lacking)}")
+
+
+def _damage_message(where: str | Path, damaged: list[str]) -> str:
+    return (
+        f"{len(damaged)} clips are damaged in {where} and were left out; the others are whole: "
+        f"{'; '.join(damaged[:5])}{' …' if len(damaged) > 5 else ''}. Another source may have "
+        "them whole"
+    )
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
