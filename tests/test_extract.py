@@ -33,7 +33,7 @@ def run_script(*args):
 
 
 def contents(folder):
-    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != ".frame_index.npz"}
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != ".frame_index"}
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """FrameStore: the JPEG frames and flow of a set of clips, read in place by clip and number.
 
 One reader for all forms of the one data layout: a folder of zips (one per class, as
-`extract.py` writes them, or large archives), a single zip, or a plain folder tree:
+`extract.py` writes them, or large archives, whole or in parts `x.zip.001`, `x.zip.002`, …), a
+single zip, or a plain folder tree:
 
     jpegs_256/<clip>/frame000001.jpg      tvl1_flow/u/<clip>/frame000001.jpg      (and v)
 """
@@ -19,7 +20,7 @@ import numpy as np
 
 from .archives import Archive, ArchiveError, Member
 from .frame_index import FOLDERS, IN_FOLDER, KINDS, StoreError, load_index
-from .splits import parse_name
+from .splits import other_spelling, parse_name
 
 __all__ = ["FrameStore", "StoreError"]
 
@@ -32,11 +33,13 @@ class FrameStore:
     """Frames and flow fields of all clips under `root`, numbered from 1.
 
     Picklable and safe in DataLoader workers, forked or spawned. Which frames there are is read
-    from the archives' directories (or the folders) and kept in `.frame_index.npz` beside them;
-    names, sizes or times that changed make it anew.
+    from the archives' directories (or the folders) and kept in `.frame_index` beside them, a file
+    that all processes map; names, sizes or times that changed make it anew. Clips of
+    HandstandPushups are found under both spellings.
 
     Args:
-        root: folder of zips, one zip, or folder that holds `jpegs_256/` and `tvl1_flow/`.
+        root: folder of zips, one zip or the first of its parts, or folder that holds `jpegs_256/`
+            and `tvl1_flow/`.
         cache_gb: keep decoded whole clips in memory up to this many GB (1e9 bytes, RGB and flow
             together, per process: each DataLoader worker has its own). What comes after the limit
             is read from disk each time.
@@ -47,15 +50,19 @@ class FrameStore:
             name of the form v_<Class>_gNN_cMM; clips with neither are not in them.
 
     Raises:
-        StoreError: no such root, nothing of the layout in it, a zip that is cut short.
+        StoreError: no such root, nothing of the layout in it, a zip that is cut short, a part
+            that is missing.
     """
 
     def __init__(self, root: str | os.PathLike, cache_gb: float = 0.0) -> None:
         self.root = Path(root)
         self._index = load_index(self.root)
-        self._archives = [Archive(path) for path in self._index.archives]
+        self._archives = [Archive(parts) for parts in self._index.archives]
         self.clips: list[str] = self._index.clips
         self._row = {clip: row for row, clip in enumerate(self.clips)}
+        for clip, row in list(self._row.items()):
+            if twin := other_spelling(clip):
+                self._row.setdefault(twin, row)
         self.labels: dict[str, str] = {}
         self.groups: dict[str, str] = {}
         for clip, label, group in zip(self.clips, self._index.labels, self._index.groups):
@@ -87,8 +94,17 @@ class FrameStore:
         return self._count(clip, _RGB)
 
     def n_flow(self, clip: str) -> int:
-        """Number of flow fields, one fewer than frames; 0 for a clip without flow."""
+        """Number of flow fields, one fewer than frames; 0 without flow; but see `flow_every`."""
         return self._count(clip, _U)
+
+    def flow_every(self, clip: str) -> int:
+        """1, or N where only the fields 1, 1 + N, 1 + 2 N, … were extracted (`--every N`)."""
+        self._count(clip, _U)
+        return int(self._index.every[self._row[clip]])
+
+    def flow_numbers(self, clip: str) -> np.ndarray:
+        """Numbers of the fields that there are, int64; field k leads from frame k to k + 1."""
+        return np.arange(self.n_flow(clip)) * self.flow_every(clip) + 1
 
     def size(self, clip: str) -> tuple[int, int]:
         """Height and width of the clip's frames in px, read from its first frame."""
@@ -137,7 +153,7 @@ class FrameStore:
 
         Raises:
             StoreError: also if the clip has no flow, u and v differ in number, or there is not
-                exactly one field fewer than frames.
+                exactly one field fewer than frames (or every Nth of these).
         """
         return self._read(clip, indices, flow=True)
 
@@ -146,20 +162,23 @@ class FrameStore:
         n = self._check(clip, flow)
         if wanted.size == 0:
             raise ValueError(f"no indices given to read from clip {clip}")
-        if wanted.min() < 1 or wanted.max() > n:
-            outside = wanted[(wanted < 1) | (wanted > n)][0]
+        every = self.flow_every(clip) if flow else 1
+        last = (n - 1) * every + 1
+        outside = wanted[(wanted < 1) | (wanted > last) | ((wanted - 1) % every != 0)]
+        if outside.size:
             what = "flow field" if flow else "frame"
-            raise IndexError(f"clip {clip} has no {what} {outside}: they are numbered 1 to {n}")
+            numbered = f"numbered 1 to {n}" if every == 1 else f"1, {1 + every}, … up to {last}"
+            raise IndexError(f"clip {clip} has no {what} {outside[0]}: they are {numbered}")
         whole = self._cache.get((clip, flow))
         if whole is None and self._cache_left > 0:
-            whole = self._decode(clip, np.arange(1, n + 1), flow)
+            whole = self._decode(clip, np.arange(n) * every + 1, flow)
             if whole.nbytes <= self._cache_left:
                 self._cache[clip, flow] = whole
                 self._cache_left -= whole.nbytes
             else:
                 self._cache_left = 0
         if whole is not None:
-            return whole[wanted - 1]
+            return whole[(wanted - 1) // every]
         return self._decode(clip, wanted, flow)
 
     def _decode(self, clip: str, wanted: np.ndarray, flow: bool) -> np.ndarray:
@@ -196,15 +215,24 @@ class FrameStore:
 
     def _bytes(self, clip: str, kind: int, number: int) -> bytes:
         index = self._index
-        at = index.start[self._row[clip], kind] + number - 1
+        at = self._place(clip, kind, number)
         archive = int(index.archive[at])
         if archive == IN_FOLDER:
             return self._folder_path(clip, kind, number).read_bytes()
         member = Member(*(int(a[at]) for a in (index.offset, index.size, index.method, index.crc)))
         return self._archives[archive].read_member(member)
 
+    def _place(self, clip: str, kind: int, number: int) -> int:
+        """Row of a frame in the index; of one that is missing, a row of the same clip and kind."""
+        index, row = self._index, self._row[clip]
+        every = 1 if kind == _RGB else int(index.every[row])
+        return int(index.start[row, kind]) + min((number - 1) // every, index.count[row, kind] - 1)
+
     def _folder_path(self, clip: str, kind: int, number: int) -> Path:
-        return self.root / FOLDERS[kind] / clip / f"frame{number:06d}.jpg"
+        names = [self.clips[self._row[clip]], other_spelling(clip), clip]
+        folders = [self.root / FOLDERS[kind] / name for name in names if name]
+        folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+        return folder / f"frame{number:06d}.jpg"
 
     def _check(self, clip: str, flow: bool) -> int:
         """Number of frames or fields of a clip that is fit to be read."""
@@ -216,10 +244,12 @@ class FrameStore:
                     f"clip {clip} has no flow under {self.root}: extract it with "
                     "data_scripts/extract.py, or add the flow archive"
                 )
-            if u != v or (n and u != n - 1):
+            every = self.flow_every(clip)
+            if u != v or (n and u != -(-(n - 1) // every)):
+                due = "one u and one v fewer than frames" + (f", every {every}th" * (every > 1))
                 raise StoreError(
                     f"clip {clip} has {n} frames, {u} u and {v} v fields under {self.root}; a clip "
-                    "has one u and one v fewer than frames: extract or fetch it again"
+                    f"has {due}: extract or fetch it again"
                 )
             n = u
         for kind in (_U, _V) if flow else (_RGB,):
@@ -230,12 +260,13 @@ class FrameStore:
 
     def _error(self, clip: str, kind: int, number: int, reason: str) -> StoreError:
         index = self._index
-        start, count = (a[self._row[clip], kind] for a in (index.start, index.count))
-        archive = int(index.archive[start + min(number, count) - 1])
+        at = self._place(clip, kind, number)
+        archive = int(index.archive[at])
         if archive == IN_FOLDER:
             where = str(self._folder_path(clip, kind, number))
         else:
-            where = f"{self._archives[archive].path}, {FOLDERS[kind]}/{clip}/frame{number:06d}.jpg"
+            file = self._archives[archive].part_at(int(index.offset[at]))
+            where = f"{file}, {FOLDERS[kind]}/{clip}/frame{number:06d}.jpg"
         return StoreError(
             f"clip {clip}, {KINDS[kind]} {number}: {reason} ({where}). "
             "Extract or fetch that file again, or leave the clip out."
@@ -247,9 +278,10 @@ class FrameStore:
         return int(self._index.count[self._row[clip], kind])
 
     def _known(self, table: dict[str, str], clip: str) -> str:
-        if clip in table:
-            return table[clip]
         self._count(clip, _RGB)
+        name = self.clips[self._row[clip]]
+        if name in table:
+            return table[name]
         raise StoreError(
             f"clip {clip} under {self.root} has no entry in a clips.json and no name of the form "
             "v_<Class>_gNN_cMM, so its label is not known: make the shards with "
