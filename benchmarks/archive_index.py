@@ -113,7 +113,7 @@ store = FrameStore({str(folder)!r})
 seconds, cpu = time.perf_counter() - began, time.process_time() - used
 store.rgb(store.clips[0], 7)
 mega = 1e6 if sys.platform == "darwin" else 1e3
-print(json.dumps({{"seconds": seconds, "cpu": cpu, "clips": len(store.clips), 
+print(json.dumps({{"seconds": seconds, "cpu": cpu, "clips": len(store.clips),
                   "before_mb": before / mega, "peak_mb": {peak} / mega}}))
 """
     result = {}
@@ -139,8 +139,8 @@ def main() -> None:
     print(f"{args.entries:,} entries, {result['first']['clips']:,} clips, index of {size:.0f} MB")
     for name, row in result.items():
         print(
-            f"{name:>6} open: {row['seconds']:6.2f} s ({row['cpu']:.2f} of the CPU), peak {row['peak_mb']:6.0f} MB "
-            f"({row['before_mb']:.0f} MB of it the libraries)"
+            f"{name:>6} open: {row['seconds']:6.2f} s ({row['cpu']:.2f} s of the CPU), "
+            f"peak {row['peak_mb']:.0f} MB ({row['before_mb']:.0f} MB of it the libraries)"
         )
 
 

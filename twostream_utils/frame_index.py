@@ -41,7 +41,7 @@ class StoreError(ValueError):
 
 @dataclass
 class FrameIndex:
-    """Per clip (C) and kind (rgb, u, v): first row, count, first missing number (0: none).
+    """Per clip (C) and kind (rgb, u, v): first row, count, first missing place (0: none).
 
     Per frame (N), sorted by clip, kind and number: archive number (`IN_FOLDER`: a plain file) and
     the member's place in it. 19 bytes per frame, so five million frames take 95 MB. Mapped from
@@ -226,9 +226,9 @@ def _sort(
     key, number = weight >> 36, (weight >> 16) & 0xFFFFF
     bounds = np.searchsorted(key, np.arange(3 * len(clips) + 1))
     step = np.column_stack([np.ones_like(every), every, every]).ravel()
-    due = (np.arange(len(key)) - bounds[key]) * step[key] + 1
+    due = np.arange(len(key)) - bounds[key] + 1  # places; numbers where no field is left out
     gap = np.zeros(3 * len(clips), np.int32)
-    wrong = np.flatnonzero(number != due)[::-1]
+    wrong = np.flatnonzero(number != (due - 1) * step[key] + 1)[::-1]
     gap[key[wrong]] = due[wrong]
     return FrameIndex(
         archives=archives,

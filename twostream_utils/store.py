@@ -169,16 +169,17 @@ class FrameStore:
             what = "flow field" if flow else "frame"
             numbered = f"numbered 1 to {n}" if every == 1 else f"1, {1 + every}, … up to {last}"
             raise IndexError(f"clip {clip} has no {what} {outside[0]}: they are {numbered}")
+        wanted = (wanted - 1) // every + 1  # from here on a field goes by its place, not its number
         whole = self._cache.get((clip, flow))
         if whole is None and self._cache_left > 0:
-            whole = self._decode(clip, np.arange(n) * every + 1, flow)
+            whole = self._decode(clip, np.arange(1, n + 1), flow)
             if whole.nbytes <= self._cache_left:
                 self._cache[clip, flow] = whole
                 self._cache_left -= whole.nbytes
             else:
                 self._cache_left = 0
         if whole is not None:
-            return whole[(wanted - 1) // every]
+            return whole[wanted - 1]
         return self._decode(clip, wanted, flow)
 
     def _decode(self, clip: str, wanted: np.ndarray, flow: bool) -> np.ndarray:
@@ -215,24 +216,22 @@ class FrameStore:
 
     def _bytes(self, clip: str, kind: int, number: int) -> bytes:
         index = self._index
-        at = self._place(clip, kind, number)
+        at = index.start[self._row[clip], kind] + number - 1
         archive = int(index.archive[at])
         if archive == IN_FOLDER:
             return self._folder_path(clip, kind, number).read_bytes()
         member = Member(*(int(a[at]) for a in (index.offset, index.size, index.method, index.crc)))
         return self._archives[archive].read_member(member)
 
-    def _place(self, clip: str, kind: int, number: int) -> int:
-        """Row of a frame in the index; of one that is missing, a row of the same clip and kind."""
-        index, row = self._index, self._row[clip]
-        every = 1 if kind == _RGB else int(index.every[row])
-        return int(index.start[row, kind]) + min((number - 1) // every, index.count[row, kind] - 1)
+    def _file_name(self, clip: str, kind: int, number: int) -> str:
+        every = 1 if kind == _RGB else self.flow_every(clip)
+        return f"{clip}/frame{(number - 1) * every + 1:06d}.jpg"
 
     def _folder_path(self, clip: str, kind: int, number: int) -> Path:
-        names = [self.clips[self._row[clip]], other_spelling(clip), clip]
-        folders = [self.root / FOLDERS[kind] / name for name in names if name]
-        folder = next((folder for folder in folders if folder.is_dir()), folders[0])
-        return folder / f"frame{number:06d}.jpg"
+        path = self.root / FOLDERS[kind] / self._file_name(clip, kind, number)
+        if (twin := other_spelling(clip)) and not path.parent.is_dir():
+            return path.parent.with_name(twin) / path.name
+        return path
 
     def _check(self, clip: str, flow: bool) -> int:
         """Number of frames or fields of a clip that is fit to be read."""
@@ -260,13 +259,15 @@ class FrameStore:
 
     def _error(self, clip: str, kind: int, number: int, reason: str) -> StoreError:
         index = self._index
-        at = self._place(clip, kind, number)
-        archive = int(index.archive[at])
-        if archive == IN_FOLDER:
+        start, count = (a[self._row[clip], kind] for a in (index.start, index.count))
+        at = int(start + min(number, count) - 1)
+        file = self._file_name(clip, kind, number)
+        if index.archive[at] == IN_FOLDER:
             where = str(self._folder_path(clip, kind, number))
         else:
-            file = self._archives[archive].part_at(int(index.offset[at]))
-            where = f"{file}, {FOLDERS[kind]}/{clip}/frame{number:06d}.jpg"
+            part = self._archives[index.archive[at]].part_at(int(index.offset[at]))
+            where = f"{part}, {FOLDERS[kind]}/{file}"
+        number = int(file[-10:-4])
         return StoreError(
             f"clip {clip}, {KINDS[kind]} {number}: {reason} ({where}). "
             "Extract or fetch that file again, or leave the clip out."
