@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from .archives import Archive, ArchiveError, Member
 from .flat_file import map_arrays, save_arrays
 from .parts import find_archives, is_part
-from .splits import other_spelling
+from .splits import other_spelling, parse_name
 
 FORMAT = 2
 KINDS = ("frame", "u field", "v field")
@@ -196,14 +196,23 @@ def _scan_tree(root: Path) -> Iterator[tuple[int, str, int]]:
                         yield kind, clip.name, int(match[1])
 
 
+def _label(clip: str) -> dict:
+    """Label and group by the clip's name; what a `clips.json` says goes before it."""
+    try:
+        name = parse_name(clip)
+    except ValueError:
+        return {}
+    return {"label": name.label, "group": name.group}
+
+
 def _sort(
     archives: list[list[Path]], numbers: dict[str, int], meta: dict[str, dict], rows: np.ndarray
 ) -> FrameIndex:
     clips = sorted(numbers)
     rank = np.empty(len(clips), np.int64)
     rank[[numbers[clip] for clip in clips]] = np.arange(len(clips))
-    found = [meta.get(name, {}) for name in clips]
-    every = np.array([int(entry.get("flow_every") or 1) for entry in found], np.int32)
+    found = [_label(name) | {k: v for k, v in meta.get(name, {}).items() if v} for name in clips]
+    every = np.array([int(entry.get("flow_every", 1)) for entry in found], np.int32)
     # Clip, kind, number (six digits) and archive in one 64-bit number, in this order of weight.
     weight = (rank[rows["key"] // 3] * 3 + rows["key"] % 3) << 36
     weight |= rows["number"].astype(np.int64) << 16
@@ -233,8 +242,11 @@ def _sort(
     return FrameIndex(
         archives=archives,
         clips=clips,
-        labels=[str(entry.get("label") or "") for entry in found],
-        groups=[str(entry.get("group") or "") for entry in found],
+        labels=[str(entry.get("label", "")) for entry in found],
+        groups=[
+            str(entry.get("group", clip)) if "label" in entry else ""
+            for clip, entry in zip(clips, found)
+        ],
         start=bounds[:-1].reshape(-1, 3).astype(np.int64),
         count=np.diff(bounds).reshape(-1, 3).astype(np.int32),
         gap=gap.reshape(-1, 3),

@@ -45,6 +45,8 @@ class PartedFile:
 
     def place(self, offset: int) -> tuple[Path, int]:
         """The part that holds byte `offset` of the whole, and where in it."""
+        if len(self.paths) == 1:
+            return self.paths[0], offset
         part = self._part_at(offset)
         return self.paths[part], offset - (self._part_ends()[part - 1] if part else 0)
 

@@ -9,7 +9,6 @@ single zip, or a plain folder tree:
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ import numpy as np
 
 from .archives import Archive, ArchiveError, Member
 from .frame_index import FOLDERS, IN_FOLDER, KINDS, StoreError, load_index
-from .splits import other_spelling, parse_name
+from .splits import other_spelling
 
 __all__ = ["FrameStore", "StoreError"]
 
@@ -60,17 +59,11 @@ class FrameStore:
         self._archives = [Archive(parts) for parts in self._index.archives]
         self.clips: list[str] = self._index.clips
         self._row = {clip: row for row, clip in enumerate(self.clips)}
-        for clip, row in list(self._row.items()):
+        for clip in self.clips:
             if twin := other_spelling(clip):
-                self._row.setdefault(twin, row)
-        self.labels: dict[str, str] = {}
-        self.groups: dict[str, str] = {}
-        for clip, label, group in zip(self.clips, self._index.labels, self._index.groups):
-            if not label:
-                with contextlib.suppress(ValueError):
-                    label, group, _ = parse_name(clip)
-            if label:
-                self.labels[clip], self.groups[clip] = label, group or clip
+                self._row.setdefault(twin, self._row[clip])
+        self.labels = {c: label for c, label in zip(self.clips, self._index.labels) if label}
+        self.groups = {c: group for c, group in zip(self.clips, self._index.groups) if group}
         self._cache_left = int(cache_gb * 1e9)
         self._cache: dict[tuple[str, bool], np.ndarray] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
@@ -102,6 +95,20 @@ class FrameStore:
         self._count(clip, _U)
         return int(self._index.every[self._row[clip]])
 
+    def check(self, clip: str) -> None:
+        """Raise StoreError unless the clip has all frames and flow fields that are due."""
+        self._check(clip, flow=False)
+        self._check(clip, flow=True)
+
+    def files(self, clip: str) -> list[Path]:
+        """The zips, or first parts of zips, that hold the clip; none if it lies in a folder."""
+        self._count(clip, _RGB)
+        row = self._row[clip]
+        start, count = self._index.start[row], self._index.count[row]
+        rows = np.concatenate([np.arange(s, s + n) for s, n in zip(start, count)])
+        archives = np.unique(self._index.archive[rows])
+        return [self._archives[a].path for a in archives if a != IN_FOLDER]
+
     def flow_numbers(self, clip: str) -> np.ndarray:
         """Numbers of the fields that there are, int64; field k leads from frame k to k + 1."""
         return np.arange(self.n_flow(clip)) * self.flow_every(clip) + 1
@@ -109,8 +116,7 @@ class FrameStore:
     def size(self, clip: str) -> tuple[int, int]:
         """Height and width of the clip's frames in px, read from its first frame."""
         if clip not in self._sizes:
-            if self._check(clip, flow=False) == 0:
-                raise StoreError(f"clip {clip} has flow but no RGB frames under {self.root}")
+            self._check(clip, flow=False)
             height, width = self._image(clip, _RGB, 1).shape[:2]
             self._sizes[clip] = height, width
         return self._sizes[clip]
@@ -236,6 +242,8 @@ class FrameStore:
     def _check(self, clip: str, flow: bool) -> int:
         """Number of frames or fields of a clip that is fit to be read."""
         n = self._count(clip, _RGB)
+        if not flow and n == 0:
+            raise StoreError(f"clip {clip} has flow but no RGB frames under {self.root}")
         if flow:
             u, v = self._count(clip, _U), self._count(clip, _V)
             if u == 0 and v == 0:
