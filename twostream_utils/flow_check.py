@@ -19,9 +19,10 @@ REST = 128
 class ClassStats:
     """Flow of a class in stored values (0 to 255, rest is 128; one step is 0.157 px).
 
-    `mean` of u and of v, each the median of the clips' means, `spread` (standard deviation of both), shares of values that are
-    `clipped` at ±20 px and that are at rest (`zero`), each 0 to 1; `constant`: share of RGB frames
-    of one colour all over. `fields` were looked at, 0 if there is no flow.
+    `mean` of u and of v, each the median of the clips' means; `spread`, the standard deviation of
+    both; shares of values that are `clipped` at ±20 px and that are at rest (`zero`), each 0 to 1;
+    `constant`, the share of RGB frames of one colour all over. `fields` were looked at, 0 if there
+    is no flow.
     """
 
     label: str
