@@ -136,7 +136,10 @@ def raft_weights(tmp_path, monkeypatch):
     torch.manual_seed(0)
     torch.save(raft_small().state_dict(), folder / raft._WEIGHTS.url.rsplit("/", 1)[1])
     raft.load_raft.cache_clear()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that wait for each other crawl on a busy machine
     yield
+    torch.set_num_threads(threads)
     raft.load_raft.cache_clear()
 
 
