@@ -61,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
             group_pattern=args.group_pattern,
             workers=args.workers,
         )
+        stats = class_stats(FrameStore(args.out))
     except KeyboardInterrupt:
         print(
             f"\nInterrupted: the whole shards in {args.out} are kept; the same command goes on.",
@@ -71,7 +72,6 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print_report(report, args.out)
-    stats = class_stats(FrameStore(args.out))
     print("\n".join(table(stats) + warnings(stats)))
     return 1 if args.strict and report.skipped else 0
 

@@ -55,8 +55,11 @@ def main(argv: list[str] | None = None) -> int:
         print("\nInterrupted: nothing was changed.", file=sys.stderr)
         return 130
     print("\n".join(found.lines()))
-    readable = [clip for clip in store.clips if clip not in found.broken]
-    stats = class_stats(store, readable)
+    try:
+        stats = class_stats(store, [clip for clip in store.clips if clip not in found.broken])
+    except StoreError as error:
+        print(f"While looking at the flow: {error}\n--full finds all such files.")
+        return 1
     print("\n".join(["", *table(stats), *warnings(stats)]))
     return 1 if found.problems else 0
 

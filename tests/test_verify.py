@@ -153,6 +153,12 @@ def test_script_and_its_exit_status(copy):
     assert done.returncode == 1
     assert "no clip at all of 20 class(es): ApplyEyeMakeup," in done.stdout
     assert "1 video(s) could not be extracted" in done.stdout
+    path = copy / "YoYo.zip"
+    data = bytearray(path.read_bytes())
+    data[2000:2100] = bytes(100)  # in the first frame: seen only when that is decoded
+    path.write_bytes(data)
+    done = run_script(copy)
+    assert done.returncode == 1 and "--full finds all such" in done.stdout, done.stderr
     os.truncate(copy / "YoYo.zip", 100)
     done = run_script(copy)
     assert done.returncode == 2 and "YoYo.zip cannot be read" in done.stderr

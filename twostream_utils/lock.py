@@ -16,12 +16,16 @@ _FAR = 1 << 20  # Windows locks bytes against reading too: lock one behind the t
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of `folder`, a file with the holder's process number, while the block runs.
 
-    Where the file system knows no locks (some network drives) the block runs without one.
+    Where the file system knows no locks (some network drives), or the folder cannot be written at
+    all, the block runs without one.
 
     Raises:
         OSError: another process has it; the message says which.
     """
     path = folder / NAME
+    if not os.access(folder, os.W_OK):  # whole shards can be used there all the same
+        yield
+        return
     while True:
         file = open(path, "a+b")  # noqa: SIM115
         if not _take(file):
