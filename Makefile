@@ -16,11 +16,11 @@ ifneq ($(strip $(DATA)),)
 export TWOSTREAM_DATA := $(shell $(PYTHON) -c 'import os, sys; print(os.path.abspath(os.path.expanduser(sys.argv[1])))' "$(DATA)")
 endif
 
-.PHONY: help run lab test notebooks book clean
+.PHONY: help run lab test test-slow notebooks ablations book clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PROFILE=mini|folder|weizmann|ucf10|ucf20|ucf101   the scale of the course (now: $(PROFILE))"
 	@echo "  DATA=<folder>   your videos, <folder>/<class>/<clip>.avi, with PROFILE=folder or weizmann"
@@ -47,6 +47,10 @@ test: export TWOSTREAM_PROFILE := mini
 test: $(STAMP) ## run all tests, the notebooks among them
 	@env -u TWOSTREAM_DATA $(BIN)/python -m pytest
 
+test-slow: export TWOSTREAM_PROFILE := mini
+test-slow: $(STAMP) ## run the tests of minutes or gigabytes that `make test` leaves out
+	@env -u TWOSTREAM_DATA $(BIN)/python -m pytest -m slow tests
+
 notebooks: export TWOSTREAM_PROFILE := mini
 notebooks: $(STAMP) ## rebuild the committed notebooks from notebooks/source
 	@env -u TWOSTREAM_DATA $(BIN)/python data_scripts/build_notebooks.py --execute
@@ -54,12 +58,15 @@ notebooks: $(STAMP) ## rebuild the committed notebooks from notebooks/source
 book: $(STAMP) ## the course with its outputs as a web site, in build/book
 	@$(BIN)/python data_scripts/build_book.py
 
+ablations: $(STAMP) ## what each choice is worth: hours of trainings behind notebooks 07 and 11
+	@env -u TWOSTREAM_DATA -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/ablations.py
+
 clean: ## remove the environment, generated data, runs and caches
 	rm -rf $(VENV) data/mini build *.egg-info .pytest_cache .ruff_cache
 	rm -rf $(addprefix runs/,$(MADE))
 	@for profile in folder weizmann; do \
 	  rm -f data/$$profile/*.zip data/$$profile/*.partial data/$$profile/*.json data/$$profile/skipped.txt \
-	    data/$$profile/.frame_index.npz; \
+	    data/$$profile/.frame_index*; \
 	done
 	@rmdir data/* data runs 2>/dev/null || true
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,9 +1,10 @@
 """Folder of labelled videos → RGB and optical-flow shards in the course's data layout.
 
-    python data_scripts/extract.py SOURCE OUT [--short-side 256] [--flow dis] [--workers N]
+    python data_scripts/extract.py SOURCE OUT [--short-side 256] [--flow dis] [--every N]
 
 SOURCE holds one folder of videos per class. OUT gets one uncompressed zip per class. Interrupted,
-the same command goes on after the last whole shard.
+the same command goes on after the last whole shard. After a minute it says how long it will take
+and how much disk it will fill; at the end it prints what the flow looks like, class by class.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from twostream_utils.extract import Report, extract
-from twostream_utils.flow import METHODS
+from twostream_utils.extract import FLOW_METHODS, Report, extract
+from twostream_utils.flow_check import class_stats, table, warnings
+from twostream_utils.store import FrameStore
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,7 +27,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--short-side", type=int, default=256, help="px; larger videos are scaled down to it"
     )
-    parser.add_argument("--flow", choices=METHODS, default="dis", help="flow method")
+    parser.add_argument("--flow", choices=FLOW_METHODS, default="dis", help="flow method")
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="only every Nth flow field, for stacks whose fields are N (or 2 N, …) apart",
+    )
     parser.add_argument(
         "--group-pattern",
         metavar="REGEX",
@@ -38,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.short_side < 16:
         parser.error("--short-side must be 16 or more")
+    if args.every < 1:
+        parser.error("--every must be 1 or more")
     if args.workers is not None and args.workers < 1:
         parser.error("--workers must be 1 or more")
     try:
@@ -46,9 +57,11 @@ def main(argv: list[str] | None = None) -> int:
             args.out,
             short_side=args.short_side,
             method=args.flow,
+            every=args.every,
             group_pattern=args.group_pattern,
             workers=args.workers,
         )
+        stats = class_stats(FrameStore(args.out))
     except KeyboardInterrupt:
         print(
             f"\nInterrupted: the whole shards in {args.out} are kept; the same command goes on.",
@@ -59,6 +72,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print_report(report, args.out)
+    print("\n".join(table(stats) + warnings(stats)))
     return 1 if args.strict and report.skipped else 0
 
 

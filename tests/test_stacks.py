@@ -25,6 +25,9 @@ class RampStore:
     def n_flow(self, clip):
         return self.length - 1
 
+    def flow_every(self, clip):
+        return 1
+
     def size(self, clip):
         return self.shape
 

@@ -31,6 +31,14 @@ STRAYS = [
 ]
 
 
+@pytest.fixture(scope="session", params=["shards", "archives in parts"])
+def data(request, shards, tmp_path_factory):
+    """The same four clips in both forms that UCF101 comes in."""
+    if request.param == "shards":
+        return shards
+    return write_archives(tmp_path_factory.mktemp("archives"), members(shards))
+
+
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory):
     """Two shards of two clips each: 6 and 9 frames of 48x64."""
@@ -61,6 +69,36 @@ def write_zip(path, files, method=zipfile.ZIP_STORED):
     return path
 
 
+def cut(path, lengths):
+    """Cut a file into `<name>.001`, `.002`, … of these lengths and a rest; the file goes."""
+    data = path.read_bytes()
+    bounds = [0, *np.cumsum(lengths), len(data)]
+    parts = [path.with_name(f"{path.name}.{k:03d}") for k in range(1, len(bounds))]
+    for part, start, end in zip(parts, bounds, bounds[1:]):
+        part.write_bytes(data[start:end])
+    path.unlink()
+    return parts
+
+
+def write_archives(root, files, method=zipfile.ZIP_STORED):
+    """The layout of the published archives: RGB and flow each in a zip of three parts, strays."""
+    root.mkdir(parents=True, exist_ok=True)
+    files = {**dict.fromkeys(STRAYS, b"stray"), **files}
+    for name, start in (("ucf101_jpegs_256.zip", "jpegs"), ("ucf101_tvl1_flow.zip", "tvl1")):
+        if some := {n: d for n, d in files.items() if n.startswith(start)}:
+            path = write_zip(root / name, some, method)
+            cut(path, [path.stat().st_size * 2 // 5] * 2)
+    return root
+
+
+def write_form(root, form, files):
+    """The same files as a zip, a folder tree, or archives in parts."""
+    root.mkdir(parents=True, exist_ok=True)
+    if form == "zip":
+        return write_zip(root / "all.zip", files).parent
+    return write_tree(root, files) if form == "tree" else write_archives(root, files)
+
+
 def write_tree(root, files):
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -81,11 +119,23 @@ def streamed_zip(path, files):
     return path
 
 
-@pytest.fixture(params=["one zip", "deflated", "tree", "streamed", "prefixed", "rgb and flow zips"])
-def other_form(request, shards, tmp_path):
+FORMS = ["one zip", "deflated", "tree", "streamed", "prefixed", "rgb and flow zips", "zip64"]
+FORMS += ["parts", "deflated parts", "parts of 64-bit zips", "a single part named"]
+
+
+@pytest.fixture(params=FORMS)
+def other_form(request, shards, tmp_path, monkeypatch):
     files = members(shards)
+    if "64" in request.param:
+        monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
+    if "parts" in request.param:
+        deflated = "deflated" in request.param
+        method = zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED
+        return write_archives(tmp_path / "archives", files, method)
+    if request.param == "a single part named":
+        return cut(write_zip(tmp_path / "all.zip", files), [10_000])[1]
     files.update(dict.fromkeys(STRAYS, b"stray") if request.param != "tree" else {})
-    if request.param == "one zip":
+    if request.param in ("one zip", "zip64"):
         return write_zip(tmp_path / "all.zip", files)
     if request.param == "deflated":
         return write_zip(tmp_path / "all.zip", files, zipfile.ZIP_DEFLATED)
@@ -118,8 +168,8 @@ def test_all_forms_hold_the_same(shards, other_form):
         assert np.array_equal(one.read_flow(clip, range(1, n)), other.read_flow(clip, range(1, n)))
 
 
-def test_what_is_read_is_what_was_written(shards):
-    store = FrameStore(shards)
+def test_what_is_read_is_what_was_written(data):
+    store = FrameStore(data)
     frames = moving_frames(6, seed=6)
     assert (store.n_frames(CLIP), store.n_flow(CLIP)) == (6, 5)
     assert (store.label(CLIP), store.group(CLIP)) == ("YoYo", "g01")
@@ -150,8 +200,8 @@ def test_size_and_fingerprint(shards, tmp_path):
         store.size(CLIP)
 
 
-def test_order_and_repeats_of_indices(shards):
-    store = FrameStore(shards)
+def test_order_and_repeats_of_indices(data):
+    store = FrameStore(data)
     read = store.read_rgb(CLIP, [5, 1, 5])
     assert np.array_equal(read, [store.rgb(CLIP, 5), store.rgb(CLIP, 1), store.rgb(CLIP, 5)])
     assert np.array_equal(store.read_flow(CLIP, np.array([2, 2]))[1], store.flow(CLIP, 2))
@@ -159,8 +209,8 @@ def test_order_and_repeats_of_indices(shards):
 
 
 @pytest.mark.parametrize("i", [0, -1, 7])
-def test_index_out_of_range(shards, i):
-    store = FrameStore(shards)
+def test_index_out_of_range(data, i):
+    store = FrameStore(data)
     with pytest.raises(IndexError, match=rf"{CLIP} has no frame {i}: .* 1 to 6"):
         store.rgb(CLIP, i)
     with pytest.raises(IndexError, match=rf"{CLIP} has no flow field {i or 6}: .* 1 to 5"):
@@ -185,13 +235,13 @@ class Frames(Dataset):
 
 
 @pytest.mark.parametrize("context, cache_gb", [("fork", 0), ("fork", 1), ("spawn", 1)])
-def test_dataloader_workers(shards, context, cache_gb):
+def test_dataloader_workers(data, context, cache_gb):
     if context == "fork" and not hasattr(os, "fork"):
         pytest.skip("no fork on this system")
-    data = Frames(FrameStore(shards, cache_gb))
-    expected = [data[k] for k in range(len(data))]  # the parent has its files open by now
+    frames = Frames(FrameStore(data, cache_gb))
+    expected = [frames[k] for k in range(len(frames))]  # the parent has its files open by now
     loader = DataLoader(
-        data, batch_size=1, shuffle=False, num_workers=2, multiprocessing_context=context
+        frames, batch_size=1, shuffle=False, num_workers=2, multiprocessing_context=context
     )
     pids = set()
     for (rgb, flow, pid), (rgb_here, flow_here, _) in zip(loader, expected, strict=True):
@@ -201,12 +251,12 @@ def test_dataloader_workers(shards, context, cache_gb):
     assert len(pids) == 2 and os.getpid() not in pids
 
 
-def test_pickle_leaves_the_decoded_clips_behind(shards):
-    store = FrameStore(shards, cache_gb=1)
+def test_pickle_leaves_the_decoded_clips_behind(data):
+    store = FrameStore(data, cache_gb=1)
     store.rgb(CLIP, 1)
-    data = pickle.dumps(store)
-    assert len(data) < 10_000
-    assert np.array_equal(pickle.loads(data).rgb(CLIP, 1), store.rgb(CLIP, 1))
+    pickled = pickle.dumps(store)
+    assert len(pickled) < 10_000
+    assert np.array_equal(pickle.loads(pickled).rgb(CLIP, 1), store.rgb(CLIP, 1))
 
 
 def test_cache_serves_without_the_disk_up_to_its_limit(shards, tmp_path):
@@ -241,17 +291,12 @@ def break_jpeg(data, how):
 
 
 @pytest.mark.parametrize("how", ["cut", "empty", "text"])
-@pytest.mark.parametrize("form", ["zip", "tree"])
+@pytest.mark.parametrize("form", ["zip", "tree", "parts"])
 def test_corrupt_jpeg_is_named(shards, tmp_path, form, how, capfd):
     files = members(shards)
     for name in (f"{RGB}/frame000003.jpg", f"{V}/frame000002.jpg"):
         files[name] = break_jpeg(files[name], how)
-    root = tmp_path / "data"
-    root.mkdir()
-    if form == "zip":
-        write_zip(root / "all.zip", files)
-    else:
-        write_tree(root, files)
+    root = write_form(tmp_path / "data", form, files)
     store = FrameStore(root)
     store.read_rgb(CLIP, [1, 2, 4])
     with pytest.raises(StoreError, match=rf"{CLIP}, frame 3: corrupt JPEG .*{root}"):
@@ -289,16 +334,12 @@ def test_text_file_named_zip(tmp_path):
         FrameStore(tmp_path)
 
 
-@pytest.mark.parametrize("form", ["zip", "tree"])
+@pytest.mark.parametrize("form", ["zip", "tree", "parts"])
 def test_gap_is_named(shards, tmp_path, form):
     files = members(shards)
     for name in (f"{RGB}/frame000004.jpg", f"{U}/frame000002.jpg", f"{V}/frame000002.jpg"):
         del files[name]
-    if form == "zip":
-        root = write_zip(tmp_path / "all.zip", files)
-    else:
-        root = write_tree(tmp_path, files)
-    store = FrameStore(root)
+    store = FrameStore(write_form(tmp_path / "data", form, files))
     with pytest.raises(StoreError, match=rf"{CLIP}, frame 4: it is missing"):
         store.rgb(CLIP, 1)
     with pytest.raises(StoreError, match=rf"{CLIP}, u field 2: it is missing"):
@@ -306,21 +347,23 @@ def test_gap_is_named(shards, tmp_path, form):
     store.rgb("v_YoYo_g02_c01", 9)
 
 
-def test_numbering_from_zero_is_a_gap(shards, tmp_path):
+@pytest.mark.parametrize("form", ["zip", "tree", "parts"])
+def test_numbering_from_zero_is_a_gap(shards, tmp_path, form):
     files = {n.replace("frame000006", "frame000000"): d for n, d in members(shards).items()}
-    store = FrameStore(write_zip(tmp_path / "all.zip", files))
+    store = FrameStore(write_form(tmp_path / "data", form, files))
     with pytest.raises(StoreError, match=rf"{CLIP}, frame"):
         store.rgb(CLIP, 1)
 
 
-def test_flow_that_does_not_fit(shards, tmp_path):
+@pytest.mark.parametrize("form", ["zip", "tree", "parts"])
+def test_flow_that_does_not_fit(shards, tmp_path, form):
     files = members(shards)
     other, third = "v_YoYo_g02_c01", "v_PullUps_g01_c01"
     del files[f"{V}/frame000005.jpg"]
     for axis in "uv":
         del files[f"tvl1_flow/{axis}/{other}/frame000008.jpg"]
     files = {n: d for n, d in files.items() if "tvl1" not in n or third not in n}
-    store = FrameStore(write_zip(tmp_path / "all.zip", files))
+    store = FrameStore(write_form(tmp_path / "data", form, files))
     for clip in (CLIP, other, third):
         store.rgb(clip, 1)
     with pytest.raises(StoreError, match=f"{CLIP} has 6 frames, 5 u and 4 v"):
@@ -332,12 +375,13 @@ def test_flow_that_does_not_fit(shards, tmp_path):
         store.flow(third, 1)
 
 
-def test_frames_of_two_sizes_in_one_clip(shards, tmp_path):
+@pytest.mark.parametrize("form", ["zip", "tree", "parts"])
+def test_frames_of_two_sizes_in_one_clip(shards, tmp_path, form):
     files = members(shards)
     files[f"{RGB}/frame000002.jpg"] = cv2.imencode(".jpg", np.zeros((20, 30, 3), np.uint8))[
         1
     ].tobytes()
-    store = FrameStore(write_zip(tmp_path / "all.zip", files))
+    store = FrameStore(write_form(tmp_path / "data", form, files))
     with pytest.raises(StoreError, match=rf"{CLIP}, frame 2: its size \(20, 30, 3\)"):
         store.read_rgb(CLIP, [1, 2])
 
@@ -385,7 +429,7 @@ def count_builds(monkeypatch):
 def test_index_is_reused_and_renewed(shards, tmp_path, count_builds):
     root = shutil.copytree(shards, tmp_path / "copy", ignore=shutil.ignore_patterns(".*"))
     fresh = FrameStore(root)
-    assert len(count_builds) == 1 and (root / ".frame_index.npz").is_file()
+    assert len(count_builds) == 1 and (root / ".frame_index").is_file()
     again = FrameStore(root)
     assert len(count_builds) == 1
     assert again.clips == fresh.clips and again.labels == fresh.labels
@@ -395,7 +439,7 @@ def test_index_is_reused_and_renewed(shards, tmp_path, count_builds):
     assert FrameStore(root).n_frames(CLIP) == 4 and len(count_builds) == 2
     (root / "PullUps.zip").unlink()
     assert FrameStore(root).clips == [CLIP] and len(count_builds) == 3
-    (root / ".frame_index.npz").write_bytes(b"broken")
+    (root / ".frame_index").write_bytes(b"broken")
     assert FrameStore(root).clips == [CLIP] and len(count_builds) == 4
     assert not list(root.glob(".*partial"))
 
@@ -406,9 +450,9 @@ def test_index_goes_to_the_users_cache_where_the_data_is_read_only(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     root = shutil.copytree(shards, tmp_path / "copy", ignore=shutil.ignore_patterns(".*"))
     # A folder of the index's name cannot be replaced by a file, whoever runs the test.
-    (root / ".frame_index.npz").mkdir()
+    (root / ".frame_index").mkdir()
     FrameStore(root)
-    assert len(list((tmp_path / "cache").rglob("*.npz"))) == 1
+    assert len(list((tmp_path / "cache").rglob("*.frame_index"))) == 1
     FrameStore(root)
     assert len(count_builds) == 1
 

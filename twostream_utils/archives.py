@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import os
 import struct
-import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from .parts import PartedFile, complaint, is_part
 
 _END = struct.Struct("<4s4H2LH")
 _END64_LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
-_ENTRY = struct.Struct("<4s4B4H3L5H2L")
+# Signature, method, CRC, packed and unpacked size, three lengths, place; the rest is passed over.
+_ENTRY = struct.Struct("<4s6xH4x3L3H8xL")
+_LONGEST_ENTRY = _ENTRY.size + 3 * 0xFFFF
+_BLOCK = 1 << 24
 _LOCAL = struct.Struct("<4s5H3L2H")
 STORED, DEFLATED = 0, 8
 
@@ -36,40 +40,32 @@ class Member(NamedTuple):
 
 
 class Archive:
-    """One zip file, opened for reads at given places (no shared file position).
+    """One zip, in one file or cut into parts, read at given places.
 
-    Picklable; a process that gets it by fork or spawn opens the file anew.
+    Picklable; a process that gets it by fork or spawn opens the files anew.
+
+    Args:
+        paths: the zip, or its parts in order (`x.zip.001`, `x.zip.002`, …).
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path = Path(path)
-        self._open_in = -1
-        self._lock = threading.Lock()
+    def __init__(self, paths: str | os.PathLike | Sequence[Path]) -> None:
+        if isinstance(paths, (str, os.PathLike)):
+            paths = [Path(paths)]
+        self._file = PartedFile(paths)
+        self.read = self._file.read
+        self.close = self._file.close
 
-    def __getstate__(self) -> dict:
-        return {"path": self.path}
+    def __reduce__(self):
+        return Archive, (self._file.paths,)
 
-    def __setstate__(self, state: dict) -> None:
-        self.__init__(state["path"])
+    @property
+    def path(self) -> Path:
+        """The zip itself, or its first part."""
+        return self._file.paths[0]
 
-    def close(self) -> None:
-        """Close the file; the next read opens it again."""
-        if self._open_in == os.getpid():
-            self._file.close()
-        self._open_in = -1
-
-    def read(self, size: int, offset: int) -> bytes:
-        """`size` bytes at `offset`, fewer at the end of the file."""
-        if self._open_in != os.getpid():
-            with self._lock:
-                if self._open_in != os.getpid():
-                    self._file = open(self.path, "rb", buffering=0)
-                    self._open_in = os.getpid()
-        if hasattr(os, "pread"):
-            return os.pread(self._file.fileno(), size, offset)
-        with self._lock:
-            self._file.seek(offset)
-            return self._file.read(size)
+    def part_at(self, offset: int) -> Path:
+        """The file that holds byte `offset` of the archive."""
+        return self._file.place(offset)[0]
 
     def read_member(self, member: Member) -> bytes:
         """The unpacked bytes of `member`, checked against its CRC-32.
@@ -109,20 +105,25 @@ class Archive:
         Raises:
             ArchiveError: no whole directory at the end of the file.
         """
-        count, size, offset, shift = self._find_directory()
-        data = self.read_all(size, offset + shift)
-        at = 0
+        count, left, place, shift = self._find_directory()
+        place += shift
+        block, at = b"", 0
         for _ in range(count):
-            if data[at : at + 4] != b"PK\1\2" or at + _ENTRY.size > len(data):
+            if left and len(block) - at < _LONGEST_ENTRY:
+                more = min(left, _BLOCK)
+                block, at = block[at:] + self.read_all(more, place), 0
+                left, place = left - more, place + more
+            if block[at : at + 4] != b"PK\1\2" or at + _ENTRY.size > len(block):
                 raise ArchiveError("its directory is damaged")
-            entry = _ENTRY.unpack_from(data, at)
-            method, crc, packed, unpacked = entry[6], entry[9], entry[10], entry[11]
-            name_len, extra_len, comment_len, header = entry[12], entry[13], entry[14], entry[-1]
+            _, method, crc, packed, unpacked, name_len, extra_len, comment_len, header = (
+                _ENTRY.unpack_from(block, at)
+            )
             name_end = at + _ENTRY.size + name_len
+            name = block[at + _ENTRY.size : name_end]
             if 0xFFFFFFFF in (packed, unpacked, header):
-                extra = data[name_end : name_end + extra_len]
+                extra = block[name_end : name_end + extra_len]
                 packed, header = _zip64(extra, packed, unpacked, header)
-            yield data[at + _ENTRY.size : name_end], Member(header + shift, packed, method, crc)
+            yield name, Member(header + shift, packed, method, crc)
             at = name_end + extra_len + comment_len
 
     def read_all(self, size: int, offset: int) -> bytes:
@@ -138,27 +139,34 @@ class Archive:
 
     def _find_directory(self) -> tuple[int, int, int, int]:
         """Number of entries, directory size and offset, and how far all offsets are shifted."""
-        length = self.path.stat().st_size
-        tail_start = max(0, length - 0xFFFF - _END.size)
-        tail = self.read(length - tail_start, tail_start)
+        length = self._file.length
+        tail_start = max(0, length - 0xFFFF - _END.size - _END64_LOCATOR.size - _END64.size)
+        tail = self.read_all(length - tail_start, tail_start)
         at = tail.rfind(b"PK\5\6")
+        parts = self._file.paths if is_part(self.path) else []
         if at < 0 or len(tail) - at < _END.size:
             raise ArchiveError(
-                "no end-of-central-directory record: the file is cut short, no zip, "
-                "or one part of a split archive"
+                complaint(parts, None)
+                if parts
+                else "no end-of-central-directory record: the file is cut short or no zip"
             )
-        count, size, offset = (_END.unpack_from(tail, at)[k] for k in (4, 5, 6))
-        directory_end = tail_start + at
-        if 0xFFFF == count or 0xFFFFFFFF in (size, offset):
-            locator = self.read(_END64_LOCATOR.size, directory_end - _END64_LOCATOR.size)
-            if locator[:4] == b"PK\6\7":
-                place = _END64_LOCATOR.unpack(locator)[2]
-                record = self.read(_END64.size, place)
-                if record[:4] != b"PK\6\6":
-                    raise ArchiveError("its zip64 end record is not where it should be")
-                count, size, offset = (_END64.unpack(record)[k] for k in (7, 8, 9))
-                directory_end = place
-        shift = directory_end - size - offset
+        disk, count, size, offset = (_END.unpack_from(tail, at)[k] for k in (1, 4, 5, 6))
+        if disk not in (0, 0xFFFF):
+            raise ArchiveError(
+                "it is the last piece of a zip in several disks (.z01, .z02, …); join them with "
+                f"`zip -s 0 {self.path.name} --out whole.zip`"
+            )
+        end = at
+        locator = at - _END64_LOCATOR.size
+        if locator >= 0 and tail[locator : locator + 4] == b"PK\6\7":
+            # The locator's own number is off where something stands before the zip.
+            end = tail.rfind(b"PK\6\6", 0, locator)
+            if end < 0:
+                raise ArchiveError("its zip64 end record is not where it should be")
+            count, size, offset = (_END64.unpack_from(tail, end)[k] for k in (7, 8, 9))
+        shift = tail_start + end - size - offset
+        if parts and shift:
+            raise ArchiveError(complaint(parts, length - shift))
         if shift < 0:
             raise ArchiveError("its directory points past the end: the file is cut short")
         return count, size, offset, shift

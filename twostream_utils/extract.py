@@ -9,38 +9,24 @@ import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 from tqdm.auto import tqdm
 
-from .flow import BOUND, METHODS
-from .pool import in_order
-from .shards import QUALITY, ShardWriter, encode_clip
+from .estimate import Estimate
+from .extract_report import Report, count_shard, write_skipped
+from .flow import BOUND
+from .lock import locked
+from .pool import cores, in_order
+from .shards import FLOW_METHODS, QUALITY, ShardWriter, encode_clip
 from .splits import SPELLING, parse_name
 from .video import VIDEO_SUFFIXES, VideoError, open_video, read_video
 
 __all__ = ["Report", "ShardWriter", "VideoError", "encode_clip", "extract", "read_video"]
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@dataclass
-class Report:
-    """What `extract` did: clips written now, shards kept from before, videos left out and why.
-
-    `frames`, `megabytes` and `ungrouped` (clips that are their own group because no group could
-    be read from the name) count the whole of `out` for the classes asked for.
-    """
-
-    written: list[str] = field(default_factory=list)
-    reused: list[Path] = field(default_factory=list)
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    clips: int = 0
-    frames: int = 0
-    megabytes: float = 0.0
-    ungrouped: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +39,7 @@ class _Task:
     group: str
     short_side: int
     method: str
+    every: int
 
 
 def extract(
@@ -61,6 +48,7 @@ def extract(
     *,
     short_side: int = 256,
     method: str = "dis",
+    every: int = 1,
     group_pattern: str | None = None,
     workers: int | None = None,
     classes: Iterable[str] | None = None,
@@ -76,21 +64,27 @@ def extract(
         source: `<source>/<class>/<clip>.avi` (or mp4, mov, mkv, …, in upper case too).
         out: folder for the shards.
         short_side: px; larger videos are scaled down to it, smaller ones are left alone.
-        method: flow method, see `flow.compute_flow`.
+        method: flow method, see `flow.compute_flow`; "raft" (see `raft.py`) wants a GPU.
+        every: N extracts only the flow fields 1, 1 + N, 1 + 2 N, …: enough for stacks whose
+            `flow_step` is a multiple of N, in an Nth of the time.
         group_pattern: regular expression whose first bracket finds the group in the file's stem,
             e.g. `^([a-z]+)_`; by default `_gNN_`. A clip without a match is a group by itself.
-        workers: processes, one video each at a time; default: one per core.
+        workers: processes, one video each at a time; default: one per core, for RAFT at most 4,
+            each of which has the model on the GPU.
         classes: only these class folders.
-        progress: show a bar.
+        progress: show a bar, and after a minute an estimate of time and disk.
 
     Raises:
         FileNotFoundError: no such source, or no videos in it.
         ValueError: unknown method or class, a broken pattern, nothing readable.
-        OSError: the disk is full; whole shards are kept.
+        RuntimeError: RAFT's weights cannot be fetched.
+        OSError: another extraction writes to `out`, or the disk is full; whole shards are kept.
     """
     source, out = Path(source), Path(out)
-    if method not in METHODS:
-        raise ValueError(f"unknown flow method {method!r}; choose one of {', '.join(METHODS)}")
+    if method not in FLOW_METHODS:
+        raise ValueError(f"unknown flow method {method!r}; choose one of {', '.join(FLOW_METHODS)}")
+    if every < 1:
+        raise ValueError(f"every must be 1 or more, got {every}")
     settings = {
         "format": 1,
         "short_side": short_side,
@@ -99,9 +93,34 @@ def extract(
         "quality": QUALITY,
         "bound": BOUND,
     }
+    if every > 1:  # left out otherwise, so that older shards stay good
+        settings["flow_every"] = every
     report = Report()
     plan = _plan(source, out, settings, classes, report)
+    if method == "raft":
+        from .raft import load_raft
+
+        load_raft()  # once, before many workers would fetch the weights at the same time
+        workers = workers or min(cores(), 4)
     out.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        _write_shards(plan, out, settings, workers, progress, report)
+    if not report.clips:
+        first = ": ".join(report.skipped[0])
+        raise ValueError(
+            f"none of the {len(report.skipped)} videos in {source} could be used; {first}"
+        )
+    return report
+
+
+def _write_shards(
+    plan: dict[str, list[_Task]],
+    out: Path,
+    settings: dict,
+    workers: int | None,
+    progress: bool,
+    report: Report,
+) -> None:
     for stale in out.glob("*.zip.partial"):
         stale.unlink()
     shards = {label: out / f"{label}.zip" for label in plan}
@@ -119,23 +138,18 @@ def extract(
             todo.append(label)
         else:
             report.reused.append(shards[label])
-            _count(report, shards[label], clips)
+            count_shard(report, shards[label], clips)
     tasks = [task for label in todo for task in plan[label]]
+    estimate = Estimate(out, sum(sum(infos[label]["sources"].values()) for label in todo))
     with (
         contextlib.closing(in_order(_encode, tasks, workers)) as results,
         tqdm(total=len(tasks), unit="video", disable=not progress or not tasks) as bar,
     ):
         for label in todo:
             bar.set_postfix_str(label)
-            _write_shard(shards[label], infos[label], plan[label], results, bar, report)
+            _write_shard(shards[label], infos[label], plan[label], results, bar, estimate, report)
     report.skipped.sort()
-    _write_skipped(out / "skipped.txt", report.skipped)
-    if not report.clips:
-        first = ": ".join(report.skipped[0])
-        raise ValueError(
-            f"none of the {len(report.skipped)} videos in {source} could be used; {first}"
-        )
-    return report
+    write_skipped(out / "skipped.txt", report.skipped)
 
 
 def _plan(
@@ -168,8 +182,9 @@ def _plan(
             match = regex.search(path.stem)
             group = match[1] if match and match[1] else clip
             tasks.append(
-                _Task(path, clip, label, group, settings["short_side"], settings["flow_method"])
-            )
+                _Task(path, clip, label, group, settings["short_side"], settings["flow_method"],
+                      settings.get("flow_every", 1))
+            )  # fmt: skip
     return plan
 
 
@@ -241,6 +256,7 @@ def _write_shard(
     tasks: list[_Task],
     results: Iterator[tuple[list, float] | str],
     bar: tqdm,
+    estimate: Estimate,
     report: Report,
 ) -> None:
     info["skipped"] = []
@@ -250,18 +266,23 @@ def _write_shard(
                 result = next(results)
                 bar.update()
                 source = f"{task.path.parent.name}/{task.path.name}"
+                members = [] if isinstance(result, str) else result[0]
+                written = sum(len(data) for _, data in members)
+                if (line := estimate.add(task.path.stat().st_size, written)) and not bar.disable:
+                    bar.write(line)
                 if isinstance(result, str):
                     info["skipped"].append((source, result))
                     continue
-                members, rate = result
                 meta = {
                     "label": task.label,
                     "group": task.group,
                     "source": source,
-                    "fps": rate,
-                    "frames": (len(members) + 2) // 3,
+                    "fps": result[1],
+                    "frames": sum(name.startswith("jpegs_256/") for name, _ in members),
                     "flow_method": task.method,
                 }
+                if task.every > 1:
+                    meta["flow_every"] = task.every
                 writer.add(members, {task.clip: meta})
     except OSError as error:
         if error.errno in _NO_ROOM:
@@ -274,33 +295,16 @@ def _write_shard(
     report.skipped.extend(info["skipped"])
     if writer.clips:
         report.written.extend(writer.clips)
-        _count(report, shard, writer.clips)
+        count_shard(report, shard, writer.clips)
     else:
         shard.unlink(missing_ok=True)
-
-
-def _count(report: Report, shard: Path, clips: dict[str, dict]) -> None:
-    report.clips += len(clips)
-    report.frames += sum(meta["frames"] for meta in clips.values())
-    report.megabytes += shard.stat().st_size / 1e6
-    report.ungrouped += sum(meta["group"] == clip for clip, meta in clips.items())
-
-
-def _write_skipped(path: Path, skipped: list[tuple[str, str]]) -> None:
-    if not skipped:
-        path.unlink(missing_ok=True)
-        return
-    aside = path.with_name(path.name + ".partial")
-    lines = "".join(f"{name}\t{reason}\n" for name, reason in skipped)
-    aside.write_text(lines, encoding="utf-8")
-    os.replace(aside, path)
 
 
 def _encode(task: _Task) -> tuple[list[tuple[str, bytes]], float] | str:
     """Members of a clip and its frame rate, or the reason why the video cannot be used."""
     try:
         rate, frames = open_video(task.path, task.short_side)
-        return encode_clip(task.clip, frames, task.method), rate
+        return encode_clip(task.clip, frames, task.method, every=task.every), rate
     except VideoError as error:
         return error.reason
     except (ValueError, OSError, cv2.error) as error:

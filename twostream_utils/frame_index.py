@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from array import array
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,23 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .archives import Archive, ArchiveError, Member
+from .flat_file import map_arrays, save_arrays
+from .parts import find_archives, is_part
+from .splits import other_spelling, parse_name
 
-FORMAT = 1
+FORMAT = 2
 KINDS = ("frame", "u field", "v field")
 FOLDERS = ("jpegs_256", "tvl1_flow/u", "tvl1_flow/v")
 IN_FOLDER = 0xFFFF
-_MEMBER = re.compile(rb"(jpegs_256|tvl1_flow/[uv])/([^/]+)/frame(\d{6})\.jpg")
+_MEMBER = re.compile(rb"((?:jpegs_256|tvl1_flow/[uv])/[^/]+)/frame(\d{6})\.jpg")
 _FRAME_FILE = re.compile(r"frame(\d{6})\.jpg")
-_KIND = {folder.encode(): kind for kind, folder in enumerate(FOLDERS)}
 _NOT_IN_ZIP = Member(0, 0, 0, 0)
+# While the directories are read, a frame is 27 bytes: clip and kind, number, archive, member.
+_ROW = struct.Struct("<2IHQIBI")
+_COLUMNS = np.dtype(
+    [("key", "<u4"), ("number", "<u4"), ("archive", "<u2"), ("offset", "<u8"), ("size", "<u4")]
+    + [("method", "u1"), ("crc", "<u4")]
+)
 
 
 class StoreError(ValueError):
@@ -33,42 +41,51 @@ class StoreError(ValueError):
 
 @dataclass
 class FrameIndex:
-    """Per clip (C) and kind (rgb, u, v): first row, count, first missing number (0: none).
+    """Per clip (C) and kind (rgb, u, v): first row, count, first missing place (0: none).
 
     Per frame (N), sorted by clip, kind and number: archive number (`IN_FOLDER`: a plain file) and
-    the member's place in it. 19 bytes per frame, so five million frames take 95 MB.
+    the member's place in it. 19 bytes per frame, so five million frames take 95 MB. Mapped from
+    the cache file where there is one; a process that gets the index by pickle maps the same pages.
     """
 
-    archives: list[Path]
+    archives: list[list[Path]]  # the files of each: one zip, or its parts in order
     clips: list[str]
     labels: list[str]
     groups: list[str]
     start: np.ndarray  # (C, 3) int64
     count: np.ndarray  # (C, 3) int32
     gap: np.ndarray  # (C, 3) int32
+    every: np.ndarray  # (C,) int32: fields 1, 1 + every, 1 + 2 every, … were extracted
     archive: np.ndarray  # (N,) uint16
     offset: np.ndarray  # (N,) int64
     size: np.ndarray  # (N,) uint32
     method: np.ndarray  # (N,) uint8
     crc: np.ndarray  # (N,) uint32
+    mapped_from: tuple[Path, str] | None = None  # cache file and the fingerprint in it
+
+    def __reduce__(self):
+        if self.mapped_from:
+            return _map_again, (self.archives, *self.mapped_from)
+        return FrameIndex, tuple(vars(self).values())
 
 
-_ARRAYS = ("start", "count", "gap", "archive", "offset", "size", "method", "crc")
+_ARRAYS = ("start", "count", "gap", "every", "archive", "offset", "size", "method", "crc")
 _TEXTS = ("clips", "labels", "groups")
 
 
 def load_index(root: Path) -> FrameIndex:
-    """Index of `root` (folder of zips, one zip, or folder tree), from its cache if that holds.
+    """Index of `root` (folder of zips, one zip or its parts, or folder tree), cached if it holds.
 
     Raises:
-        StoreError: no such root, nothing of the layout in it, a damaged zip, a frame found twice.
+        StoreError: no such root, nothing of the layout in it, a damaged zip, a part that is
+            missing or cut short, a frame found twice.
     """
-    if not root.exists():
+    archives = find_archives(root)
+    if not root.exists() and not archives:
         raise StoreError(
             f"no data at {root}: `make run` generates the mini set, data_scripts/extract.py makes "
             "shards from videos"
         )
-    archives = sorted(root.glob("*.zip")) if root.is_dir() else [root]
     is_tree = any((root / folder).is_dir() for folder in FOLDERS)
     if not archives and not is_tree:
         raise StoreError(
@@ -77,83 +94,85 @@ def load_index(root: Path) -> FrameIndex:
         )
     if is_tree:
         return _build(root, archives)
-    prints = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in archives]
-    fingerprint = json.dumps([FORMAT, prints])
+    files = [path for parts in archives for path in parts]
+    prints = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    fingerprint = hashlib.sha256(json.dumps([FORMAT, prints]).encode()).hexdigest()
     caches = _cache_paths(root)
     for path in caches:
-        with contextlib.suppress(OSError, ValueError, KeyError, EOFError):
-            with np.load(path) as saved:
-                if str(saved["fingerprint"]) == fingerprint:
-                    return FrameIndex(
-                        archives=archives,
-                        **{name: saved[name].tolist() for name in _TEXTS},
-                        **{name: saved[name] for name in _ARRAYS},
-                    )
+        if index := _map(archives, path, fingerprint):
+            return index
     index = _build(root, archives)
     for path in caches:
         with contextlib.suppress(OSError):
-            _save(index, fingerprint, path)
-            break
+            header = {name: getattr(index, name) for name in _TEXTS} | {"fingerprint": fingerprint}
+            save_arrays(path, header, {name: getattr(index, name) for name in _ARRAYS})
+            return _map(archives, path, fingerprint) or index
     return index
 
 
 def _cache_paths(root: Path) -> list[Path]:
     """Beside the archives, or in the user's cache folder where those cannot be written."""
     if root.is_dir():
-        beside = root / ".frame_index.npz"
+        beside = root / ".frame_index"
     else:
-        beside = root.with_name(f".{root.name}.frame_index.npz")
+        beside = root.with_name(f".{root.name}.frame_index")
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
     key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-    return [beside, Path(base).expanduser() / "twostream_utils" / f"{key}.npz"]
+    return [beside, Path(base).expanduser() / "twostream_utils" / f"{key}.frame_index"]
 
 
-def _save(index: FrameIndex, fingerprint: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with open(aside, "wb") as file:
-            np.savez(
-                file,
-                fingerprint=fingerprint,
-                **{name: np.array(getattr(index, name), dtype=str) for name in _TEXTS},
-                **{name: getattr(index, name) for name in _ARRAYS},
-            )
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+def _map(archives: list[list[Path]], path: Path, fingerprint: str) -> FrameIndex | None:
+    """The cached index, or `None` if there is none of these archives as they are now."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        header, arrays = map_arrays(path)
+        if header.pop("fingerprint") == fingerprint and set(arrays) == set(_ARRAYS):
+            return FrameIndex(archives, **header, **arrays, mapped_from=(path, fingerprint))
+    return None
 
 
-def _build(root: Path, archives: list[Path]) -> FrameIndex:
+def _map_again(archives: list[list[Path]], path: Path, fingerprint: str) -> FrameIndex:
+    index = _map(archives, path, fingerprint)
+    if index is None:
+        raise StoreError(
+            f"{path} is gone or was renewed since this store was opened: open the store again"
+        )
+    return index
+
+
+def _build(root: Path, archives: list[list[Path]]) -> FrameIndex:
     numbers: dict[str, int] = {}
+    keys: dict[bytes, int] = {}  # folder in a zip → clip · 3 + kind
     meta: dict[str, dict] = {}
-    # Eight numbers a frame: clip, kind, frame number, archive, offset, size, method, crc.
-    table = array("q")
+    rows = bytearray()
 
-    def add(kind: int, clip: str, number: int, archive: int, member: Member) -> None:
-        clip_number = numbers.setdefault(clip, len(numbers))
-        table.extend((clip_number, kind, number, archive, *member))
+    def key_of(kind: int, clip: str) -> int:
+        # The two archives of UCF101 may spell one clip in two ways.
+        if (twin := other_spelling(clip)) in numbers:
+            clip = twin
+        return numbers.setdefault(clip, len(numbers)) * 3 + kind
 
     bar = tqdm(archives, desc=f"reading the directories of {root}", unit="zip", delay=5)
-    for which, path in enumerate(bar):
-        archive = Archive(path)
+    for which, parts in enumerate(bar):
+        archive = Archive(parts)
         try:
             for name, member in archive.directory():
                 if match := _MEMBER.fullmatch(name):
-                    folder, clip, number = match.groups()
-                    clip = clip.decode("utf-8", "replace")
-                    add(_KIND[folder], clip, int(number), which, member)
+                    folder, number = match.groups()
+                    key = keys.get(folder)
+                    if key is None:
+                        kind, _, clip = folder.decode("utf-8", "replace").rpartition("/")
+                        key = keys[folder] = key_of(FOLDERS.index(kind), clip)
+                    rows += _ROW.pack(key, int(number), which, *member)
                 elif name == b"clips.json":
                     meta.update(json.loads(archive.read_member(member)))
-        except (ArchiveError, OSError, json.JSONDecodeError) as error:
-            raise StoreError(
-                f"{path} cannot be read: {error}. Delete it and extract or fetch it again."
-            ) from error
+        except (ArchiveError, OSError, json.JSONDecodeError, struct.error) as error:
+            again = "Fetch that part" if is_part(parts[0]) else "Delete it and extract or fetch it"
+            raise StoreError(f"{archive.path} cannot be read: {error}. {again} again.") from error
         finally:
             archive.close()
     if root.is_dir():
         for kind, clip, number in _scan_tree(root):
-            add(kind, clip, number, IN_FOLDER, _NOT_IN_ZIP)
+            rows += _ROW.pack(key_of(kind, clip), number, IN_FOLDER, *_NOT_IN_ZIP)
         if (root / "clips.json").is_file():
             meta.update(json.loads((root / "clips.json").read_text(encoding="utf-8")))
     if not numbers:
@@ -161,7 +180,7 @@ def _build(root: Path, archives: list[Path]) -> FrameIndex:
             f"{root} holds no frames of the form jpegs_256/<clip>/frame000001.jpg; it found "
             f"{len(archives)} zip(s)"
         )
-    return _sort(archives, numbers, meta, np.asarray(table).reshape(-1, 8))
+    return _sort(archives, numbers, meta, np.frombuffer(rows, _COLUMNS))
 
 
 def _scan_tree(root: Path) -> Iterator[tuple[int, str, int]]:
@@ -177,44 +196,64 @@ def _scan_tree(root: Path) -> Iterator[tuple[int, str, int]]:
                         yield kind, clip.name, int(match[1])
 
 
+def _label(clip: str) -> dict:
+    """Label and group by the clip's name; what a `clips.json` says goes before it."""
+    try:
+        name = parse_name(clip)
+    except ValueError:
+        return {}
+    return {"label": name.label, "group": name.group}
+
+
 def _sort(
-    archives: list[Path], numbers: dict[str, int], meta: dict[str, dict], table: np.ndarray
+    archives: list[list[Path]], numbers: dict[str, int], meta: dict[str, dict], rows: np.ndarray
 ) -> FrameIndex:
     clips = sorted(numbers)
     rank = np.empty(len(clips), np.int64)
     rank[[numbers[clip] for clip in clips]] = np.arange(len(clips))
-    clip, kind, number, archive, offset, size, method, crc = table.T
-    key = rank[clip] * 3 + kind
+    found = [_label(name) | {k: v for k, v in meta.get(name, {}).items() if v} for name in clips]
+    every = np.array([int(entry.get("flow_every", 1)) for entry in found], np.int32)
+    # Clip, kind, number (six digits) and archive in one 64-bit number, in this order of weight.
+    weight = (rank[rows["key"] // 3] * 3 + rows["key"] % 3) << 36
+    weight |= rows["number"].astype(np.int64) << 16
+    weight |= rows["archive"]
     # Stable: of a name that one zip holds twice the later one counts, as in any zip reader.
-    order = np.lexsort((np.arange(len(key)), archive, number, key))
-    key, number, archive = key[order], number[order], archive[order]
-    twice = (np.diff(key) == 0) & (np.diff(number) == 0)
-    if np.any(twice & (np.diff(archive) != 0)):
-        at = int(np.flatnonzero(twice & (np.diff(archive) != 0))[0])
-        paths = [str(archives[a]) if a != IN_FOLDER else "a folder" for a in archive[at : at + 2]]
+    order = np.argsort(weight, kind="stable")
+    weight = weight[order]
+    twice = np.diff(weight >> 16) == 0
+    strange = np.flatnonzero(twice & (np.diff(weight) != 0))
+    if strange.size:
+        pair = weight[strange[0] : strange[0] + 2]
+        key, number = int(pair[0] >> 36), int(pair[0] >> 16) & 0xFFFFF
+        paths = [archives[a][0] if a != IN_FOLDER else "a folder" for a in pair & 0xFFFF]
         raise StoreError(
-            f"clip {clips[key[at] // 3]}, {KINDS[key[at] % 3]} {number[at]} is there twice: in "
+            f"clip {clips[key // 3]}, {KINDS[key % 3]} {number} is there twice: in "
             f"{paths[0]} and in {paths[1]}. Keep one of them."
         )
     keep = np.append(~twice, True)
-    order, key, number, archive = order[keep], key[keep], number[keep], archive[keep]
+    order, weight = order[keep], weight[keep]
+    key, number = weight >> 36, (weight >> 16) & 0xFFFFF
     bounds = np.searchsorted(key, np.arange(3 * len(clips) + 1))
-    due = np.arange(len(key)) - bounds[key] + 1
+    step = np.column_stack([np.ones_like(every), every, every]).ravel()
+    due = np.arange(len(key)) - bounds[key] + 1  # places; numbers where no field is left out
     gap = np.zeros(3 * len(clips), np.int32)
-    wrong = np.flatnonzero(number != due)[::-1]
+    wrong = np.flatnonzero(number != (due - 1) * step[key] + 1)[::-1]
     gap[key[wrong]] = due[wrong]
-    found = [meta.get(name, {}) for name in clips]
     return FrameIndex(
         archives=archives,
         clips=clips,
-        labels=[str(entry.get("label") or "") for entry in found],
-        groups=[str(entry.get("group") or "") for entry in found],
+        labels=[str(entry.get("label", "")) for entry in found],
+        groups=[
+            str(entry.get("group", clip)) if "label" in entry else ""
+            for clip, entry in zip(clips, found)
+        ],
         start=bounds[:-1].reshape(-1, 3).astype(np.int64),
         count=np.diff(bounds).reshape(-1, 3).astype(np.int32),
         gap=gap.reshape(-1, 3),
-        archive=archive.astype(np.uint16),
-        offset=offset[order].astype(np.int64),
-        size=size[order].astype(np.uint32),
-        method=method[order].astype(np.uint8),
-        crc=crc[order].astype(np.uint32),
+        every=every,
+        archive=rows["archive"][order],
+        offset=rows["offset"][order].astype(np.int64),
+        size=rows["size"][order],
+        method=rows["method"][order],
+        crc=rows["crc"][order],
     )

@@ -12,13 +12,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .flow import compute_flow, quantise
+from .flow import METHODS, compute_flow, quantise
 
 QUALITY = 95
+FLOW_METHODS = (*METHODS, "raft")
+RAFT_BATCH = 16  # pairs at once: under 4 GB of a GPU's memory at 340×256
 
 
 def encode_clip(
-    name: str, frames: Iterable[np.ndarray], method: str = "dis", quality: int = QUALITY
+    name: str,
+    frames: Iterable[np.ndarray],
+    method: str = "dis",
+    quality: int = QUALITY,
+    every: int = 1,
 ) -> list[tuple[str, bytes]]:
     """One clip → the members of its shard: RGB frames, then u, then v, as JPEG files.
 
@@ -26,24 +32,46 @@ def encode_clip(
         name: clip name, e.g. `v_JumpRope_g07_c02`.
         frames: `(T, H, W, 3)` uint8 RGB, or any iterable of `(H, W, 3)` frames (read once, so that
             a long video never has to lie in memory).
-        method: flow method, see `flow.compute_flow`.
+        method: one of `FLOW_METHODS`, see `flow.compute_flow` and `raft.raft_flow`.
         quality: JPEG quality, 0 to 100.
+        every: 1 for all fields; N for the fields 1, 1 + N, 1 + 2 N, … only.
 
     Returns:
-        `[(member name, JPEG bytes), ...]`, T + 2 (T - 1) of them; field i is the flow from frame
-        i to frame i + 1, quantised.
+        `[(member name, JPEG bytes), ...]`: T frames, and T - 1 u and v fields or every Nth of
+        them. Field i is the flow from frame i to frame i + 1, quantised.
     """
     rgb, us, vs = [], [], []
+    waiting: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def add(field: np.ndarray) -> None:
+        file = f"{name}/frame{len(us) * every + 1:06d}.jpg"
+        field = quantise(field)
+        us.append((f"tvl1_flow/u/{file}", _jpeg(field[..., 0], quality)))
+        vs.append((f"tvl1_flow/v/{file}", _jpeg(field[..., 1], quality)))
+
+    def add_batch() -> None:
+        from .raft import raft_flow  # torch is slow to import, and no other method needs it
+
+        for field in raft_flow(*map(np.stack, zip(*waiting))):
+            add(field)
+        waiting.clear()
+
     before = None
     for number, frame in enumerate(frames, start=1):
         rgb.append((f"jpegs_256/{name}/frame{number:06d}.jpg", _jpeg(frame[..., ::-1], quality)))
-        grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
-        if before is not None:
-            field = quantise(compute_flow(before, grey, method))
-            file = f"{name}/frame{number - 1:06d}.jpg"
-            us.append((f"tvl1_flow/u/{file}", _jpeg(field[..., 0], quality)))
-            vs.append((f"tvl1_flow/v/{file}", _jpeg(field[..., 1], quality)))
-        before = grey
+        now = frame
+        if method != "raft":
+            now = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+        if before is not None and (number - 2) % every == 0:
+            if method == "raft":
+                waiting.append((before, now))
+                if len(waiting) == RAFT_BATCH:
+                    add_batch()
+            else:
+                add(compute_flow(before, now, method))
+        before = now
+    if waiting:
+        add_batch()
     return rgb + us + vs
 
 
@@ -85,7 +113,8 @@ class ShardWriter:
     def add(self, members: Iterable[tuple[str, bytes]], meta: Mapping[str, Mapping]) -> None:
         """Add a clip's `members` (as from `encode_clip`) and its entry of `clips.json`.
 
-        `meta` is `{clip: {"label", "group", "source", "fps", "frames", "flow_method"}}`.
+        `meta` is `{clip: {"label", "group", "source", "fps", "frames", "flow_method"}}`, and
+        "flow_every" where fields were left out.
         """
         for clip in meta:
             if clip in self.clips:

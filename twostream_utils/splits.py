@@ -69,6 +69,14 @@ def parse_name(name: str) -> ClipName:
     return ClipName(label, f"g{match['group']}", int(match["number"]))
 
 
+def other_spelling(clip: str) -> str | None:
+    """The other name of a HandstandPushups clip (see `parse_name`); None for all other clips."""
+    for one, other in (*SPELLING.items(), *((b, a) for a, b in SPELLING.items())):
+        if clip.startswith(f"v_{one}_"):
+            return clip.replace(one, other, 1)
+    return None
+
+
 def class_order(labels: Iterable[str]) -> list[str]:
     """The classes among `labels`: in classInd.txt's order if all are UCF101's, else A to Z.
 

@@ -149,12 +149,31 @@ def rgb_stack(store: FrameStore, clip: str, view: View, profile: Profile) -> tor
     return to_channels(frames[:, :, ::-1] if view.flip else frames)
 
 
+def flow_positions(store: FrameStore, clip: str, profile: Profile, start: int) -> np.ndarray:
+    """Return the numbers of the fields of a flow stack, ``(flow_fields,)`` int64.
+
+    Where only every Nth field was extracted, the stack begins at the last such field up to
+    ``start``, so less than N frames before the RGB stack. Raises ``ValueError`` if ``flow_step``
+    asks for fields between them.
+    """
+    every = store.flow_every(clip)
+    if profile.flow_step % every:
+        raise ValueError(
+            f"clip {clip} has only every {every}th flow field, and profile {profile.name} takes "
+            f"fields {profile.flow_step} apart: extract all of them (extract.py without --every), "
+            f"or set flow_step to a multiple of {every}"
+        )
+    step, first = profile.flow_step // every, (start - 1) // every
+    places = stack_positions(store.n_flow(clip), profile.flow_fields, step, first + 1)
+    return (places - 1) * every + 1
+
+
 def flow_stack(store: FrameStore, clip: str, view: View, profile: Profile) -> torch.Tensor:
     """Return the temporal stream's input of one view, ``(2·flow_fields, crop, crop)`` uint8.
 
     A mirrored view has u negated as well, since what moved right now moves left.
     """
-    where = stack_positions(store.n_flow(clip), profile.flow_fields, profile.flow_step, view.start)
+    where = flow_positions(store, clip, profile, view.start)
     fields = crop_frames(store.read_flow(clip, where), view, profile.crop)
     return to_channels(flip_flow(fields) if view.flip else fields)
 

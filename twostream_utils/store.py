@@ -1,42 +1,41 @@
 """FrameStore: the JPEG frames and flow of a set of clips, read in place by clip and number.
 
 One reader for all forms of the one data layout: a folder of zips (one per class, as
-`extract.py` writes them, or large archives), a single zip, or a plain folder tree:
+`extract.py` writes them, or large archives, whole or in parts `x.zip.001`, `x.zip.002`, …), a
+single zip, or a plain folder tree:
 
     jpegs_256/<clip>/frame000001.jpg      tvl1_flow/u/<clip>/frame000001.jpg      (and v)
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from .archives import Archive, ArchiveError, Member
-from .frame_index import FOLDERS, IN_FOLDER, KINDS, StoreError, load_index
-from .splits import parse_name
+from .archives import ArchiveError, Member
+from .clip_table import RGB, ClipTable, U, V
+from .frame_index import IN_FOLDER, StoreError
 
 __all__ = ["FrameStore", "StoreError"]
 
-_RGB, _U, _V = range(3)
 _CAN_READ_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")
 _COLOUR = cv2.IMREAD_COLOR_RGB if _CAN_READ_RGB else cv2.IMREAD_COLOR
 
 
-class FrameStore:
+class FrameStore(ClipTable):
     """Frames and flow fields of all clips under `root`, numbered from 1.
 
     Picklable and safe in DataLoader workers, forked or spawned. Which frames there are is read
-    from the archives' directories (or the folders) and kept in `.frame_index.npz` beside them;
-    names, sizes or times that changed make it anew.
+    from the archives' directories (or the folders) and kept in `.frame_index` beside them, a file
+    that all processes map; names, sizes or times that changed make it anew. Clips of
+    HandstandPushups are found under both spellings.
 
     Args:
-        root: folder of zips, one zip, or folder that holds `jpegs_256/` and `tvl1_flow/`.
+        root: folder of zips, one zip or the first of its parts, or folder that holds `jpegs_256/`
+            and `tvl1_flow/`.
         cache_gb: keep decoded whole clips in memory up to this many GB (1e9 bytes, RGB and flow
             together, per process: each DataLoader worker has its own). What comes after the limit
             is read from disk each time.
@@ -47,23 +46,12 @@ class FrameStore:
             name of the form v_<Class>_gNN_cMM; clips with neither are not in them.
 
     Raises:
-        StoreError: no such root, nothing of the layout in it, a zip that is cut short.
+        StoreError: no such root, nothing of the layout in it, a zip that is cut short, a part
+            that is missing.
     """
 
     def __init__(self, root: str | os.PathLike, cache_gb: float = 0.0) -> None:
-        self.root = Path(root)
-        self._index = load_index(self.root)
-        self._archives = [Archive(path) for path in self._index.archives]
-        self.clips: list[str] = self._index.clips
-        self._row = {clip: row for row, clip in enumerate(self.clips)}
-        self.labels: dict[str, str] = {}
-        self.groups: dict[str, str] = {}
-        for clip, label, group in zip(self.clips, self._index.labels, self._index.groups):
-            if not label:
-                with contextlib.suppress(ValueError):
-                    label, group, _ = parse_name(clip)
-            if label:
-                self.labels[clip], self.groups[clip] = label, group or clip
+        super().__init__(root)
         self._cache_left = int(cache_gb * 1e9)
         self._cache: dict[tuple[str, bool], np.ndarray] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
@@ -82,38 +70,13 @@ class FrameStore:
         for archive in self._archives:
             archive.close()
 
-    def n_frames(self, clip: str) -> int:
-        """Number of RGB frames."""
-        return self._count(clip, _RGB)
-
-    def n_flow(self, clip: str) -> int:
-        """Number of flow fields, one fewer than frames; 0 for a clip without flow."""
-        return self._count(clip, _U)
-
     def size(self, clip: str) -> tuple[int, int]:
         """Height and width of the clip's frames in px, read from its first frame."""
         if clip not in self._sizes:
-            if self._check(clip, flow=False) == 0:
-                raise StoreError(f"clip {clip} has flow but no RGB frames under {self.root}")
-            height, width = self._image(clip, _RGB, 1).shape[:2]
+            self._check(clip, flow=False)
+            height, width = self._image(clip, RGB, 1).shape[:2]
             self._sizes[clip] = height, width
         return self._sizes[clip]
-
-    def fingerprint(self) -> str:
-        """Sixteen hex digits that follow from the frames: names, counts, sizes and checksums."""
-        index = self._index
-        digest = hashlib.sha256("\n".join(self.clips).encode())
-        for array in (index.count, index.size, index.crc):
-            digest.update(np.ascontiguousarray(array))
-        return digest.hexdigest()[:16]
-
-    def label(self, clip: str) -> str:
-        """Class name of the clip."""
-        return self._known(self.labels, clip)
-
-    def group(self, clip: str) -> str:
-        """Group of the clip: whoever or whatever it shares with other clips."""
-        return self._known(self.groups, clip)
 
     def rgb(self, clip: str, i: int) -> np.ndarray:
         """Frame `i` (1-based), `(H, W, 3)` uint8 RGB."""
@@ -137,7 +100,7 @@ class FrameStore:
 
         Raises:
             StoreError: also if the clip has no flow, u and v differ in number, or there is not
-                exactly one field fewer than frames.
+                exactly one field fewer than frames (or every Nth of these).
         """
         return self._read(clip, indices, flow=True)
 
@@ -146,10 +109,14 @@ class FrameStore:
         n = self._check(clip, flow)
         if wanted.size == 0:
             raise ValueError(f"no indices given to read from clip {clip}")
-        if wanted.min() < 1 or wanted.max() > n:
-            outside = wanted[(wanted < 1) | (wanted > n)][0]
+        every = self.flow_every(clip) if flow else 1
+        last = (n - 1) * every + 1
+        outside = wanted[(wanted < 1) | (wanted > last) | ((wanted - 1) % every != 0)]
+        if outside.size:
             what = "flow field" if flow else "frame"
-            raise IndexError(f"clip {clip} has no {what} {outside}: they are numbered 1 to {n}")
+            numbered = f"numbered 1 to {n}" if every == 1 else f"1, {1 + every}, … up to {last}"
+            raise IndexError(f"clip {clip} has no {what} {outside[0]}: they are {numbered}")
+        wanted = (wanted - 1) // every + 1  # from here on a field goes by its place, not its number
         whole = self._cache.get((clip, flow))
         if whole is None and self._cache_left > 0:
             whole = self._decode(clip, np.arange(1, n + 1), flow)
@@ -165,7 +132,7 @@ class FrameStore:
     def _decode(self, clip: str, wanted: np.ndarray, flow: bool) -> np.ndarray:
         out = None
         for place, number in enumerate(wanted.tolist()):
-            for channel, kind in enumerate((_U, _V) if flow else (_RGB,)):
+            for channel, kind in enumerate((U, V) if flow else (RGB,)):
                 image = self._image(clip, kind, number)
                 if out is None:
                     out = np.empty((len(wanted), *image.shape[:2], 2 if flow else 3), np.uint8)
@@ -186,11 +153,11 @@ class FrameStore:
         # Without the end marker the decoder would fill the missing part with grey and say nothing.
         if data.rfind(b"\xff\xd9") > 0:
             image = cv2.imdecode(
-                np.frombuffer(data, np.uint8), _COLOUR if kind == _RGB else cv2.IMREAD_GRAYSCALE
+                np.frombuffer(data, np.uint8), _COLOUR if kind == RGB else cv2.IMREAD_GRAYSCALE
             )
         if image is None:
             raise self._error(clip, kind, number, f"corrupt JPEG ({len(data)} bytes)")
-        if kind == _RGB and not _CAN_READ_RGB:
+        if kind == RGB and not _CAN_READ_RGB:
             cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
         return image
 
@@ -202,56 +169,3 @@ class FrameStore:
             return self._folder_path(clip, kind, number).read_bytes()
         member = Member(*(int(a[at]) for a in (index.offset, index.size, index.method, index.crc)))
         return self._archives[archive].read_member(member)
-
-    def _folder_path(self, clip: str, kind: int, number: int) -> Path:
-        return self.root / FOLDERS[kind] / clip / f"frame{number:06d}.jpg"
-
-    def _check(self, clip: str, flow: bool) -> int:
-        """Number of frames or fields of a clip that is fit to be read."""
-        n = self._count(clip, _RGB)
-        if flow:
-            u, v = self._count(clip, _U), self._count(clip, _V)
-            if u == 0 and v == 0:
-                raise StoreError(
-                    f"clip {clip} has no flow under {self.root}: extract it with "
-                    "data_scripts/extract.py, or add the flow archive"
-                )
-            if u != v or (n and u != n - 1):
-                raise StoreError(
-                    f"clip {clip} has {n} frames, {u} u and {v} v fields under {self.root}; a clip "
-                    "has one u and one v fewer than frames: extract or fetch it again"
-                )
-            n = u
-        for kind in (_U, _V) if flow else (_RGB,):
-            gap = int(self._index.gap[self._row[clip], kind])
-            if gap:
-                raise self._error(clip, kind, gap, "it is missing, though later ones are there")
-        return n
-
-    def _error(self, clip: str, kind: int, number: int, reason: str) -> StoreError:
-        index = self._index
-        start, count = (a[self._row[clip], kind] for a in (index.start, index.count))
-        archive = int(index.archive[start + min(number, count) - 1])
-        if archive == IN_FOLDER:
-            where = str(self._folder_path(clip, kind, number))
-        else:
-            where = f"{self._archives[archive].path}, {FOLDERS[kind]}/{clip}/frame{number:06d}.jpg"
-        return StoreError(
-            f"clip {clip}, {KINDS[kind]} {number}: {reason} ({where}). "
-            "Extract or fetch that file again, or leave the clip out."
-        )
-
-    def _count(self, clip: str, kind: int) -> int:
-        if clip not in self._row:
-            raise StoreError(f"no clip {clip!r} under {self.root}, which has {len(self.clips)}")
-        return int(self._index.count[self._row[clip], kind])
-
-    def _known(self, table: dict[str, str], clip: str) -> str:
-        if clip in table:
-            return table[clip]
-        self._count(clip, _RGB)
-        raise StoreError(
-            f"clip {clip} under {self.root} has no entry in a clips.json and no name of the form "
-            "v_<Class>_gNN_cMM, so its label is not known: make the shards with "
-            "data_scripts/extract.py"
-        )

@@ -1,0 +1,171 @@
+"""Is a data set whole? Clips of the split, counts, every JPEG; and what mends the rest."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cache
+
+from tqdm.auto import tqdm
+
+from .frame_index import StoreError
+from .parts import is_part
+from .pool import in_order
+from .splits import UCF101_CLASSES, class_order, official_split, other_spelling, parse_name
+from .store import FrameStore
+from .ucf101_clips import ucf101_clips
+
+_AT_ONCE = 100  # frames in memory while a clip is decoded
+SHOWN = 20
+
+
+@dataclass
+class Verification:
+    """What `verify` found: `facts` for the reader, `problems`, and `commands` that mend them.
+
+    A data set without problems is whole. `broken`: clips that are there and damaged, with reasons.
+    """
+
+    facts: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """The report as lines for printing; at most 20 problems of many."""
+        lines = list(self.facts)
+        if not self.problems:
+            return [*lines, "Nothing is missing."]
+        lines.append(f"{len(self.problems)} problem(s):")
+        lines.extend(f"  {problem}" for problem in self.problems[:SHOWN])
+        if len(self.problems) > SHOWN:
+            lines.append(f"  … and {len(self.problems) - SHOWN} more")
+        return [*lines, "To mend this:", *(f"  {command}" for command in self.commands)]
+
+
+def verify(
+    store: FrameStore,
+    split: int | None = None,
+    classes: Iterable[str] | None = None,
+    full: bool = False,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Verification:
+    """Look a data set over.
+
+    Args:
+        store: what is to be verified.
+        split: 1, 2 or 3: every clip of UCF101's official split has to be there. `None` asks only
+            for the clips that are there to be whole.
+        classes: with `split`, these classes; default: those of UCF101 that are there.
+        full: decode every JPEG as well.
+        workers: processes for `full`; default: one per core.
+        progress: show bars.
+
+    Raises:
+        ValueError: no such split, or a class that UCF101 does not have.
+    """
+    found = Verification()
+    frames = sum(store.n_frames(clip) for clip in store.clips)
+    fields = sum(store.n_flow(clip) for clip in store.clips)
+    found.facts.append(
+        f"{store.root}: {len(store.clips)} clips, {frames} frames, {fields} flow fields"
+    )
+    every = {store.flow_every(clip) for clip in store.clips} - {1}
+    if every:
+        found.facts.append(f"Of some clips only every {min(every)}th flow field was extracted.")
+    if split is not None:
+        _check_split(store, split, classes, found)
+    whole, broken = [], found.broken
+    for clip in store.clips:
+        try:
+            store.check(clip)
+            whole.append(clip)
+        except StoreError as error:
+            broken[clip] = str(error)
+    if full:
+        tasks = [(str(store.root), clip) for clip in whole]
+        bar = tqdm(total=len(tasks), desc="decoding", unit="clip", disable=not progress)
+        with bar, closing(in_order(_decode, tasks, workers)) as results:
+            for clip, error in zip(whole, results):
+                bar.update()
+                if error:
+                    broken[clip] = error
+    found.problems.extend(broken[clip] for clip in sorted(broken))
+    _mend(store, found)
+    skipped = store.root / "skipped.txt"
+    if skipped.is_file():
+        count = len(skipped.read_text(encoding="utf-8").splitlines())
+        found.facts.append(f"{count} video(s) could not be extracted: see {skipped}")
+    return found
+
+
+def _check_split(
+    store: FrameStore, split: int, classes: Iterable[str] | None, found: Verification
+) -> None:
+    there = {label for label in store.labels.values() if label in UCF101_CLASSES}
+    classes = class_order(there if classes is None else classes)
+    due = ucf101_clips(classes)
+    have = set(store.clips)
+    have |= {twin for clip in have if (twin := other_spelling(clip))}
+    missing = []
+    for side, clips in official_split(due, split)._asdict().items():
+        lost = [clip for clip in clips if clip not in have]
+        found.facts.append(
+            f"split {split}, {side}: {len(clips) - len(lost)} of {len(clips)} clips "
+            f"of {len(classes)} class(es)"
+        )
+        missing.extend(lost)
+    if not missing:
+        return
+    labels = class_order(parse_name(clip).label for clip in missing)
+    if gone := [label for label in labels if label not in there]:
+        found.problems.append(f"no clip at all of {len(gone)} class(es): {', '.join(gone)}")
+    found.problems.extend(
+        f"clip {clip} is missing" for clip in sorted(missing) if parse_name(clip).label in there
+    )
+    root = shlex.quote(str(store.root))
+    found.commands += [
+        f"python data_scripts/fetch_ucf101.py --classes {' '.join(labels)}",
+        f"python data_scripts/extract.py data/ucf101_videos {root}",
+    ]
+
+
+def _mend(store: FrameStore, found: Verification) -> None:
+    """Commands for clips that are there and damaged: by shard, by part, or by folder."""
+    files = {path for clip in found.broken for path in store.files(clip)}
+    root = shlex.quote(str(store.root))
+    for path in sorted(files):
+        if is_part(path):
+            found.commands.append(
+                f"# fetch {path.name[:-4]} again, or only the part that a message above names"
+            )
+    shards = sorted(path for path in files if not is_part(path))
+    if shards:
+        names = " ".join(shlex.quote(str(path)) for path in shards)
+        found.commands += [f"rm {names}", f"python data_scripts/extract.py VIDEOS {root}"]
+    if any(not store.files(clip) for clip in found.broken):
+        found.commands.append("# unpack or extract the clips named above again")
+
+
+@cache
+def _store(root: str) -> FrameStore:
+    return FrameStore(root)
+
+
+def _decode(task: tuple[str, str]) -> str | None:
+    """Read every frame and field of a clip; the reason why that fails, or None."""
+    root, clip = task
+    store = _store(root)
+    try:
+        for numbers, read in (
+            (range(1, store.n_frames(clip) + 1), store.read_rgb),
+            (store.flow_numbers(clip), store.read_flow),
+        ):
+            for first in range(0, len(numbers), _AT_ONCE):
+                read(clip, numbers[first : first + _AT_ONCE])
+    except StoreError as error:
+        return str(error)
+    return None
