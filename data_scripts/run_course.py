@@ -4,8 +4,8 @@
     python data_scripts/run_course.py --profile folder --data VIDEOS    your own videos
 
 TWOSTREAM_PROFILE and TWOSTREAM_DATA say the same. Executed copies and results.json go to
-runs/<profile>/. Interrupted, it goes on with the first notebook that was not finished; data and
-checkpoints are used again in any case.
+runs/<profile>/, or to <profile>/ in the folder that TWOSTREAM_RUNS names. Interrupted, it goes on
+with the first notebook that was not finished; data and checkpoints are used again in any case.
 """
 
 from __future__ import annotations
@@ -96,7 +96,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     began = time.perf_counter()
     notebooks = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    run_dir = ROOT / "runs" / options.profile
     data = str(Path(options.data).expanduser().resolve()) if options.data else ""
     os.environ["TWOSTREAM_PROFILE"] = options.profile
     if data:
@@ -104,6 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         from twostream_utils import course, profiles  # seconds: torch is imported here
 
+        run_dir = course.runs_folder() / options.profile
         course.prepare_data(profiles.get_profile(options.profile), data or None)
         run_notebooks(notebooks, run_dir, data)
         results = load_results(run_dir / "results.json")
@@ -115,7 +115,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"\n{results_table(results)}\n\n{caption(results)}")
     print("* Feichtenhofer et al. 2016, VGG-16, top-1 % on split 1, from notes on the paper.")
-    where = (run_dir / "notebooks").relative_to(ROOT)
+    where = run_dir / "notebooks"
+    where = where.relative_to(ROOT) if where.is_relative_to(ROOT) else where
     minutes = (time.perf_counter() - began) / 60
     print(f"\n{len(notebooks)} notebooks in {minutes:.1f} minutes; executed copies in {where}/")
     return 0

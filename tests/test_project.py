@@ -22,7 +22,7 @@ PACKAGE = ROOT / "twostream_utils"
 ORDER = (
     "pool splits archives frame_index flow store shards video extract "
     "mini_figure mini_motion mini_scene mini_clip mini_still mini "
-    "profiles device stacks vgg fusion training evaluation pipeline "
+    "profiles device stacks vgg fusion memory training evaluation pipeline "
     "plots flow_plots widgets checking exercises score_exercises course"
 ).split()
 
