@@ -34,9 +34,7 @@ def needed(pyproject: Path = ROOT / "pyproject.toml") -> dict[str, str]:
 
 def missing(packages: dict[str, str]) -> list[str]:
     """Return the requirements of those packages that cannot be imported."""
-    return [
-        line for name, line in packages.items() if find_spec(MODULES.get(name, name)) is None
-    ]
+    return [line for name, line in packages.items() if find_spec(MODULES.get(name, name)) is None]
 
 
 def pins(packages: dict[str, str]) -> list[str]:

@@ -115,8 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"\n{results_table(results)}\n\n{caption(results)}")
     print("* Feichtenhofer et al. 2016, VGG-16, top-1 % on split 1, from notes on the paper.")
-    where = run_dir / "notebooks"
-    where = where.relative_to(ROOT) if where.is_relative_to(ROOT) else where
+    where = course.shown(run_dir / "notebooks")
     minutes = (time.perf_counter() - began) / 60
     print(f"\n{len(notebooks)} notebooks in {minutes:.1f} minutes; executed copies in {where}/")
     return 0

@@ -53,7 +53,9 @@ def set_repository(repository: str, root: Path = bn.ROOT) -> int:
         notebook = bn.build(source, sources)
         bn.keep_outputs(notebook, path)
         write_notebook(notebook, path)
-        write_notebook(bn.build(source, sources, solved=True), path.parent / "solutions" / path.name)
+        write_notebook(
+            bn.build(source, sources, solved=True), path.parent / "solutions" / path.name
+        )
     badge = bn.badge(repository, sources[0])
     readme.write_text(BADGE.sub(rf"\g<1>{badge}\n\g<2>", text), encoding="utf-8")
     return len(sources)

@@ -39,6 +39,11 @@ def runs_folder() -> Path:
     return DRIVE / "two_stream_runs" if DRIVE.is_dir() else ROOT / "runs"
 
 
+def shown(path: Path) -> str:
+    """Return ``path`` as a reader should see it: from the repository on, if it lies there."""
+    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+
+
 def data_root(profile: Profile) -> Path:
     """Return where the frames and flow of ``profile`` lie: ``data/<name>`` of the repository."""
     name = "ucf101" if profile.name.startswith("ucf") else profile.name
