@@ -16,11 +16,11 @@ ifneq ($(strip $(DATA)),)
 export TWOSTREAM_DATA := $(shell $(PYTHON) -c 'import os, sys; print(os.path.abspath(os.path.expanduser(sys.argv[1])))' "$(DATA)")
 endif
 
-.PHONY: help run lab test test-slow notebooks ablations book clean
+.PHONY: help run lab test test-slow notebooks book ablations gpu-check colab-check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PROFILE=mini|folder|weizmann|ucf10|ucf20|ucf101   the scale of the course (now: $(PROFILE))"
 	@echo "  DATA=<folder>   your videos, <folder>/<class>/<clip>.avi, with PROFILE=folder or weizmann"
@@ -60,6 +60,24 @@ book: $(STAMP) ## the course with its outputs as a web site, in build/book
 
 ablations: $(STAMP) ## what each choice is worth: hours of trainings behind notebooks 07 and 11
 	@env -u TWOSTREAM_DATA -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/ablations.py
+
+gpu-check: $(STAMP) ## run the GPU's tests and train each network for two minutes at full size
+	@$(BIN)/python benchmarks/gpu_check.py
+
+# Colab's Python; another one if this machine does not have it.
+COLAB_PYTHON ?= $(shell command -v python3.13 || echo $(PYTHON))
+COLAB_ENV    := build/colab-env
+
+$(COLAB_ENV)/.installed: data_scripts/colab_versions.txt
+	@test -x $(COLAB_ENV)/bin/python || $(COLAB_PYTHON) -m venv $(COLAB_ENV)
+	@echo "Installing Colab's versions into $(COLAB_ENV) (6 GB on Linux) ..."
+	@$(COLAB_ENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+colab-check: export TWOSTREAM_PROFILE := mini
+colab-check: $(STAMP) $(COLAB_ENV)/.installed ## open notebooks alone as Colab does, with its versions
+	@env -u TWOSTREAM_DATA TWOSTREAM_COLAB_PYTHON=$(COLAB_ENV)/bin/python \
+	  $(BIN)/python -m pytest -p no:nbval --override-ini addopts= tests/test_colab.py
 
 clean: ## remove the environment, generated data, runs and caches
 	rm -rf $(VENV) data/mini build *.egg-info .pytest_cache .ruff_cache

@@ -38,6 +38,17 @@ BEGIN, END = "# solution: begin", "# solution: end"
 STUB = 'raise NotImplementedError("your turn")'
 PROSE = re.compile(r"<!-- solution: begin -->\n(.*?)<!-- solution: end -->\n?", re.DOTALL)
 INDEX_MARK = "<!-- course-index -->"
+# The start of a set-up cell once the course has an address. Only Colab runs the indented lines.
+BOOT = """\
+import sys
+from importlib.util import find_spec
+
+if "google.colab" in sys.modules and not find_spec("twostream_utils"):  # fetch the course, once
+    !test -d {folder} || git clone --quiet --depth 1 https://github.com/{repository}
+    %run {folder}/data_scripts/colab_boot.py
+
+"""
+BOOT_END = "/data_scripts/colab_boot.py\n\n"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -102,10 +113,33 @@ def read_sources(folder: Path = SOURCES) -> list[Source]:
 
 
 def repository_url() -> str | None:
-    """The address that badges point to: ``Repository`` under ``[project.urls]``, if it is set."""
+    """``owner/name`` of the course, from ``Repository`` under ``[project.urls]``, if it is set.
+
+    Badges point there and Colab clones it; data_scripts/set_repository.py writes it.
+    """
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     match = re.search(r'^Repository = "https://github\.com/([^"]+)"', text, flags=re.MULTILINE)
     return match[1].removesuffix("/") if match else None
+
+
+def badge(repository: str, source: Source) -> str:
+    """The badge that opens a notebook in Colab, as Markdown."""
+    address = f"https://colab.research.google.com/github/{repository}/blob/main/notebooks"
+    image = "https://colab.research.google.com/assets/colab-badge.svg"
+    return f"[![Open in Colab]({image})]({address}/{source.stem}.ipynb)"
+
+
+def boot_lines() -> str:
+    """What a set-up cell starts with: nothing before the course has an address."""
+    repository = repository_url()
+    if not repository:
+        return ""
+    return BOOT.format(repository=repository, folder=repository.split("/")[1])
+
+
+def without_boot(code: str) -> str:
+    """The code of a cell as its source has it."""
+    return code.split(BOOT_END)[-1]
 
 
 def head_cell(source: Source, solved: bool) -> str:
@@ -113,9 +147,7 @@ def head_cell(source: Source, solved: bool) -> str:
     lines = [f"# {source.number} · {source.title}" + (" (solutions)" if solved else ""), ""]
     repository = repository_url()
     if repository and not solved:
-        address = f"https://colab.research.google.com/github/{repository}/blob/main/notebooks"
-        image = "https://colab.research.google.com/assets/colab-badge.svg"
-        lines += [f"[![Open in Colab]({image})]({address}/{source.stem}.ipynb)", ""]
+        lines += [badge(repository, source), ""]
     if solved:
         lines += [f"The exercises of [{source.stem}](../{source.stem}.ipynb), solved.", ""]
     lines += ["**You will learn**", "", *(f"- {item}" for item in source.learn), ""]
@@ -197,6 +229,8 @@ def build(source: Source, sources: list[Source], solved: bool = False) -> nbform
         if cell.cell_type == "code":
             stub = stub_code(cell.source, where)
             code = solve_code(cell.source) if solved else stub
+            if "setup" in cell.metadata.get("tags", []):
+                code = boot_lines() + code
             new = nbformat.v4.new_code_cell(code)
         else:
             text = PROSE.sub(r"\1" if solved else "", cell.source + "\n").rstrip("\n")
@@ -228,7 +262,8 @@ def keep_outputs(notebook: nbformat.NotebookNode, old_path: Path) -> bool:
     old = nbformat.read(old_path, as_version=4)
     ours = [cell for cell in notebook.cells if cell.cell_type == "code"]
     theirs = [cell for cell in old.cells if cell.cell_type == "code"]
-    if [cell.source for cell in ours] != [cell.source for cell in theirs]:
+    # The boot lines do nothing where notebooks are built: with others, the outputs are the same.
+    if [without_boot(c.source) for c in ours] != [without_boot(c.source) for c in theirs]:
         return False
     for mine, other in zip(ours, theirs, strict=True):
         mine.outputs, mine.execution_count = other.outputs, other.execution_count

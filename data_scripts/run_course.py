@@ -4,7 +4,8 @@
     python data_scripts/run_course.py --profile folder --data VIDEOS    your own videos
 
 TWOSTREAM_PROFILE and TWOSTREAM_DATA say the same. Executed copies and results.json go to
-runs/<profile>/, and minutes.json if the run began without trained networks. Interrupted, it goes on
+runs/<profile>/ (or <profile>/ in the folder that TWOSTREAM_RUNS names), and minutes.json if the run
+began without trained networks. Interrupted, it goes on
 with the first notebook that was not finished; data and checkpoints are used again in any case.
 """
 
@@ -106,7 +107,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     began = time.perf_counter()
     notebooks = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    run_dir = ROOT / "runs" / options.profile
     data = str(Path(options.data).expanduser().resolve()) if options.data else ""
     os.environ["TWOSTREAM_PROFILE"] = options.profile
     if data:
@@ -114,6 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         from twostream_utils import course, profiles  # seconds: torch is imported here
 
+        run_dir = course.runs_folder() / options.profile
         course.prepare_data(profiles.get_profile(options.profile), data or None)
         from_scratch = not any(run_dir.glob("*/*.pt"))
         waits = run_notebooks(notebooks, run_dir, data)
@@ -128,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"\n{results_table(results)}\n\n{caption(results)}")
     print("* Feichtenhofer et al. 2016, VGG-16, top-1 % on split 1, from notes on the paper.")
-    where = (run_dir / "notebooks").relative_to(ROOT)
+    where = course.shown(run_dir / "notebooks")
     minutes = (time.perf_counter() - began) / 60
     print(f"\n{len(notebooks)} notebooks in {minutes:.1f} minutes; executed copies in {where}/")
     return 0

@@ -141,3 +141,42 @@ def test_every_profile_keeps_the_two_stacks_of_the_original(name):
     assert profile.rgb_frames >= 1 and profile.flow_fields >= 1
     if name not in ("folder", "weizmann"):
         assert (profile.rgb_frames, profile.flow_fields) == (10, 50)
+
+
+def test_runs_lie_where_the_variable_says_or_on_drive(monkeypatch, tmp_path):
+    monkeypatch.delenv("TWOSTREAM_RUNS", raising=False)
+    monkeypatch.setattr(course, "DRIVE", tmp_path / "MyDrive")
+    assert course.runs_folder() == course.ROOT / "runs"
+    (tmp_path / "MyDrive").mkdir()
+    assert course.runs_folder() == tmp_path / "MyDrive" / "two_stream_runs"
+    monkeypatch.setenv("TWOSTREAM_RUNS", str(tmp_path / "elsewhere"))
+    assert course.runs_folder() == tmp_path / "elsewhere"
+    assert course.shown(tmp_path / "elsewhere") == (tmp_path / "elsewhere").as_posix()
+    assert course.shown(course.ROOT / "runs" / "mini") == "runs/mini"
+
+
+def test_a_lost_session_goes_on_from_drive(data, monkeypatch, tmp_path, capsys):
+    """The same cell, a new process: setup finds the first session's epoch on Drive."""
+    monkeypatch.delenv("TWOSTREAM_PROFILE", raising=False)
+    monkeypatch.delenv("TWOSTREAM_RUNS", raising=False)
+    (tmp_path / "MyDrive").mkdir()
+    monkeypatch.setattr(course, "DRIVE", tmp_path / "MyDrive")
+    monkeypatch.setattr(course, "prepare_data", lambda *arguments: data)
+    sizes = {k: v for k, v in TINY.__dict__.items() if k != "name"}
+    sizes |= {"spatial": Recipe(2, 0.01, batch_size=8)}
+
+    class Lost(Exception):
+        pass
+
+    def lose(history):
+        raise Lost
+
+    first = course.setup("folder", **sizes)
+    with pytest.raises(Lost):
+        first.fit("spatial", first.new("spatial"), on_epoch=lose)
+    again = course.setup("folder", **sizes)
+    assert "kept on Google Drive" in capsys.readouterr().out
+    seen = []
+    history = again.fit("spatial", again.new("spatial"), lambda rows: seen.append(len(rows)))
+    assert seen == [2] and len(history) == 2  # the second epoch only
+    assert again.checkpoint("spatial").is_relative_to(tmp_path / "MyDrive" / "two_stream_runs")

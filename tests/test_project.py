@@ -24,7 +24,7 @@ ORDER = (
     "web download clip_folder remote_zip unpack fetch "
     "lock estimate extract_report extract ucf101_clips flow_check verify "
     "mini_figure mini_motion mini_scene mini_clip mini_still mini "
-    "profiles device stacks vgg fusion conv_fusion training evaluation comparisons pipeline "
+    "profiles device stacks vgg fusion conv_fusion memory training evaluation comparisons pipeline "
     "plots flow_plots score_plots widgets "
     "checking questions data_exercises stack_exercises layer_exercises score_exercises "
     "original_exercises course"

@@ -25,6 +25,25 @@ PACKAGES = (
 )  # fmt: skip
 
 
+DRIVE = Path("/content/drive/MyDrive")  # where Colab shows a mounted Google Drive
+
+
+def runs_folder() -> Path:
+    """Return the folder of checkpoints and scores, which a later session goes on from.
+
+    ``TWOSTREAM_RUNS`` names it; else it is on Google Drive if that is mounted, since a Colab
+    session ends without warning and its disk with it; else ``runs`` of the repository.
+    """
+    if given := os.environ.get("TWOSTREAM_RUNS"):
+        return Path(given).expanduser().resolve()
+    return DRIVE / "two_stream_runs" if DRIVE.is_dir() else ROOT / "runs"
+
+
+def shown(path: Path) -> str:
+    """Return ``path`` as a reader should see it: from the repository on, if it lies there."""
+    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+
+
 def data_root(profile: Profile) -> Path:
     """Return where the frames and flow of ``profile`` lie: ``data/<name>`` of the repository."""
     name = "ucf101" if profile.name.startswith("ucf") else profile.name
@@ -88,7 +107,7 @@ def setup(
     seed_everything(seed)
     store = FrameStore(root, cache_gb=chosen.cache_gb)
     workers = 0 if chosen.cache_gb else min(8, os.cpu_count() or 1)
-    course = Course(chosen, store, ROOT / "runs" / chosen.name, split, seed, workers)
+    course = Course(chosen, store, runs_folder() / chosen.name, split, seed, workers)
     if not quiet:
         report(course)
     return course
@@ -107,6 +126,8 @@ def report(course: Course) -> None:
         f"{len(course.classes)} classes · split {course.split} · clips: {n_train} train, "
         f"{n_val} validation, {n_test} test · seed {course.seed}"
     )
+    if course.run_dir.is_relative_to(DRIVE):
+        print("checkpoints and scores are kept on Google Drive: the next session goes on from them")
 
 
 def check_environment(profile: str = "mini") -> bool:
@@ -124,6 +145,14 @@ def check_environment(profile: str = "mini") -> bool:
             raise RuntimeError(f"{sys.version.split()[0]} is too old")
         return sys.version.split()[0]
 
+    def version_of(package: str) -> str:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            if not package.startswith("opencv"):
+                raise
+            return importlib.metadata.version("opencv-contrib-python")  # Colab's, with windows
+
     def free_disk() -> str:
         free = shutil.disk_usage(ROOT).free / 1e9
         if free < 2:
@@ -131,16 +160,16 @@ def check_environment(profile: str = "mini") -> bool:
         return f"{free:.0f} GB free"
 
     def writable() -> str:
-        folder = ROOT / "runs"
-        folder.mkdir(exist_ok=True)
+        folder = runs_folder()
+        folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"
         probe.touch()
         probe.unlink()
-        return "runs/ can be written"
+        return f"{folder.name}/ can be written"
 
     check("Python", python_version, "Install Python 3.10 or newer")
     for package in PACKAGES:
-        check(package, lambda p=package: importlib.metadata.version(p), f"pip install {package}")
+        check(package, lambda p=package: version_of(p), f"pip install {package}")
     check("disk", free_disk, "The mini set and its networks need about 2 GB")
     check("folder", writable, "Clone the course to a folder of your own")
     check("profile", lambda: get_profile(profile).title, f"Choose one of {', '.join(PROFILES)}")

@@ -48,3 +48,14 @@ def describe_device(device: torch.device) -> str:
     if device.type == "mps":
         return "Apple GPU (MPS)"
     return f"CPU, {torch.get_num_threads()} threads"
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the bytes that a training may still take on a GPU; None on the CPU and on MPS.
+
+    What torch has put aside for itself and does not use counts as free.
+    """
+    if device.type != "cuda":
+        return None
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused

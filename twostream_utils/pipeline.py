@@ -15,6 +15,7 @@ from .conv_fusion import ConvFusion
 from .device import describe_device, pick_device
 from .evaluation import Scores, check_same_clips, score, summary, write_json
 from .fusion import late_fusion
+from .memory import micro_batch
 from .profiles import Profile, Recipe
 from .splits import Split, class_order, group_folds, hold_out_groups, official_split
 from .stacks import ClipDataset
@@ -167,6 +168,7 @@ class Course:
             model, self.dataset("train", INPUTS[name]), self.recipe(name),
             self.checkpoint(name, **fusion), val, seed=self.seed, workers=self.workers,
             on_epoch=on_epoch, fresh=("fuse",) if name == "conv" else ("classifier",),
+            micro_batch=micro_batch(self.profile, name, model, pick_device()),
         )  # fmt: skip
 
     def trained(self, name: str, **fusion) -> nn.Module:

@@ -119,6 +119,12 @@ def run_batch(model: nn.Module, batch: dict, streams: tuple[str, ...]) -> torch.
     return model(*(normalise(batch[stream].flatten(0, 1), stream) for stream in streams))
 
 
+def parts(batch: dict, size: int) -> list[dict]:
+    """Cut a batch into batches of ``size`` clips, the last one smaller if need be."""
+    cut = {name: value.split(size) for name, value in batch.items()}
+    return [dict(zip(cut, values)) for values in zip(*cut.values())]
+
+
 def fit(
     model: nn.Module,
     train_set: ClipDataset,
@@ -131,6 +137,7 @@ def fit(
     workers: int = 0,
     on_epoch: Callable[[History], None] | None = None,
     stop_after: int | None = None,
+    micro_batch: int | None = None,
 ) -> History:
     """Train ``model`` and return its history; go on from ``checkpoint`` if it is there.
 
@@ -141,7 +148,9 @@ def fit(
 
     Returns one dict an epoch: ``epoch``, ``loss``, ``top1`` (of the augmented training clips),
     ``val_loss``, ``val_top1`` if ``val_set`` is given, ``lr``, ``seconds``. ``on_epoch`` gets that
-    list after every epoch. ``stop_after`` ends after so many epochs in all.
+    list after every epoch. ``stop_after`` ends after so many epochs in all. ``micro_batch`` clips
+    of a batch go through the network at once, all of them by default; their gradients add up to
+    that of the batch, except where batch norm learns from each part alone.
 
     Raises ``ValueError`` if the loss stops being a number, naming the epoch and the rate.
     """
@@ -179,18 +188,21 @@ def fit(
         seen = 0
         bar = tqdm(loader, desc=f"epoch {epoch + 1}/{recipe.epochs}", leave=False, unit="batch")
         for batch in bar:
-            with accelerator.autocast():
-                logits = run_batch(network, batch, train_set.streams)
-                loss = tower_loss(logits.float(), batch["label"], recipe.label_smoothing)
-            accelerator.backward(loss)
+            size = len(batch["label"])
+            for part in parts(batch, micro_batch or size):
+                with accelerator.autocast():
+                    logits = run_batch(network, part, train_set.streams).float()
+                    loss = tower_loss(logits, part["label"], recipe.label_smoothing)
+                    loss = loss * (len(logits) / size)
+                accelerator.backward(loss)
+                loss_sum += loss.detach() * size
+                said = logits.detach() if logits.ndim == 2 else logits.detach().mean(1)
+                right += (said.argmax(1) == part["label"]).sum()
             accelerator.clip_grad_norm_(network.parameters(), recipe.clip_norm)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-            loss_sum += loss.detach() * len(logits)
-            said = logits.detach() if logits.ndim == 2 else logits.detach().mean(1)
-            right += (said.argmax(1) == batch["label"]).sum()
-            seen += len(logits)
+            seen += size
         row = {
             "epoch": epoch + 1,
             "loss": loss_sum.item() / seen,
