@@ -152,9 +152,10 @@ def check(options: argparse.Namespace) -> None:
     """Make the clips, train both streams and conv fusion, score all, and print a line for each."""
     import torch
 
+    from twostream_utils.conv_fusion import ConvFusion
     from twostream_utils.device import describe_device, mixed_precision, pick_device
     from twostream_utils.evaluation import score
-    from twostream_utils.fusion import ConvFusion, late_fusion
+    from twostream_utils.fusion import late_fusion
     from twostream_utils.pipeline import Course
     from twostream_utils.profiles import Profile, Recipe
     from twostream_utils.store import FrameStore

@@ -7,7 +7,7 @@ import torch
 from test_stacks import dataset
 
 from twostream_utils import memory, pipeline, training
-from twostream_utils.fusion import ConvFusion
+from twostream_utils.conv_fusion import ConvFusion
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.vgg import vgg19
 
