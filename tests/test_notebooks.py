@@ -37,8 +37,8 @@ def code_cells(notebook):
 # --- the committed notebooks ------------------------------------------------------------------
 
 
-def test_there_are_the_nine_notebooks_and_no_others():
-    assert [name[:2] for name in NAMES][:9] == [f"{n:02d}" for n in range(9)]
+def test_there_are_the_twelve_notebooks_and_no_others():
+    assert [name[:2] for name in NAMES] == [f"{n:02d}" for n in range(12)]
     for folder in bn.NOTEBOOKS, bn.NOTEBOOKS / "solutions":
         assert sorted(path.stem for path in folder.glob("*.ipynb")) == NAMES
 
