@@ -247,7 +247,9 @@ def test_files_that_are_no_videos_are_refused_in_words_that_help(tmp_path):
         for video in path, path.read_bytes():
             with pytest.raises(VideoError, match=words) as caught:
                 own_video.own_clip(video, TINY, tmp_path / "own", name=path.name)
-            assert str(caught.value).startswith(path.name) and str(tmp_path) not in str(caught.value)
+            assert str(caught.value).startswith(path.name) and str(tmp_path) not in str(
+                caught.value
+            )
     assert not list((tmp_path / "own").glob("*"))  # nothing half-made is left
     with pytest.raises(FileNotFoundError, match="nowhere.mp4"):
         own_video.own_clip(tmp_path / "nowhere.mp4", TINY, tmp_path / "own")

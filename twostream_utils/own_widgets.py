@@ -12,7 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets as widgets
 from IPython.display import HTML, display
+from torch import nn
 
+from .own_plots import describe, film_html, gradcam_film, top_bars
+from .own_video import OwnClip, opinion, own_clip
+from .pipeline import Course
+from .plots import picture
 from .video import VideoError
 
 Source = str | tuple[str, bytes]  # a clip of the course, or the name and bytes of a video
@@ -61,6 +66,13 @@ if (!window.twostreamRecorder) {
 """
 
 
+def colab_script(seconds: float) -> str:
+    """Return the JavaScript that Colab's ``eval_js`` runs: a promise of what ``recorded`` reads."""
+    call = f"return await record({seconds:g});"
+    call = f"try {{ {call} }} catch (error) {{ return 'error:' + error.message; }}"
+    return f"(async () => {{{RECORDER}\n{call}\n}})()"
+
+
 def uploaded(value: Mapping | Sequence) -> tuple[str, bytes] | None:
     """Name and bytes of the last file in the ``value`` of a ``FileUpload``; None if there is none.
 
@@ -90,6 +102,25 @@ def recorded(text: str) -> tuple[str, bytes]:
     return f"webcam.{'mp4' if kind == 'mp4' else 'webm'}", base64.b64decode(data)
 
 
+def answer_html(networks: Mapping[str, nn.Module], course: Course, source: Source) -> str:
+    """Ask trained ``networks`` about ``source``; return notes, bars and Grad-CAM film as HTML.
+
+    Uploads go through ``<course.run_dir>/own_video``. Raises ``VideoError`` as ``own_clip``.
+    """
+    if isinstance(source, str):
+        own = OwnClip(course.store, source)
+    else:
+        name, data = source
+        own = own_clip(data, course.profile, course.run_dir / "own_video", name=name)
+    said = opinion(networks, own.store, own.clip, course)
+    target = int(said.scores["average fusion"].argmax())
+    film, wait = gradcam_film(networks, own.store, own.clip, course.profile, target)
+    alt = f"film: where both streams find evidence for {said.classes[target]}, brighter is more"
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in own.notes)
+    bars = picture(top_bars(said), describe(said))[0]["text/html"]
+    return f"<ul>{notes}</ul>{bars}<br>{film_html(film, wait, alt)}"
+
+
 def video_chooser(
     clips: Sequence[str], answer: Callable[[Source], str], seconds: float = 4.0
 ) -> widgets.Widget:
@@ -116,20 +147,19 @@ def video_chooser(
         except VideoError as error:
             result.value = f"<p>⚠️ {html.escape(str(error))}</p>"
 
+    def take(change: dict) -> None:
+        if change["new"]:
+            run(lambda: recorded(change["new"]))
+            handed.value = ""  # a megabyte of text has no business in the notebook's state
+
     def in_colab(*_) -> None:
         from google.colab.output import eval_js
 
-        script = f"(async () => {{{RECORDER}\nreturn await record({seconds});}})()"
-        script = script.replace("return await record", "try { return await record")
-        script = script.replace(";})()", '; } catch (e) { return "error:" + e.message; }})()')
-        run(lambda: recorded(eval_js(script)))
+        run(lambda: recorded(eval_js(colab_script(seconds))))
 
     menu.observe(lambda change: run(lambda: change["new"]), names="value")
     upload.observe(lambda change: run(lambda: uploaded(change["new"])), names="value")
-    handed.observe(
-        lambda change: run(lambda: recorded(change["new"]) if change["new"] else None),
-        names="value",
-    )
+    handed.observe(take, names="value")
     if "google.colab" in sys.modules:
         camera.on_click(in_colab)
     run(lambda: menu.value)
