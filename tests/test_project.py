@@ -26,8 +26,9 @@ ORDER = (
     "mini_figure mini_motion mini_scene mini_clip mini_still mini "
     "profiles device stacks vgg fusion conv_fusion memory training evaluation comparisons pipeline "
     "plots flow_plots score_plots widgets "
+    "gradcam own_video own_plots own_widgets own_classes "
     "checking questions data_exercises stack_exercises layer_exercises score_exercises "
-    "original_exercises course"
+    "original_exercises own_video_exercises course"
 ).split()
 
 
