@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from twostream_utils.clip_folder import ClipFolder
 from twostream_utils.download import Line, download
@@ -68,7 +69,7 @@ class Nginx:
     def __init__(self, home: Path, root: Path, chains=()) -> None:
         if NGINX is None:
             pytest.skip("nginx is not installed (Debian: apt install nginx-light)")
-        self.root, self.log = root, home / "access.log"
+        self.root, self.log, self.marks = root, home / "access.log", 0
         port, tls_ports = free_port(), [free_port() for _ in chains]
         more = "".join(
             _TLS.format(port=p, root=root, chain=chain, key=key)
@@ -89,12 +90,15 @@ class Nginx:
 
     def served(self, since: int = 0) -> list[tuple[int, int, str]]:
         """(status, bytes, path) of the requests after the first `since`."""
-        time.sleep(0.05)  # the line is written after the last byte is sent
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [
-            (int(status), int(count), path)
-            for status, count, path, *_ in (line.split() for line in lines[since:])
-        ]
+        # A line is written after the last byte is sent, but before the next request is answered.
+        self.marks += 1
+        mark = f"/mark-{self.marks}"
+        with requests.get(self.url + mark) as reply:
+            assert reply.status_code == 404
+        wait_for(lambda: mark in self.log.read_text(), "nginx does not log")
+        lines = (line.split() for line in self.log.read_text().splitlines())
+        seen = [(int(word[0]), int(word[1]), word[2]) for word in lines]
+        return [line for line in seen if not line[2].startswith("/mark-")][since:]
 
     def close(self) -> None:
         self.process.terminate()

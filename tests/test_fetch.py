@@ -688,7 +688,7 @@ def test_weizmann_zips(nginx, tmp_path, capsys):
 
 
 def test_real_clips_by_range_then_extraction_stacks_and_a_training_step(
-    shared_data, tmp_path, tmp_path_factory
+    shared_data, tmp_path, tmp_path_factory, request
 ):
     import torch  # seconds, and the other tests here need none of it
 
@@ -699,6 +699,9 @@ def test_real_clips_by_range_then_extraction_stacks_and_a_training_step(
     from twostream_utils.training import fit
     from twostream_utils.vgg import vgg19
 
+    threads = torch.get_num_threads()
+    request.addfinalizer(lambda: torch.set_num_threads(threads))
+    torch.set_num_threads(1)  # for networks this small, threads that wait cost more than they give
     labels = ("Hammering", "WallPushups")
     root = tmp_path_factory.mktemp("real")
     with zipfile.ZipFile(root / "UCF-101.zip", "w") as file:
