@@ -84,7 +84,7 @@ clean: ## remove the environment, generated data, runs and caches
 	rm -rf $(addprefix runs/,$(MADE))
 	@for profile in folder weizmann; do \
 	  rm -f data/$$profile/*.zip data/$$profile/*.partial data/$$profile/*.json data/$$profile/skipped.txt \
-	    data/$$profile/.frame_index*; \
+	    data/$$profile/.frame_index* data/$$profile/.extract.lock; \
 	done
 	@rmdir data/* data runs 2>/dev/null || true
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
