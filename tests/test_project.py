@@ -23,7 +23,8 @@ ORDER = (
     "pool splits archives frame_index flow store shards video extract "
     "mini_figure mini_motion mini_scene mini_clip mini_still mini "
     "profiles device stacks vgg fusion training evaluation pipeline "
-    "plots flow_plots widgets checking exercises score_exercises course"
+    "plots flow_plots canvas widgets explore_clip explore_quantisation explore_first_layer "
+    "explore_fusion explore_fusion_layer checking exercises score_exercises course"
 ).split()
 
 
