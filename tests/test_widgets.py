@@ -1,17 +1,29 @@
-"""The clip explorer: its drawing over the whole range, and its controls, over a small store."""
+"""Explorers: every view over its whole range, every control redraws; over a small store."""
 
 from __future__ import annotations
 
 import io
-import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from twostream_utils import widgets
+from twostream_utils import (
+    explore_clip,
+    explore_first_layer,
+    explore_fusion,
+    explore_fusion_layer,
+    explore_quantisation,
+    widgets,
+)
+from twostream_utils.evaluation import Scores
+from twostream_utils.pipeline import ConvFusion
+from twostream_utils.profiles import get_profile
 from twostream_utils.shards import ShardWriter, encode_clip
+from twostream_utils.stacks import ClipDataset
 from twostream_utils.store import FrameStore
+from twostream_utils.vgg import vgg19
 
 
 @pytest.fixture(scope="module")
@@ -33,55 +45,142 @@ def store(tmp_path_factory) -> FrameStore:
     return FrameStore(root)
 
 
+CLIP = "v_JumpRope_g01_c01"
+SMALL = get_profile("mini", crop=32, rgb_frames=2, flow_fields=3, positions=1)
+
+
+@pytest.fixture(scope="module")
+def dataset(store) -> ClipDataset:
+    return ClipDataset(store, store.clips, ["JumpRope", "PullUps"], SMALL, ("rgb", "flow"))
+
+
+def fits(drawing) -> np.ndarray:
+    """A drawing is a picture with a sentence that can serve as alt text."""
+    picture, sentence = drawing
+    assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+    assert len(sentence.split()) > 8
+    return picture
+
+
+def parts(box):
+    return box.children[-2], box.children[-1]
+
+
 def test_every_frame_of_every_clip_can_be_drawn(store):
-    shapes = set()
-    for clip in store.clips:
-        for frame in range(1, store.n_frames(clip) + 1):
-            view = widgets.clip_view(store, clip, frame, [1, 3], range(1, 5))
-            assert view.dtype == np.uint8
-            shapes.add(view.shape)
+    shapes = {
+        fits(explore_clip.clip_view(store, clip, frame, 2, 2, 3, 1)).shape
+        for clip in store.clips
+        for frame in range(1, store.n_frames(clip) + 1)
+    }
     assert len(shapes) == 1  # the picture does not jump while it plays
 
 
 def test_frames_outside_the_clip_are_refused_by_name(store):
     for frame in 0, 10:
-        with pytest.raises(IndexError, match="v_JumpRope_g01_c01"):
-            widgets.clip_view(store, "v_JumpRope_g01_c01", frame)
+        with pytest.raises(IndexError, match=CLIP):
+            explore_clip.clip_view(store, CLIP, frame)
+    for field in 0, 9:
+        with pytest.raises(IndexError, match=CLIP):
+            explore_quantisation.quantisation_view(store, CLIP, field)
 
 
-def test_first_panel_is_the_frame_and_stack_frames_are_marked(store):
-    clip = "v_JumpRope_g01_c01"
-    view = widgets.clip_view(store, clip, 4, height=48)
-    top = widgets.TITLE
-    np.testing.assert_array_equal(view[top : top + 48, :64], store.rgb(clip, 4))
-    marked = widgets.clip_view(store, clip, 4, [1, 5], [2], height=48)
-    changed = (view != marked).any(axis=-1)
-    assert changed[top + 48 :].any() and not changed[: top + 48].any()
+def test_stacks_change_the_time_line_only_and_a_long_one_says_that_it_starts_again(store):
+    few, short = explore_clip.clip_view(store, CLIP, 4, 1, 1, 2, 1)
+    many, long = explore_clip.clip_view(store, CLIP, 4, 7, 3, 2, 1)
+    changed = np.flatnonzero((few != many).any(axis=(1, 2)))
+    assert len(changed) and changed.min() > few.shape[0] - 84
+    assert "starts again" in long and "starts again" not in short
 
 
-def test_a_view_is_drawn_within_150_ms(store):
-    times = []
-    for frame in range(1, 10):
-        began = time.perf_counter()
-        widgets.png_bytes(widgets.clip_view(store, store.clips[0], frame, [1], [1], height=150))
-        times.append(time.perf_counter() - began)
-    assert np.median(times) < 0.15
+@pytest.mark.parametrize("bound", [1, 5, 20, 64])
+@pytest.mark.parametrize("quality", [5, 50, 100])
+def test_quantisation_can_be_drawn_over_its_range(store, bound, quality):
+    fits(explore_quantisation.quantisation_view(store, CLIP, 3, bound, quality))
 
 
-def test_png_keeps_pixels():
-    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(
-        np.asarray(Image.open(io.BytesIO(widgets.png_bytes(image)))), image
-    )
+def test_storage_error_is_half_a_step_without_jpeg_loss_and_more_when_clamped():
+    flow = np.full((32, 32, 2), 3.0, np.float32)  # plain, so that JPEG has nothing to lose
+    assert explore_quantisation.errors(flow, 20, 100)[0] <= np.hypot(1, 1) * 20 / 255 + 1e-4
+    assert explore_quantisation.errors(flow, 1, 100)[0] == pytest.approx(np.hypot(2, 2), abs=0.02)
+
+
+def test_every_filter_can_be_drawn_and_rescaling_divides_the_answer():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(4, 3, 3, 3, generator=generator)
+    rgb = torch.randn(1, 3, 16, 16, generator=generator).repeat(1, 2, 1, 1)[0]
+    flow = torch.randn(8, 16, 16, generator=generator)
+    for k in range(4):
+        for stream in "rgb", "flow":
+            plain, scaled = (
+                explore_first_layer.first_layer_view(weight, rgb, flow, k, stream, rescale)
+                for rescale in (False, True)
+            )
+            assert (fits(plain) != fits(scaled)).any()
+    with pytest.raises(IndexError, match="0 to 3"):
+        explore_first_layer.first_layer_view(weight, rgb, flow, 4)
+
+
+@pytest.fixture(scope="module")
+def scores() -> tuple[Scores, Scores]:
+    """Three clips: only the spatial stream is right, only the temporal one, both."""
+    clips, labels, classes = ("a", "b", "c"), np.array([0, 0, 1]), ("X", "Y")
+    spatial = np.array([[4.0, 0], [0, 1], [0, 3]], np.float32)
+    temporal = np.array([[0, 1.0], [4, 0], [0, 3]], np.float32)
+    return tuple(Scores(clips, labels, s[:, None], classes) for s in (spatial, temporal))
+
+
+def test_sweep_ends_at_the_streams_themselves(scores):
+    swept = explore_fusion.sweep(*scores)
+    for space in explore_fusion.SPACES:
+        right = swept.right(space)
+        assert right[0].tolist() == [True, False, True]
+        assert right[-1].tolist() == [False, True, True]
+        assert right[explore_fusion.EVEN].all()
+
+
+def test_fusion_can_be_drawn_at_every_weight(scores):
+    swept = explore_fusion.sweep(*scores)
+    for space in explore_fusion.SPACES:
+        for weight in explore_fusion.WEIGHTS:
+            fits(explore_fusion.fusion_view(swept, float(weight), space))
+    assert "0 clips are won and 1 lost" in explore_fusion.fusion_view(swept, 0.0)[1]
+    for wrong in (1.2, "softmax"), (0.5, "max"):
+        with pytest.raises(ValueError, match="weight from 0 to 1"):
+            explore_fusion.fusion_view(swept, *wrong)
+
+
+def test_matched_pairs_are_found_where_they_were_put():
+    weight = torch.cat([torch.eye(4), 3 * torch.eye(4)], dim=1)[:, :, None, None] / 4
+    weight[2, 4 + 1] = 0.9  # temporal map 1 into output 2, beside spatial map 2
+    assert explore_fusion_layer.matched_pairs(weight, 1) == [(2, 1, 2)]
+    own = explore_fusion_layer.matched_pairs(weight, 2, own=True)
+    assert own[0] == (2, 1, 2) and own[1][0] == own[1][1]
+    with pytest.raises(ValueError, match="M, 2M"):
+        explore_fusion_layer.matched_pairs(weight[:, :5])
+
+
+@pytest.fixture(scope="module")
+def fusion_model():
+    torch.manual_seed(0)
+    return ConvFusion(*(vgg19(n, 2, width=1 / 16, batch_norm=True) for n in (6, 6)))
+
+
+def test_every_pair_can_be_drawn_on_every_clip(dataset, fusion_model):
+    layer = explore_fusion_layer.FusionLayer(fusion_model, dataset)
+    fusion_model.spatial.train()
+    for clip in dataset.clips:
+        for rank in 1, 17, explore_fusion_layer.PAIRS:
+            for own in False, True:
+                fits(layer.view(clip, rank, own))
+    assert fusion_model.spatial.training and not fusion_model.temporal[0].weight.requires_grad
+    with pytest.raises(IndexError, match="1 to 30"):
+        layer.view(dataset.clips[0], 31)
 
 
 def test_controls_redraw_and_follow_the_clip(store):
-    box = widgets.clip_walker(store, stack=lambda n: ([1, n], range(1, n)))
-    (class_menu, clip_menu), (play, frame), image = (
-        box.children[0].children,
-        box.children[1].children,
-        box.children[2],
-    )
+    box = explore_clip.clip_explorer(store, SMALL)
+    (class_menu, clip_menu), (play, frame) = (row.children for row in box.children[:2])
+    image, sentence = parts(box)
     assert class_menu.options == ("JumpRope", "PullUps") and frame.max == play.max == 9
     first = image.value
     frame.value = 6
@@ -90,5 +189,48 @@ def test_controls_redraw_and_follow_the_clip(store):
     assert frame.max == 5 and frame.value == 5
     class_menu.value = "PullUps"
     assert clip_menu.value == "v_PullUps_g01_c01" and frame.max == play.max == 7
-    wanted = widgets.clip_view(store, clip_menu.value, frame.value, [1, 7], range(1, 7))
-    assert image.value == widgets.png_bytes(wanted)
+    assert "v_PullUps_g01_c01" in sentence.value
+
+
+def controls_of(widget):
+    for child in getattr(widget, "children", ()):
+        yield from controls_of(child)
+        if hasattr(child, "description") and child.description not in ("play", ""):
+            yield child
+
+
+def other_value(control):
+    options = getattr(control, "options", None)
+    if options:
+        return next(option for option in options if option != control.value)
+    if isinstance(control.value, bool):
+        return not control.value
+    return control.max if control.value != control.max else control.min
+
+
+def test_every_control_of_every_explorer_changes_the_picture(store, dataset, scores, fusion_model):
+    weight = torch.randn(3, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    boxes = [
+        explore_clip.clip_explorer(store, SMALL),
+        explore_quantisation.quantisation_explorer(store),
+        explore_first_layer.first_layer_explorer(weight, dataset),
+        explore_fusion.fusion_explorer(*scores),
+        explore_fusion_layer.fusion_layer_explorer(fusion_model, dataset),
+    ]
+    for box in boxes:
+        image, _ = parts(box)
+        controls = list(controls_of(box))
+        assert len(controls) >= 2
+        for control in reversed(controls):  # class last: it takes the clip menu with it
+            if len(getattr(control, "options", (1, 2))) < 2:
+                continue
+            before = image.value
+            control.value = other_value(control)
+            assert image.value != before, control.description
+
+
+def test_png_keeps_pixels():
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(io.BytesIO(widgets.png_bytes(image)))), image
+    )

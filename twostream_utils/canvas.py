@@ -98,7 +98,7 @@ def heat(values: np.ndarray, low: float, high: float, cmap: str = "cividis") -> 
 def with_mark(
     picture: np.ndarray, x: int, points: Sequence[int], top: int, bottom: int
 ) -> np.ndarray:
-    """Return a copy with a vertical line at ``x`` px and a dot at each of the heights ``points``."""
+    """Return a copy with a vertical line at ``x`` px and a dot at each height of ``points``."""
     marked = picture.copy()
     cv2.line(marked, (x, top), (x, bottom), (0, 0, 0), 1)
     for y in points:

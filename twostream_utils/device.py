@@ -37,7 +37,11 @@ def to_model_layout(model: torch.nn.Module, device: torch.device) -> torch.nn.Mo
 
     Channels last is what cuDNN's tensor-core kernels and oneDNN's CPU kernels read directly.
     """
-    return model.to(device, memory_format=torch.channels_last)
+    model.to(device)
+    for parameter in model.parameters():
+        if parameter.ndim == 4:  # a 3D convolution has five dimensions and no such order
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
 
 
 def describe_device(device: torch.device) -> str:

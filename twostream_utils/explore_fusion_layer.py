@@ -42,7 +42,7 @@ def matched_pairs(weight: torch.Tensor, count: int = PAIRS, own: bool = False) -
 
     ``weight`` ``(M, 2M, …)`` of the fusion layer. Spatial map s and temporal map t meet in output o
     as strongly as ``|weight[o, s]| · |weight[o, M + t]|``; over all outputs that is summed, and o
-    is the output where it is largest. Map m with map m is how the layer started (Feichtenhofer et
+    is the output where it is largest. No map is in two pairs. Map m with map m is how the layer started (Feichtenhofer et
     al. 2016): these pairs are left out unless ``own``. Raises ``ValueError`` for another shape.
     """
     size = len(weight)
@@ -53,8 +53,11 @@ def matched_pairs(weight: torch.Tensor, count: int = PAIRS, own: bool = False) -
     together = left.T @ right
     if not own:
         together.fill_diagonal_(-1)
-    best = together.flatten().topk(min(count, size * size - (0 if own else size))).indices
-    pairs = [divmod(int(place), size) for place in best]
+    pairs = []
+    for _ in range(min(count, size if own else size - 1)):
+        s, t = divmod(int(together.argmax()), size)
+        pairs.append((s, t))
+        together[s], together[:, t] = -1, -1
     return [(s, t, int((left[:, s] * right[:, t]).argmax())) for s, t in pairs]
 
 
@@ -100,8 +103,8 @@ def fusion_layer_view(
         row, column = np.unravel_index(meet.argmax(), meet.shape)
         where = f"most in row {row + 1}, column {column + 1} of {meet.shape[0]} × {meet.shape[1]}"
     sentence = (
-        f"Spatial map {s} and temporal map {t} meet in output {o} of the fusion layer, with weights "
-        f"{w[o, s]:+.3f} and {w[o, size + t]:+.3f}. Here they answer with up to {a[s].max():.2f} "
+        f"Spatial map {s} and temporal map {t} meet in output {o} of the fusion layer, with "
+        f"weights {w[o, s]:+.3f} and {w[o, size + t]:+.3f}. Here they answer with up to {a[s].max():.2f} "
         f"and {b[t].max():.2f}, both together {where}."
     )
     return canvas.pixels(), sentence
