@@ -13,6 +13,7 @@ from twostream_utils.conv_fusion import (
     fusion_layer,
     split_chunks,
 )
+from twostream_utils.device import to_model_layout
 from twostream_utils.vgg import vgg19
 
 M, CLASSES = 32, 5  # a sixteenth of VGG-19's width
@@ -235,3 +236,12 @@ def test_what_does_not_fit_is_named(streams):
     ):
         with pytest.raises(ValueError, match=message):
             ConvFusion(*streams, **choice)
+
+
+def test_device_layout_takes_3d_convolutions(snippet_streams, stacks):
+    fusion = ConvFusion(*snippet_streams, time="3d", chunks=5).eval()
+    expected = fusion(*stacks)
+    to_model_layout(fusion, torch.device("cpu"))
+    weight = fusion.spatial[0].weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(fusion(*stacks), expected, atol=1e-4, rtol=1e-4)

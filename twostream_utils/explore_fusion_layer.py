@@ -42,8 +42,9 @@ def matched_pairs(weight: torch.Tensor, count: int = PAIRS, own: bool = False) -
 
     ``weight`` ``(M, 2M, …)`` of the fusion layer. Spatial map s and temporal map t meet in output o
     as strongly as ``|weight[o, s]| · |weight[o, M + t]|``; over all outputs that is summed, and o
-    is the output where it is largest. No map is in two pairs. Map m with map m is how the layer started (Feichtenhofer et
-    al. 2016): these pairs are left out unless ``own``. Raises ``ValueError`` for another shape.
+    is the output where it is largest. No map is in two pairs. Map m with map m is how the layer
+    started (Feichtenhofer et al. 2016): these pairs are left out unless ``own``. Raises
+    ``ValueError`` for another shape.
     """
     size = len(weight)
     if weight.ndim < 2 or weight.shape[1] != 2 * size:
@@ -104,8 +105,8 @@ def fusion_layer_view(
         where = f"most in row {row + 1}, column {column + 1} of {meet.shape[0]} × {meet.shape[1]}"
     sentence = (
         f"Spatial map {s} and temporal map {t} meet in output {o} of the fusion layer, with "
-        f"weights {w[o, s]:+.3f} and {w[o, size + t]:+.3f}. Here they answer with up to {a[s].max():.2f} "
-        f"and {b[t].max():.2f}, both together {where}."
+        f"weights {w[o, s]:+.3f} and {w[o, size + t]:+.3f}. Here they answer with up to "
+        f"{a[s].max():.2f} and {b[t].max():.2f}, both together {where}."
     )
     return canvas.pixels(), sentence
 
