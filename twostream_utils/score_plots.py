@@ -28,7 +28,8 @@ def intervals(
     if mark is not None:
         axis.axvline(100 * mark, color="black", linewidth=1, linestyle=":")
     axis.plot([], [], "D-", color=BLUE, label="mean and 95 % interval over clips")
-    axis.plot([], [], "o", color=ORANGE, markersize=4, label="each seed")
+    if any(len(each) for *_, each in rows):
+        axis.plot([], [], "o", color=ORANGE, markersize=4, label="each seed")
     axis.set_yticks(range(len(rows)), [name for name, *_ in rows])
     axis.invert_yaxis()
     axis.set_xlabel(xlabel)
