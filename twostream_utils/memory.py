@@ -24,7 +24,7 @@ def activation_bytes(
     """Return what one clip's forward pass through a stream keeps for its backward pass, in bytes.
 
     ``channels`` and ``crop`` (px) are those of the stack, ``element`` the bytes of one activation:
-    4, or 2 in mixed precision. What is kept (Chen et al. 2016, arXiv:1604.06174, §3 counts alike):
+    4, or 2 in mixed precision. What is kept:
 
     - the input, ``channels·crop²`` elements;
     - the output of every convolution once: ReLU overwrites it, and the next layer reads just that.
