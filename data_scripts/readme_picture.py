@@ -23,7 +23,7 @@ CLASSES = ("BoxingPunchingBag", "JumpRope", "TrampolineJumping")
 COLUMNS = 2
 # file name: notebook, and a pattern at the start of the alt text of one of its pictures
 OUTPUTS = {
-    "clip_explorer.png": ("02_stacks", r"Frame \d+ of \S+ beside its flow in colour"),
+    "clip_explorer.png": ("02_stacks", r"Frame \d+ of \d+ of \S+, and its flow in colour"),
     "rescued_clip.png": ("06_average_fusion", r"\w+: spatial says \w+, temporal says"),
 }
 

@@ -90,7 +90,9 @@ def micro_batch(profile: Profile, name: str, model: nn.Module, device: torch.dev
     """
     batch_size = getattr(profile, name).batch_size
     free = free_memory(device)
-    frozen = name == "conv" and not model.train_trunks and not len(getattr(model, "rest", ()))
+    frozen = name == "conv" and not (
+        getattr(model, "train_trunks", False) or len(getattr(model, "rest", ()))
+    )
     if free is None or (profile.batch_norm and not frozen):
         return batch_size
     rgb, flow = 3 * profile.rgb_frames, 2 * profile.flow_fields

@@ -237,7 +237,7 @@ def opinion(
     returns. The label of the clip is not asked for.
     """
     profile, device = course.profile, pick_device()
-    views = test_views(store.n_frames(clip), store.size(clip), profile)
+    views = test_views(store.n_frames(clip), store.size(clip), profile, profile.crops)
     stacks = {
         stream: torch.stack([read(store, clip, view, profile) for view in views])[None].to(device)
         for stream, read in STREAMS.items()
