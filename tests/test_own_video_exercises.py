@@ -148,3 +148,19 @@ def test_stub_says_not_yet(capsys):
 def test_every_checker_is_tested():
     checkers = {value for name, value in vars(ex).items() if name.startswith("check_")}
     assert checkers == set(RIGHT) == set(WRONG)
+
+
+def test_questions_accept_the_answer_and_name_the_slips(capsys):
+    assert ex.check_growth(2) and ex.check_growth(lambda: 2.0)
+    assert ex.check_coarse("b") and ex.check_coarse(lambda: "(B)")
+    capsys.readouterr()
+    for check, wrong, message in (
+        (ex.check_growth, 0.5, "twice the time"),
+        (ex.check_growth, 1, "px per frame"),
+        (ex.check_growth, 4, "not squared"),
+        (ex.check_coarse, "a", "sharp enough"),
+        (ex.check_coarse, "c", "within a cell"),
+        (ex.check_coarse, "d", "one of a, b, c"),
+    ):
+        assert not check(wrong)
+        assert message in capsys.readouterr().out

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from .checking import ExerciseError, as_array, checker, compare
+from .questions import choice_question, number_question
 
 
 @checker("Each map weighted by its mean gradient, summed, and cut off at zero.")
@@ -142,3 +143,24 @@ def check_leaks(answer: Callable) -> None:
                 raise ExerciseError(slip)
         odd = sorted(set(result) ^ set(wanted)) or ["a clip twice"]
         raise ExerciseError(f"With {train} in training, look at {odd[0]}")
+
+
+check_growth = number_question(
+    "Twice as far from one frame to the next: flow is px per frame, and not px per second.",
+    2,
+    {
+        "Half the frames, but each step spans twice the time: flow grows": 0.5,
+        "The motion is as fast as before in px per second; flow is px per frame": 1.0,
+        "Both u and v double, and so does their length; it is not squared": 4.0,
+    },
+    0.01,
+)
+
+check_coarse = choice_question(
+    "ReLU5 has one cell for 16 × 16 px; the picture of the evidence is no finer than that.",
+    "b",
+    {
+        "a": "The frames are sharp enough: look at the picture below the light",
+        "c": "It may look at fine things; the map that is shown cannot tell where within a cell",
+    },
+)
