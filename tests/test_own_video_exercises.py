@@ -147,7 +147,8 @@ def test_stub_says_not_yet(capsys):
 
 def test_every_checker_is_tested():
     checkers = {value for name, value in vars(ex).items() if name.startswith("check_")}
-    assert checkers == set(RIGHT) == set(WRONG)
+    questions = {ex.check_growth, ex.check_coarse}  # tested further down
+    assert checkers - questions == set(RIGHT) == set(WRONG)
 
 
 def test_questions_accept_the_answer_and_name_the_slips(capsys):
