@@ -92,13 +92,13 @@ def fusion_layer_view(
             place = x * (PANEL + GAP), y * (PANEL + TOP + 6) + TOP
             canvas.picture(image, *place, PANEL, PANEL, title, smooth=x == 0)
     lit = 0.25 + 0.75 * resize(meet / max(float(meet.max()), 1e-9), PANEL, PANEL, smooth=False)
-    ground = resize(frame, PANEL, PANEL) if meet.max() > 0 else np.zeros((PANEL, PANEL, 3))
+    ground = resize(frame, PANEL, PANEL)
     x = 3 * (PANEL + GAP)
     half = TOP + (PANEL + TOP + 6) // 2
     canvas.picture((ground * lit[..., None]).astype(np.uint8), x, half, PANEL, PANEL,
                    "bright: where both answer")  # fmt: skip
     for y, name, value in ((TOP, "spatial", w[o, s]), (TOP + 20, "temporal", w[o, size + t])):
-        canvas.text(x, y + 14, f"weight of the {name} map in output {o}: {value:+.3f}")
+        canvas.text(x, y + 14, f"{name} map into output {o}: {value:+.3f}")
     where = "nowhere on this clip"
     if meet.max() > 0:
         row, column = np.unravel_index(meet.argmax(), meet.shape)

@@ -96,7 +96,7 @@ def quantisation_view(
 
     width = 205
     height = round(width * flow.shape[0] / flow.shape[1])
-    canvas = Canvas(960, max(height, 190) + 74)
+    canvas = Canvas(960, max(height, 154) + 74)
     panels = {
         "flow as computed": flow_to_rgb(flow, fastest),
         "stored and read": flow_to_rgb(back, fastest),
@@ -104,7 +104,7 @@ def quantisation_view(
     }
     for k, (title, panel) in enumerate(panels.items()):
         canvas.picture(panel, k * (width + 8), 26, width, height, title)
-    tall = max(height, 190) + 74
+    tall = max(height, 154) + 74
     curves, axis_x, axis_y = _diagram(store, clip, field, quality, tall)
     marks = [axis_y(max(value, 0.01)) for value in (moving, resting)]
     canvas.picture(with_mark(curves, axis_x(bound), marks, 26, tall - 54), 660, 0, 300, tall)

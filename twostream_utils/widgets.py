@@ -57,7 +57,9 @@ def clip_menus(labels: Mapping[str, str]) -> tuple[widgets.Dropdown, widgets.Dro
         by_class.setdefault(label, []).append(clip)
     classes = sorted(by_class, key=str.lower)
     class_menu = widgets.Dropdown(options=classes, description="class")
-    clip_menu = widgets.Dropdown(options=by_class[classes[0]], description="clip")
+    clip_menu = widgets.Dropdown(
+        options=by_class[classes[0]], description="clip", layout=widgets.Layout(width="360px")
+    )
 
     def choose_class(change: dict) -> None:
         clip_menu.options = by_class[change["new"]]

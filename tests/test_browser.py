@@ -1,0 +1,192 @@
+"""The explorers in a real JupyterLab, in a real browser: run all, move a control, look again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import REPO, moving_frames
+
+from twostream_utils.shards import ShardWriter, encode_clip
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: the dev extra")
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium: apt-get install chromium")
+
+SETUP = """
+import numpy as np, torch
+from twostream_utils.evaluation import Scores
+from twostream_utils.explore_clip import clip_explorer
+from twostream_utils.explore_first_layer import first_layer_explorer
+from twostream_utils.explore_fusion import fusion_explorer
+from twostream_utils.explore_fusion_layer import fusion_layer_explorer
+from twostream_utils.explore_quantisation import quantisation_explorer
+from twostream_utils.conv_fusion import ConvFusion
+from twostream_utils.profiles import get_profile
+from twostream_utils.stacks import ClipDataset
+from twostream_utils.store import FrameStore
+from twostream_utils.vgg import load_weights, vgg19
+
+store = FrameStore(ROOT)
+clips = [clip for label in sorted(set(store.labels.values()))
+         for clip in [k for k in store.clips if store.label(k) == label][:2]]
+classes = sorted(set(store.labels.values()))
+p = get_profile("mini", positions=1)
+dataset = ClipDataset(store, clips, classes, p, ("rgb", "flow"))
+rng = np.random.default_rng(0)
+labels = np.arange(60) % 4
+logits = [(3 * np.eye(4)[labels] + rng.normal(0, 2, (60, 4)))[:, None].astype(np.float32)
+          for _ in range(2)]
+spatial, temporal = (Scores(tuple(f"clip {k}" for k in range(60)), labels, x, tuple("ABCD"))
+                     for x in logits)
+torch.manual_seed(0)
+model = ConvFusion(vgg19(3 * p.rgb_frames, len(classes), 0.25, True, "mini"),
+                   vgg19(2 * p.flow_fields, len(classes), 0.25, True, "mini"))
+with torch.no_grad():
+    model.fuse.weight += 0.01 * torch.randn(model.fuse.weight.shape)
+"""
+EXPLORERS = {
+    "clip": "clip_explorer(store, p, clips)",
+    "quantisation": "quantisation_explorer(store, clips)",
+    "first_layer": 'first_layer_explorer(load_weights("mini", True)["features.0.weight"], dataset)',
+    "fusion": "fusion_explorer(spatial, temporal)",
+    "fusion_layer": "fusion_layer_explorer(model, dataset)",
+}
+
+
+@pytest.fixture(scope="module")
+def clips_folder(tmp_path_factory) -> Path:
+    """The mini set where it was made, else two classes of two short clips in its form."""
+    if any((REPO / "data" / "mini").glob("*.zip")):
+        return REPO / "data" / "mini"
+    root = tmp_path_factory.mktemp("store")
+    for label in "JumpRope", "PullUps":
+        with ShardWriter(root / f"{label}.zip") as shard:
+            for number in 1, 2:
+                clip = f"v_{label}_g01_c{number:02d}"
+                meta = {"label": label, "group": "g01", "source": "test", "fps": 25.0}
+                meta |= {"frames": 12, "flow_method": "dis"}
+                frames = moving_frames(12, 72, 96, seed=number)
+                shard.add(encode_clip(clip, frames), {clip: meta})
+    return root
+
+
+@pytest.fixture(scope="module")
+def lab(clips_folder, tmp_path_factory):
+    """Address of a JupyterLab on a notebook that shows all five explorers."""
+    folder = tmp_path_factory.mktemp("lab")
+    sources = [f"ROOT = {str(clips_folder)!r}\n{SETUP}", *EXPLORERS.values()]
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "five.ipynb")
+    # Cells out of sight are drawn too; no news from the internet.
+    for plugin, settings in {
+        "notebook-extension/tracker": {"windowingMode": "none"},
+        "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    }.items():
+        path = folder / "settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(settings))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    own = {
+        "JUPYTERLAB_SETTINGS_DIR": folder / "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": folder / "workspaces",
+        "JUPYTER_CONFIG_DIR": folder / "config",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "PYTHONPATH": REPO,
+    }
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+        f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=",
+        f"--notebook-dir={folder}", "--LabApp.extension_manager=readonly",
+    ]  # fmt: skip
+    with open(folder / "log.txt", "w") as log:
+        server = subprocess.Popen(
+            command,
+            env={**os.environ, **{k: str(v) for k, v in own.items()}},
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            for _ in range(240):
+                assert server.poll() is None, (folder / "log.txt").read_text()
+                with contextlib.suppress(OSError):
+                    urllib.request.urlopen(f"{address}/api", timeout=5).close()
+                    break
+                time.sleep(0.25)
+            yield f"{address}/lab/tree/five.ipynb"
+        finally:
+            server.terminate()  # it ends its kernels
+            server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def notebook(lab):
+    """The page after *Run All Cells*, and what its console complained about."""
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(60_000)
+        complaints = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else 0)
+        page.goto(lab)
+        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        last = page.locator(".jp-CodeCell").nth(len(EXPLORERS)).locator(".jp-OutputArea-output")
+        with contextlib.suppress(sync_api.TimeoutError):  # the tests say what is missing
+            last.locator("img").wait_for()
+        yield page, complaints
+        browser.close()
+
+
+PIXELS = """async image => {
+    const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
+    return bytes.length + ':' + bytes.reduce((sum, b, i) => (sum * 31 + b) % 1000000007, 7);
+}"""
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_moving_a_control_changes_the_picture(notebook, name):
+    page, _ = notebook
+    output = page.locator(".jp-CodeCell").nth(1 + list(EXPLORERS).index(name))
+    image, handle = output.locator("img"), output.locator(".noUi-handle").first
+    image.scroll_into_view_if_needed()
+    before, sentence = image.evaluate(PIXELS), output.locator(".widget-html").inner_text()
+    handle.focus()
+    page.keyboard.press("ArrowUp")
+    for _ in range(100):
+        if image.evaluate(PIXELS) != before:
+            break
+        page.wait_for_timeout(100)
+    if folder := os.environ.get("TWOSTREAM_SCREENSHOTS"):
+        output.screenshot(path=Path(folder) / f"explorer_{name}.png")
+    assert image.evaluate(PIXELS) != before
+    assert output.locator(".widget-html").inner_text() != sentence
+    size = image.evaluate("image => [image.naturalWidth / image.naturalHeight, "
+                          "image.clientWidth / image.clientHeight]")  # fmt: skip
+    assert size[0] == pytest.approx(size[1], rel=0.02)  # shown in its own shape
+
+
+def test_neither_console_nor_outputs_hold_an_error(notebook):
+    page, complaints = notebook
+    failed = page.locator('[data-mime-type="application/vnd.jupyter.error"]')
+    assert failed.count() == 0, failed.all_inner_texts()
+    assert complaints == []
