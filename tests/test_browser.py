@@ -148,8 +148,14 @@ def notebook(lab):
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else 0)
         page.goto(lab)
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
+        prompt = page.locator(".jp-CodeCell .jp-InputPrompt").first.element_handle()
+        for _ in range(5):  # a kernel that has only just come up may lose the request
+            page.get_by_role("menuitem", name="Run", exact=True).click()
+            page.get_by_text("Run All Cells", exact=True).click()
+            with contextlib.suppress(sync_api.TimeoutError):
+                begun = "prompt => prompt.innerText.trim() !== '[ ]:'"
+                page.wait_for_function(begun, arg=prompt, timeout=5_000)
+                break
         last = page.locator(".jp-CodeCell").nth(len(EXPLORERS)).locator(".jp-OutputArea-output")
         with contextlib.suppress(sync_api.TimeoutError):  # the tests say what is missing
             last.locator("img").wait_for()
