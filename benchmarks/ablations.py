@@ -38,13 +38,14 @@ from original import (
 )
 from tqdm.auto import tqdm
 
+from twostream_utils.aside import written_aside
 from twostream_utils.comparisons import KEPT, load_run
 from twostream_utils.conv_fusion import KINDS
 from twostream_utils.course import ROOT, setup
 from twostream_utils.evaluation import score
-from twostream_utils.pipeline import INPUTS, Course
+from twostream_utils.pipeline import FRESH, INPUTS, Course
 from twostream_utils.pool import cores, in_order
-from twostream_utils.training import fit, load_checkpoint
+from twostream_utils.training import fit, load_checkpoint, save_atomically
 from twostream_utils.vgg import load_weights, vgg19
 
 CHECKPOINTS = ROOT / "runs" / "ablations"
@@ -80,7 +81,7 @@ def first_layer(run: Run, course: Course) -> tuple:
     if plain:
         state = without_batch_norm(state, profile.width)
     torch.manual_seed(run.seed)
-    channels = 2 * profile.flow_fields
+    channels = profile.channels["flow"]
     norm = profile.batch_norm and not plain
     model = vgg19(channels, len(course.classes), profile.width, norm, state, dropout=recipe.dropout)
     with_first_layer(model, state["features.0.weight"], which)
@@ -102,8 +103,7 @@ def defect(run: Run, course: Course) -> tuple:
     model = course.new(name)
     history = fit(
         model, DefectiveClips(course.dataset("train", inputs), defects), recipe, run.checkpoint,
-        seed=run.seed, workers=course.workers,
-        fresh=("fuse",) if name == "conv" else ("classifier",),
+        seed=run.seed, workers=course.workers, fresh=FRESH[name],
     )  # fmt: skip
     return model, DefectiveClips(course.dataset("test", inputs), defects), history
 
@@ -120,7 +120,7 @@ def by_clip(course: Course) -> Course:
 
 
 FUSIONS = {
-    **{f"{kind}": {"kind": kind} for kind in KINDS},
+    **{kind: {"kind": kind} for kind in KINDS},
     "conv at relu2": {"layer": "relu2"},
     "conv at relu3": {"layer": "relu3"},
     "conv at relu4": {"layer": "relu4"},
@@ -158,8 +158,7 @@ def original(run: Run, course: Course) -> tuple:
         torch.manual_seed(run.seed)
         model = OriginalFusion(*streams)
     history = train_as_original(model, course, run.variant)
-    run.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": model.state_dict()}, run.checkpoint)
+    save_atomically(run.checkpoint, {"model": model.state_dict()})
     test = course.dataset("test", INPUTS[run.variant])
     test.profile = replace(test.profile, positions=1)
     return model, DefectiveClips(test, ORIGINAL), history
@@ -215,14 +214,12 @@ def carry_out(run: Run) -> str:
             "parameters": sum(p.numel() for p in model.parameters()),
             "seconds": round(time.perf_counter() - began),
         }  # fmt: skip
-        run.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = run.path.with_suffix(".partial.npz")
-        np.savez_compressed(
-            aside, clips=np.array(scores.clips), labels=scores.labels.astype(np.uint8),
-            logits=scores.clip_logits().astype(np.float16), classes=np.array(scores.classes),
-            history=json.dumps(history), meta=json.dumps(meta),
-        )  # fmt: skip
-        os.replace(aside, run.path)
+        with written_aside(run.path) as part, open(part, "wb") as file:
+            np.savez_compressed(
+                file, clips=np.array(scores.clips), labels=scores.labels.astype(np.uint8),
+                logits=scores.clip_logits().astype(np.float16), classes=np.array(scores.classes),
+                history=json.dumps(history), meta=json.dumps(meta),
+            )  # fmt: skip
     outcome = load_run(run.path)
     top1 = (outcome["logits"].argmax(1) == outcome["labels"]).mean()
     seconds = outcome["meta"]["seconds"]

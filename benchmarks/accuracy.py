@@ -21,31 +21,24 @@ import numpy as np
 import torch
 
 from twostream_utils.course import ROOT, setup
-from twostream_utils.evaluation import bootstrap_interval, check_same_clips, correct, write_json
-from twostream_utils.fusion import late_fusion
-from twostream_utils.pipeline import INPUTS, Course
+from twostream_utils.evaluation import bootstrap_interval, correct, write_json
+from twostream_utils.pipeline import Course
 
 METHODS = ("spatial", "temporal", "average_fusion", "conv_fusion")
 
 
 def hits(course: Course, crops: str) -> tuple[dict, dict]:
-    """Which test clips each method has right, ``{method: (N,) bool}``, and seconds by network.
+    """Which test clips each method has right, ``{method: (N,) bool}``, and seconds by method.
 
     ``crops="single"`` is the middle position as is, cut from the centre: one view of a clip.
     """
-    scores = {n: course.scores(n, crops=crops.replace("single", "centre")) for n in INPUTS}
-    check_same_clips(scores["spatial"], scores["temporal"])
-    check_same_clips(scores["spatial"], scores["conv"])
-    middle = 2 * (course.profile.positions // 2)
-    logits = {
-        n: s.logits[:, middle] if crops == "single" else s.clip_logits() for n, s in scores.items()
-    }
-    answers = (
-        logits["spatial"], logits["temporal"],
-        late_fusion(logits["spatial"], logits["temporal"]), logits["conv"],
-    )  # fmt: skip
-    right = {m: correct(a, scores["spatial"].labels) for m, a in zip(METHODS, answers)}
-    return right, {name: s.seconds for name, s in scores.items()}
+    if crops == "single":
+        middle = 2 * (course.profile.positions // 2)
+        methods = course.method_scores("centre", view=middle)
+    else:
+        methods = course.method_scores(crops)
+    right = {m: correct(scores, labels) for m, (scores, labels, _) in methods.items()}
+    return right, {m: seconds for m, (*_, seconds) in methods.items()}
 
 
 def pooled(found: dict[tuple[int, int], dict], seeds: list[int]) -> dict[str, np.ndarray]:
@@ -73,7 +66,7 @@ def main() -> None:
 
     began = time.perf_counter()
     found: dict[str, dict] = {}
-    seconds = dict.fromkeys(INPUTS, 0.0)
+    seconds = dict.fromkeys(METHODS, 0.0)
     for seed in options.seeds:
         for split in options.splits:
             course = setup(options.profile, split=split, seed=seed, quiet=True)
@@ -82,7 +75,7 @@ def main() -> None:
                 right, spent = hits(course, crops)
                 found.setdefault(crops, {})[split, seed] = right
                 if crops == own:
-                    seconds = {name: seconds[name] + spent[name] for name in INPUTS}
+                    seconds = {m: seconds[m] + spent[m] for m in METHODS}
             line = ", ".join(
                 f"{m} {100 * r.mean():.1f}" for m, r in found[own][split, seed].items()
             )
@@ -104,7 +97,7 @@ def main() -> None:
     for method, right in values.items():
         low, high = bootstrap_interval(right.mean(axis=0))
         rows[method] = {
-            "top1": float(right.mean()), "ci95": [low, high], "seconds": round(spent[method], 1),
+            "top1": float(right.mean()), "ci95": [low, high], "seconds": round(seconds[method], 1),
         }  # fmt: skip
         line = f"  {method:15s} {100 * right.mean():5.1f} [{100 * low:.1f}, {100 * high:.1f}]"
         if method.endswith("fusion"):
@@ -118,8 +111,9 @@ def main() -> None:
     for crops, row in top1.items():
         print(f"  {crops:7s} views: " + ", ".join(f"{m} {100 * v:.1f}" for m, v in row.items()))
     print(
-        f"  {time.perf_counter() - began:.0f} s in this run; training and scoring took {both:.0f} s"
-        f" for average fusion, {sum(seconds.values()):.0f} s for everything"
+        f"  {time.perf_counter() - began:.0f} s in this run; training and scoring took "
+        f"{seconds['average_fusion']:.0f} s for average fusion, {seconds['conv_fusion']:.0f} s for "
+        "everything"
     )
     runs = {
         f"split {split} seed {seed}": {m: float(r.mean()) for m, r in right.items()}

@@ -81,6 +81,7 @@ def weights(folder: Path, width: float) -> str:
     """``"imagenet"`` if it can be had at this width, else a file of random weights like them."""
     from safetensors.torch import save_file
 
+    from twostream_utils.aside import written_aside
     from twostream_utils.vgg import load_weights, vgg19
 
     if width == 1:
@@ -91,10 +92,8 @@ def weights(folder: Path, width: float) -> str:
             print(f"ImageNet weights cannot be fetched ({error}): random ones instead")
     path = folder / f"vgg19_random_{width}.safetensors"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".partial")
-        save_file(vgg19(3, 1000, width).state_dict(), aside)
-        os.replace(aside, path)
+        with written_aside(path) as part:
+            save_file(vgg19(3, 1000, width).state_dict(), part)
     return str(path)
 
 

@@ -16,6 +16,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from PIL import Image
 
+from twostream_utils.aside import written_aside
+
 ROOT = Path(__file__).resolve().parents[1]
 MAX_BYTES = 1_000_000
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -194,8 +196,6 @@ def _fit_into_limit(notebook: nbformat.NotebookNode) -> None:
 
 def write_notebook(notebook: nbformat.NotebookNode, path: Path) -> None:
     """Write a notebook aside and rename it. Creates the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.validate(notebook)
-    aside = path.with_suffix(".partial")
-    aside.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-    os.replace(aside, path)
+    with written_aside(path) as part:
+        part.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")

@@ -23,6 +23,8 @@ import nbformat
 from notebook_outputs import OutputProblem, execute, write_notebook
 from update_readme import caption, load_results, results_table
 
+from twostream_utils.aside import written_aside
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -53,11 +55,9 @@ class Progress:
     def finish(self, notebook: Path) -> None:
         """Note that ``notebook`` is done."""
         self.finished[notebook.name] = _digest(notebook)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_suffix(".partial")
         state = {"data": self.data, "finished": self.finished}
-        aside.write_text(json.dumps(state, indent=1), encoding="utf-8")
-        os.replace(aside, self.path)
+        with written_aside(self.path) as part:
+            part.write_text(json.dumps(state, indent=1), encoding="utf-8")
 
     def forget(self) -> None:
         """Forget everything: the next run starts at the first notebook."""

@@ -60,3 +60,17 @@ def video_folder(tmp_path_factory) -> Path:
             frames = moving_frames(7 + group, seed=10 * c + group)
             write_video(root / label / f"v_{label}_g{group:02d}_c01.avi", frames)
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The course of tests/tiny_course.py on its generated clips."""
+    from tiny_course import make_course  # torch, which most test files do without
+
+    return make_course(tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def networks(tiny):
+    """Its three trained networks by name."""
+    return {name: tiny.trained(name) for name in ("spatial", "temporal", "conv")}

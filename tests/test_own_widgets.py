@@ -11,33 +11,12 @@ import numpy as np
 import pytest
 from conftest import moving_frames, write_video
 from PIL import Image
+from tiny_course import TINY
 
 from twostream_utils import own_plots, own_widgets, plots
-from twostream_utils.mini import make_mini
 from twostream_utils.own_video import opinion
-from twostream_utils.pipeline import INPUTS, Course
-from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.stacks import span
-from twostream_utils.store import FrameStore
 from twostream_utils.video import VideoError
-
-RECIPE = Recipe(1, 0.01, batch_size=8)
-TINY = get_profile(
-    "folder", rgb_frames=2, rgb_step=2, flow_fields=3, short_side=48, crop=32, width=1 / 16,
-    weights=None, positions=2, epoch_clips=0, spatial=RECIPE, temporal=RECIPE, conv=RECIPE,
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    make_mini(root, progress=False, classes=("JumpRope", "Punch"), groups=3, workers=1)
-    return Course(TINY, FrameStore(root), tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
-def networks(tiny):
-    return {name: tiny.trained(name) for name in INPUTS}
 
 
 @pytest.mark.parametrize(

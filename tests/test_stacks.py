@@ -158,6 +158,12 @@ def test_whole_frames_keep_their_size():
         stacks.test_views(120, (72, 96), profile, "ten")
 
 
+def test_first_view_is_that_of_the_item():
+    clips = dataset(get_profile("mini", positions=3), train=False)
+    for stream, stack in clips.first_view(clips.clips[2]).items():
+        assert torch.equal(stack, clips[2][stream][0])
+
+
 def test_repeat_draws_new_views_of_the_same_clips():
     data = dataset(get_profile("mini"), repeat=3)
     assert len(data) == 18

@@ -6,8 +6,10 @@ and not the module. A wrong answer that has a name (a known slip) is called by t
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -59,6 +61,15 @@ def checker(praise: str) -> Callable:
         return run
 
     return decorate
+
+
+@contextlib.contextmanager
+def unchanged(complaint: str, *given: np.ndarray | torch.Tensor) -> Iterator[None]:
+    """Raise ``ExerciseError(complaint)`` if the block changes what was ``given`` to an answer."""
+    before = [copy.deepcopy(value) for value in given]
+    yield
+    if not all(map(np.array_equal, given, before)):
+        raise ExerciseError(complaint)
 
 
 def as_array(value: object, what: str) -> np.ndarray:

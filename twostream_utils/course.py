@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .device import describe_device, mixed_precision, pick_device
-from .pipeline import Course
+from .pipeline import Course, make_shards
 from .profiles import PROFILES, Profile, get_profile
 from .store import FrameStore
 
@@ -63,14 +63,7 @@ def prepare_data(profile: Profile, videos: str | Path | None = None) -> Path:
 
         make_mini(root)
     elif videos:
-        from .extract import extract
-
-        report = extract(
-            videos, root, short_side=profile.short_side, group_pattern=profile.group_pattern,
-            classes=profile.classes,
-        )  # fmt: skip
-        for path, reason in report.skipped:
-            print(f"skipped {path}: {reason}")
+        make_shards(videos, root, profile)
     elif not any(root.glob("*.zip")):
         raise FileNotFoundError(
             f"no data for profile {profile.name!r} in {root}. Extract a folder of class folders "

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .checking import ExerciseError, as_array, checker, compare
+from .checking import ExerciseError, as_array, checker, compare, unchanged
 from .questions import number_question
 
 
@@ -28,10 +28,8 @@ def check_quantise(answer: Callable) -> None:
         "Stretched from its own minimum to its maximum: use the fixed ±20 px": np.floor(stretched),
         "Quantised with 256 steps instead of 255": np.rint(np.clip(scaled * 256 / 255, 0, 255)),
     }
-    before = flow.copy()
-    result = as_array(answer(flow), "the quantised flow")
-    if not np.array_equal(flow, before):
-        raise ExerciseError("The flow that came in was changed; return a new array")
+    with unchanged("The flow that came in was changed; return a new array", flow):
+        result = as_array(answer(flow), "the quantised flow")
     difference = np.abs(result.astype(float) - wanted) if result.shape == wanted.shape else None
     at_half = np.isclose(scaled % 1, 0.5)  # rest is 127.5: 127 and 128 are both right there
     if difference is not None and (difference[at_half] <= 0.5 + 1e-6).all():

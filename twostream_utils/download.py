@@ -7,7 +7,6 @@ next call asks for what comes after. So a kill at any moment costs nothing that 
 from __future__ import annotations
 
 import contextlib
-import errno
 import glob
 import hashlib
 import json
@@ -23,11 +22,11 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from .aside import NO_ROOM
 from .web import CHUNK, CutError, FetchError, NoRangesError, Remote, read_range, read_whole
 
 PART = 32 << 20
 CONNECTIONS = 4
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class NoRoomError(FetchError):
@@ -62,7 +61,7 @@ def room_or_message(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in NO_ROOM:
             raise
         raise NoRoomError(
             f"no room left on the disk while writing {path}. What has arrived is kept: free some "

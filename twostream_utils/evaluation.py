@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from .aside import written_aside
 from .device import autocast, pick_device, to_model_layout
 from .stacks import ClipDataset
 from .training import make_loader, run_batch
@@ -38,14 +38,11 @@ class Scores:
 
     def save(self, path: str | Path) -> None:
         """Write the scores to ``path`` (npz, no pickles), aside and then renamed."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".partial.npz")
-        np.savez_compressed(
-            aside, clips=np.array(self.clips), labels=self.labels, logits=self.logits,
-            classes=np.array(self.classes), seconds=self.seconds,
-        )  # fmt: skip
-        os.replace(aside, path)
+        with written_aside(path) as part, open(part, "wb") as file:
+            np.savez_compressed(
+                file, clips=np.array(self.clips), labels=self.labels, logits=self.logits,
+                classes=np.array(self.classes), seconds=self.seconds,
+            )  # fmt: skip
 
     @classmethod
     def load(cls, path: str | Path) -> Scores:
@@ -188,11 +185,8 @@ def summary(scores: np.ndarray, labels: np.ndarray, seconds: float) -> dict:
 
 def write_json(path: str | Path, content: dict) -> None:
     """Write ``content`` to ``path``, aside and then renamed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".partial")
-    aside.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(aside, path)
+    with written_aside(path) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def class_accuracy(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -101,8 +101,8 @@ def first_layer_explorer(weight: torch.Tensor, dataset: ClipDataset) -> widgets.
 
     @lru_cache(maxsize=8)
     def stacks(clip: str) -> tuple[torch.Tensor, torch.Tensor]:
-        item = dataset[dataset.clips.index(clip)]
-        return tuple(normalise(item[stream][:1], stream)[0] for stream in ("rgb", "flow"))
+        seen = dataset.first_view(clip)
+        return tuple(normalise(seen[stream][None], stream)[0] for stream in ("rgb", "flow"))
 
     def draw(clip: str, k: int, stream: str, rescale: bool) -> Drawing:
         return first_layer_view(weight, *stacks(clip), k, stream, rescale)

@@ -134,10 +134,10 @@ class FusionLayer:
         self._seen = lru_cache(maxsize=8)(self._look)
 
     def _look(self, clip: str) -> tuple[np.ndarray, np.ndarray, Sequence[torch.Tensor]]:
-        item = self.dataset[self.dataset.clips.index(clip)]
-        stacks = [normalise(item[stream][:1], stream)[0] for stream in ("rgb", "flow")]
-        frame = item["rgb"][0, :3].permute(1, 2, 0).numpy()
-        fields = item["flow"][0].unflatten(0, (-1, 2)).permute(0, 2, 3, 1).numpy()
+        seen = self.dataset.first_view(clip)
+        stacks = [normalise(seen[stream][None], stream)[0] for stream in ("rgb", "flow")]
+        frame = seen["rgb"][:3].permute(1, 2, 0).numpy()
+        fields = seen["flow"].unflatten(0, (-1, 2)).permute(0, 2, 3, 1).numpy()
         lively = max(fields, key=lambda q: float(np.abs(decode(q)).mean()))
         return frame, flow_to_rgb(decode(lively)), stream_maps(self.model, *stacks)
 

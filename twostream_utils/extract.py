@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 import cv2
 from tqdm.auto import tqdm
 
+from .aside import NO_ROOM
 from .estimate import Estimate
 from .extract_report import Report, count_shard, write_skipped
 from .flow import BOUND
@@ -26,7 +26,6 @@ from .video import VIDEO_SUFFIXES, VideoError, open_video, read_video
 
 __all__ = ["Report", "ShardWriter", "VideoError", "encode_clip", "extract", "read_video"]
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -285,7 +284,7 @@ def _write_shard(
                     meta["flow_every"] = task.every
                 writer.add(members, {task.clip: meta})
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise OSError(
                 error.errno,
                 f"no room left while writing {shard}; the shards that are whole are kept: free "

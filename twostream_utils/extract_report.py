@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from .aside import written_aside
 
 
 @dataclass
@@ -37,7 +38,6 @@ def write_skipped(path: Path, skipped: list[tuple[str, str]]) -> None:
     if not skipped:
         path.unlink(missing_ok=True)
         return
-    aside = path.with_name(path.name + ".partial")
     lines = "".join(f"{name}\t{reason}\n" for name, reason in skipped)
-    aside.write_text(lines, encoding="utf-8")
-    os.replace(aside, path)
+    with written_aside(path) as part:
+        part.write_text(lines, encoding="utf-8")

@@ -7,11 +7,12 @@ many loader workers use them.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+
+from .aside import written_aside
 
 _MAGIC = b"two-stream arrays 1\n"
 _ALIGN = 64
@@ -23,23 +24,17 @@ def save_arrays(path: Path, header: Mapping, arrays: Mapping[str, np.ndarray]) -
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     table, end = {}, 0
     for name, array in arrays.items():
         table[name] = [array.dtype.str, list(array.shape), end]
         end += -(-array.nbytes // _ALIGN) * _ALIGN
     text = json.dumps({"header": dict(header), "arrays": table, "bytes": end}).encode()
-    aside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with open(aside, "wb") as file:
-            file.write(_MAGIC + len(text).to_bytes(8, "little") + text)
-            file.write(bytes(-file.tell() % _ALIGN))
-            for array in arrays.values():
-                file.write(np.ascontiguousarray(array).data)
-                file.write(bytes(-array.nbytes % _ALIGN))
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with written_aside(path) as part, open(part, "wb") as file:
+        file.write(_MAGIC + len(text).to_bytes(8, "little") + text)
+        file.write(bytes(-file.tell() % _ALIGN))
+        for array in arrays.values():
+            file.write(np.ascontiguousarray(array).data)
+            file.write(bytes(-array.nbytes % _ALIGN))
 
 
 def map_arrays(path: Path) -> tuple[dict, dict[str, np.ndarray]]:

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 
 from .flow import decode, flow_to_rgb
 from .plots import ORANGE, pictures
-from .stacks import STREAMS, View, crop_frames, normalise, stack_positions
+from .profiles import INPUTS
+from .stacks import STREAMS, View, crop_frames, flow_positions, normalise
 from .store import FrameStore
 from .vgg import VGG
 
 EDGE = tuple(int(ORANGE[k : k + 2], 16) for k in (1, 3, 5))
 SHADE = 0.3  # brightness that is left where a stream does not look
-INPUT = {"spatial": "rgb", "temporal": "flow"}
 
 
 def grad_cam(
@@ -78,7 +78,7 @@ def looks(
     float32 in 0..1 at one scale for all views, so that they can be shown one after another.
     """
     device = next(model.parameters()).device
-    kind = INPUT[stream]
+    (kind,) = INPUTS[stream]
     found = []
     for first in range(0, len(views), batch_size):
         batch = [STREAMS[kind](store, clip, v, profile) for v in views[first : first + batch_size]]
@@ -125,9 +125,7 @@ def where_it_looks(
     the flow stack of ``view``.
     """
     middle = profile.flow_fields // 2
-    numbers = stack_positions(
-        store.n_flow(clip), profile.flow_fields, profile.flow_step, view.start
-    )
+    numbers = flow_positions(store, clip, profile, view.start)
     shown = shown_pair(store, clip, int(numbers[middle]), view, 240)
     images, titles = [], []
     for (name, model), picture in zip(networks.items(), shown, strict=True):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .checking import ExerciseError, as_array, checker, compare
+from .checking import ExerciseError, as_array, checker, compare, unchanged
 from .questions import number_question
 
 
@@ -33,10 +33,8 @@ def check_transform_first_layer(answer: Callable) -> None:
         text: values if values.shape[1] == channels else values.repeat(channels, axis=1)
         for text, values in slips.items()
     }
-    before = weight.clone()
-    result = answer(weight, channels)
-    if not torch.equal(weight, before):
-        raise ExerciseError("The weight that came in was changed; return a new tensor")
+    with unchanged("The weight that came in was changed; return a new tensor", weight):
+        result = answer(weight, channels)
     compare(result, mean.repeat(channels, axis=1), "the new weight", slips)
     compare(answer(weight[:2, :, :1], 3), mean[:2, :, :1].repeat(3, 1), "the new weight", {})
 
@@ -65,10 +63,8 @@ def check_keep_colours(answer: Callable) -> None:
         "That is the mean over RGB: the colours are gone.": mean / frames,
         "Only the frame in the middle counts; all frames should count alike": middle,
     }
-    before = weight.clone()
-    result = answer(weight, frames)
-    if not torch.equal(weight, before):
-        raise ExerciseError("The weight that came in was changed; return a new tensor")
+    with unchanged("The weight that came in was changed; return a new tensor", weight):
+        result = answer(weight, frames)
     compare(result, wanted, "the new weight", slips)
 
 
@@ -82,10 +78,9 @@ def check_rescaled(answer: Callable) -> None:
     w, b = weight.numpy(), bias.numpy()
     mean = np.repeat(w.mean(1, keepdims=True), channels, axis=1)
     wanted = mean * 3 / channels
-    before = weight.clone(), bias.clone()
-    result = answer(weight, bias, channels)
-    if not (torch.equal(weight, before[0]) and torch.equal(bias, before[1])):
-        raise ExerciseError("The weight or the bias that came in was changed; return new tensors")
+    changed = "The weight or the bias that came in was changed; return new tensors"
+    with unchanged(changed, weight, bias):
+        result = answer(weight, bias, channels)
     if result is None:
         raise ExerciseError("The result is None: is there a return at the end?")
     if not isinstance(result, tuple | list) or len(result) != 2:

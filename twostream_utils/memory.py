@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .device import free_memory, mixed_precision
-from .profiles import Profile
+from .profiles import INPUTS, Profile
 from .vgg import VGG19
 
 RESERVE = 0.2  # of the free memory, for cuDNN's workspaces and the gaps between blocks
@@ -95,8 +95,7 @@ def micro_batch(profile: Profile, name: str, model: nn.Module, device: torch.dev
     )
     if free is None or (profile.batch_norm and not frozen):
         return batch_size
-    rgb, flow = 3 * profile.rgb_frames, 2 * profile.flow_fields
-    channels = {"spatial": (rgb,), "temporal": (flow,), "conv": (rgb, flow)}[name]
+    channels = tuple(profile.channels[stream] for stream in INPUTS[name])
     element = 4 if mixed_precision(device) == "no" else 2
     per_clip = clip_bytes(channels, profile, frozen, element)
     return largest_part(batch_size, per_clip, parameter_bytes(model, element), free)

@@ -9,8 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .extract import extract
-from .pipeline import Course
+from .pipeline import Course, make_shards
 from .profiles import get_profile
 from .store import FrameStore
 
@@ -29,12 +28,7 @@ def own_classes(
     """
     profile = get_profile("folder", **changes)
     folder = Path(folder)
-    report = extract(
-        videos, folder / "shards", short_side=profile.short_side,
-        group_pattern=profile.group_pattern, classes=profile.classes,
-    )  # fmt: skip
-    for name, reason in report.skipped:
-        print(f"skipped {name}: {reason}")
+    make_shards(videos, folder / "shards", profile)
     store = FrameStore(folder / "shards", cache_gb=profile.cache_gb)
     course = Course(profile, store, folder / "runs", seed=seed)
     for warning in group_warnings(course):

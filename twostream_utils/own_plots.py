@@ -6,6 +6,7 @@ import base64
 import html
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 
 import cv2
 import matplotlib.pyplot as plt
@@ -17,9 +18,9 @@ from PIL import Image
 from .flow import decode
 from .gradcam import looks, shown_pair, spotlight
 from .own_video import Opinion
-from .plots import BLUE, ORANGE
+from .plots import BLUE, ORANGE, check_alt
 from .profiles import Profile
-from .stacks import View, crop_frames, span
+from .stacks import crop_frames, span, test_views
 from .store import FrameStore
 from .vgg import VGG
 
@@ -72,22 +73,20 @@ def gradcam_film(
     n = store.n_flow(clip)
     step = -(-n // most)
     numbers = range(1, n + 1, step)
-    height, width = store.size(clip)
-    square = min(height, width)
-    top, left = (height - square) // 2, (width - square) // 2
+    centre = test_views(store.n_frames(clip), store.size(clip), profile)[0]
     last = 1 + max(store.n_frames(clip) - span(profile), 0)
     starts = [min(max(1, number - span(profile) // 2), last) for number in numbers]
     unique = sorted(set(starts))
-    views = [View(start, top, left, square, False) for start in unique]
+    views = [replace(centre, start=start) for start in unique]
     cams = [
         looks(networks[stream], stream, store, clip, views, profile, target)
         for stream in ("spatial", "temporal")
     ]
-    fields = crop_frames(store.read_flow(clip, numbers), views[0], square)
+    fields = crop_frames(store.read_flow(clip, numbers), centre, centre.side)
     fastest = max(float(np.quantile(np.abs(decode(fields)), 0.999)), 1.0)
     film = np.full((len(numbers), TITLE + side, 2 * side + GAP, 3), 255, np.uint8)
     for frame, number, start in zip(film, numbers, starts, strict=True):
-        pair = shown_pair(store, clip, number, views[0], side, fastest)
+        pair = shown_pair(store, clip, number, centre, side, fastest)
         for k, (picture, name) in enumerate(zip(pair, ("spatial stream", "temporal stream"))):
             x = k * (side + GAP)
             frame[TITLE:, x : x + side] = spotlight(picture, cams[k][unique.index(start)])
@@ -122,8 +121,7 @@ def film_html(film: np.ndarray, milliseconds: int, alt: str) -> str:
 
     Raises ``ValueError`` for an alt text that says nothing, or a film that is too large.
     """
-    if len(alt.split()) < 4:
-        raise ValueError(f"alt text {alt!r} is too short: say what a reader sees in the film")
+    check_alt(alt, "film")
     data = base64.b64encode(webp(film, milliseconds)).decode()
     return f'<img src="data:image/webp;base64,{data}" alt="{html.escape(alt)}">'
 

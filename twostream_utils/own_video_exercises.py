@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from .checking import ExerciseError, as_array, checker, compare
+from .checking import ExerciseError, as_array, checker, compare, unchanged
 from .questions import choice_question, number_question
 
 
@@ -40,10 +40,8 @@ def check_grad_cam(answer: Callable) -> None:
         ),
         "Right, but scaled to a maximum of 1, which was not asked for": wanted / wanted.max(),
     }
-    before = maps.clone()
-    result = answer(maps, gradient)
-    if not torch.equal(maps, before):
-        raise ExerciseError("The maps that came in were changed; return a new tensor")
+    with unchanged("The maps that came in were changed; return a new tensor", maps):
+        result = answer(maps, gradient)
     compare(result, wanted, "the map", slips)
 
 

@@ -16,15 +16,31 @@ from .device import describe_device, pick_device
 from .evaluation import Scores, check_same_clips, score, summary, write_json
 from .fusion import late_fusion
 from .memory import micro_batch
-from .profiles import Profile, Recipe
+from .profiles import INPUTS, Profile, Recipe
 from .splits import Split, class_order, group_folds, hold_out_groups, official_split
 from .stacks import ClipDataset
 from .store import FrameStore
 from .training import History, fingerprint, fit
 from .vgg import VGG, vgg19
 
-INPUTS = {"spatial": ("rgb",), "temporal": ("flow",), "conv": ("rgb", "flow")}
+# Layers that start anew and learn at the recipe's own rate for them.
+FRESH = {"spatial": ("classifier",), "temporal": ("classifier",), "conv": ("fuse",)}
 FOLDS = 3
+
+
+def make_shards(videos: str | Path, root: Path, profile: Profile) -> None:
+    """Extract a folder of class folders with videos to shards in ``root``, in a profile's sizes.
+
+    Goes on where an earlier call was interrupted, and prints what was left out and why.
+    """
+    from .extract import extract
+
+    report = extract(
+        videos, root, short_side=profile.short_side, group_pattern=profile.group_pattern,
+        classes=profile.classes,
+    )  # fmt: skip
+    for name, reason in report.skipped:
+        print(f"skipped {name}: {reason}")
 
 
 @dataclass
@@ -106,11 +122,11 @@ class Course:
     def new_stream(self, name: str) -> VGG:
         """Return an untrained stream: pre-trained VGG-19 with its first layer transformed."""
         profile = self.profile
-        channels = {"spatial": 3 * profile.rgb_frames, "temporal": 2 * profile.flow_fields}[name]
+        (stream,) = INPUTS[name]
         torch.manual_seed(self.seed)
         model = vgg19(
-            channels, len(self.classes), profile.width, profile.batch_norm, profile.weights,
-            profile.rescale, self.recipe(name).dropout,
+            profile.channels[stream], len(self.classes), profile.width, profile.batch_norm,
+            profile.weights, profile.rescale, self.recipe(name).dropout,
         )  # fmt: skip
         model.window = profile.crop // 32
         return model
@@ -124,7 +140,7 @@ class Course:
         """
         if name != "conv":
             return self.new_stream(name)
-        fusion = {**self.profile.fusion, **fusion}
+        fusion = self._choices(fusion)
         chunks = fusion.get("chunks", 1)
         streams = self.snippets(chunks) if chunks > 1 else self
         torch.manual_seed(self.seed)
@@ -134,7 +150,11 @@ class Course:
                 layer.p = self.recipe(name).dropout
         return model
 
-    def _key(self, name: str, fusion: dict | None = None) -> str:
+    def _choices(self, fusion: dict) -> dict:
+        """The choices of conv fusion: those given go before the profile's."""
+        return {**self.profile.fusion, **fusion}
+
+    def _key(self, name: str, fusion: dict) -> str:
         sizes = self.profile.describe()
         others = {n for n in INPUTS if n != name} if name != "conv" else set()
         settings = {
@@ -143,7 +163,7 @@ class Course:
             if k not in {*others, "title", "cache_gb", "positions", "crops", "fusion"}
         }
         settings |= {"classes": self.classes, "data": self.store.fingerprint()}
-        if name == "conv" and (choices := {**self.profile.fusion, **(fusion or {})}):
+        if name == "conv" and (choices := self._choices(fusion)):
             settings |= {"fusion": choices}
         return f"{name}_{fingerprint(settings)}"
 
@@ -167,7 +187,7 @@ class Course:
         return fit(
             model, self.dataset("train", INPUTS[name]), self.recipe(name),
             self.checkpoint(name, **fusion), val, seed=self.seed, workers=self.workers,
-            on_epoch=on_epoch, fresh=("fuse",) if name == "conv" else ("classifier",),
+            on_epoch=on_epoch, fresh=FRESH[name],
             micro_batch=micro_batch(self.profile, name, model, pick_device()),
         )  # fmt: skip
 
@@ -196,18 +216,22 @@ class Course:
         scores.save(path)
         return scores
 
-    def method_scores(self) -> dict[str, tuple]:
-        """Return ``{method: (scores (N, classes), labels (N,), seconds)}`` of all four methods."""
-        spatial, temporal, conv = (self.scores(name) for name in INPUTS)
+    def method_scores(self, crops: str | None = None, view: int | None = None) -> dict[str, tuple]:
+        """Return ``{method: (scores (N, classes), labels (N,), seconds)}`` of all four methods.
+
+        ``crops`` as in :meth:`scores`; ``view`` takes one of the views in place of their mean.
+        """
+        spatial, temporal, conv = (self.scores(name, crops=crops) for name in INPUTS)
         check_same_clips(spatial, temporal)
         check_same_clips(spatial, conv)
+        networks = spatial, temporal, conv
+        a, b, c = (s.clip_logits() if view is None else s.logits[:, view] for s in networks)
         both = spatial.seconds + temporal.seconds
-        fused = late_fusion(spatial.clip_logits(), temporal.clip_logits())
         return {
-            "spatial": (spatial.clip_logits(), spatial.labels, spatial.seconds),
-            "temporal": (temporal.clip_logits(), temporal.labels, temporal.seconds),
-            "average_fusion": (fused, spatial.labels, both),
-            "conv_fusion": (conv.clip_logits(), conv.labels, both + conv.seconds),
+            "spatial": (a, spatial.labels, spatial.seconds),
+            "temporal": (b, spatial.labels, temporal.seconds),
+            "average_fusion": (late_fusion(a, b), spatial.labels, both),
+            "conv_fusion": (c, spatial.labels, both + conv.seconds),
         }
 
     def results(self) -> dict:

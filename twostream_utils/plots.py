@@ -24,6 +24,12 @@ FLOW_MAP = "RdBu_r"  # red: right or down, white: rest, blue: left or up
 BLUE, RED, GREEN, _, ORANGE, *_ = plt.rcParams["axes.prop_cycle"].by_key()["color"]
 
 
+def check_alt(alt: str, what: str) -> None:
+    """Raise ``ValueError`` for an alt text that says nothing about a ``what``."""
+    if len(alt.split()) < 4:
+        raise ValueError(f"alt text {alt!r} is too short: say what a reader sees in the {what}")
+
+
 def picture(fig: Figure | np.ndarray, alt: str) -> tuple[dict, dict]:
     """Return the display bundle and metadata of a figure or an ``(H, W, 3)`` uint8 picture.
 
@@ -31,8 +37,7 @@ def picture(fig: Figure | np.ndarray, alt: str) -> tuple[dict, dict]:
     and in an ``<img>`` for JupyterLab, which knows no other way; it is also the text for consoles.
     Raises ``ValueError`` for an alt text that says nothing.
     """
-    if len(alt.split()) < 4:
-        raise ValueError(f"alt text {alt!r} is too short: say what a reader sees in the figure")
+    check_alt(alt, "figure")
     out = io.BytesIO()
     if isinstance(fig, Figure):
         fig.savefig(out, format="png", facecolor="white")

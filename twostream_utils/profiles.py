@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 
 from .splits import UCF101_CLASSES
 
+# The stacks that each network reads.
+INPUTS = {"spatial": ("rgb",), "temporal": ("flow",), "conv": ("rgb", "flow")}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -67,6 +70,11 @@ class Profile:
     spatial: Recipe = field(default_factory=lambda: Recipe(30, 1e-3, 16))
     temporal: Recipe = field(default_factory=lambda: Recipe(60, 1e-3, 16, dropout=0.8))
     conv: Recipe = field(default_factory=lambda: Recipe(15, 1e-3, 16))
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Number of channels of each stack: three colours a frame, u and v a field."""
+        return {"rgb": 3 * self.rgb_frames, "flow": 2 * self.flow_fields}
 
     def describe(self) -> dict:
         """All sizes as plain values, for printing and for naming a checkpoint."""

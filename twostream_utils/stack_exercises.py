@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from .checking import ExerciseError, as_array, checker, compare
+from .checking import ExerciseError, as_array, checker, compare, unchanged
 from .questions import choice_question, number_question
 
 
@@ -142,10 +142,8 @@ def check_mirror_stack(answer: Callable) -> None:
         "u is negated as -u, but rest is 127.5 in quantised flow: the opposite is 255 - u": minus,
         "u is negated as -u, which wraps around in uint8; the opposite is 255 - u": minus % 256,
     }
-    before = stack.copy()
-    result = as_array(answer(stack), "the mirrored stack")
-    if not np.array_equal(stack, before):
-        raise ExerciseError("The stack that came in was changed; return a new one")
+    with unchanged("The stack that came in was changed; return a new one", stack):
+        result = as_array(answer(stack), "the mirrored stack")
     compare(result, wanted, "the mirrored stack", slips)
     if result.dtype != np.uint8:
         raise ExerciseError(f"The values are right, but the type is {result.dtype}, not uint8")
@@ -168,10 +166,8 @@ def check_play_backwards(answer: Callable) -> None:
             (wanted + 1) % 256
         ),
     }
-    before = stack.copy()
-    compare(answer(stack), wanted, "the stack", slips)
-    if not np.array_equal(stack, before):
-        raise ExerciseError("The stack that came in was changed; return a new one")
+    with unchanged("The stack that came in was changed; return a new one", stack):
+        compare(answer(stack), wanted, "the stack", slips)
 
 
 @checker("Rest is zero, u and v share one scale, and so do all fields.")

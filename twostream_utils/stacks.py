@@ -230,6 +230,11 @@ class ClipDataset(Dataset):
         rng = np.random.default_rng((self.seed, self.epoch, index))
         return [random_view(rng, n_frames, size, self.profile)]
 
+    def first_view(self, clip: str) -> dict[str, torch.Tensor]:
+        """Return the stacks of one view of ``clip`` by stream, each ``(channels, S, S)`` uint8."""
+        view = self.views(self.clips.index(clip))[0]
+        return {s: STREAMS[s](self.store, clip, view, self.profile) for s in self.streams}
+
     def __getitem__(self, index: int) -> dict:
         clip_index = index % len(self.clips)
         clip, views = self.clips[clip_index], self.views(index)

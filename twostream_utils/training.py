@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler
 from tqdm.auto import tqdm
 
+from .aside import written_aside
 from .device import mixed_precision, pick_device, to_model_layout
 from .profiles import Recipe
 from .stacks import ClipDataset, normalise
@@ -30,17 +30,13 @@ def fingerprint(settings: dict) -> str:
 
 def save_atomically(path: Path, payload: dict) -> None:
     """Write a checkpoint aside and rename it, so that a kill leaves the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(f".partial{os.getpid()}")
     try:
-        torch.save(payload, aside)
-        os.replace(aside, path)
+        with written_aside(path) as part:
+            torch.save(payload, part)
     except OSError as error:
         raise OSError(
             error.errno, f"could not write checkpoint {path}: {error.strerror}"
         ) from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> dict:

@@ -1,0 +1,22 @@
+"""A file is whole or not there, whatever happens while it is written."""
+
+import pytest
+
+from twostream_utils.aside import written_aside
+
+
+def test_the_name_comes_last_and_the_folder_is_made(tmp_path):
+    path = tmp_path / "deep" / "a.json"
+    with written_aside(path) as part:
+        part.write_text("new")
+        assert not path.exists() and part.parent == path.parent
+    assert path.read_text() == "new" and [p.name for p in path.parent.iterdir()] == ["a.json"]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="cut"), written_aside(path) as part:
+        part.write_text("half")
+        raise RuntimeError("cut")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
