@@ -13,9 +13,9 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from .aside import written_aside
-from .device import autocast, pick_device, to_model_layout
-from .stacks import ClipDataset
-from .training import make_loader, run_batch
+from .batches import ahead, make_loader, run_batch
+from .device import autocast, pick_device, processes, to_model_layout
+from .stacks import ClipDataset, share_of
 
 
 @dataclass(frozen=True)
@@ -67,24 +67,36 @@ def score(model: nn.Module, dataset: ClipDataset, batch_size: int = 8, workers: 
     """Score every test view of every clip of ``dataset``.
 
     Evaluation mode, no gradients. Several temporal positions, each as is and flipped, make the
-    views (Simonyan & Zisserman 2014, §5). Raises ``ValueError`` for a training dataset.
+    views (Simonyan & Zisserman 2014, §5). Under torchrun each process scores every Nth clip, and
+    all of them return the whole. Raises ``ValueError`` for a training dataset.
     """
     if dataset.train:
         raise ValueError("score needs a dataset of test views; make it with train=False")
     device = pick_device()
     model = to_model_layout(model, device).eval()
-    rows = []
-    loader = make_loader(dataset, batch_size, workers, 0)
-    for batch in tqdm(loader, desc="scoring", leave=False, unit="batch"):
-        stacks = {s: batch[s].to(device, non_blocking=True) for s in dataset.streams}
+    rank, count = processes()
+    loader = make_loader(share_of(dataset), batch_size, workers, 0)
+    mine = []
+    bar = tqdm(
+        ahead(loader, device), desc="scoring", total=len(loader), leave=False, unit="batch",
+        disable=rank > 0,
+    )  # fmt: skip
+    for batch in bar:
         with autocast(device):
-            logits = run_batch(model, stacks, dataset.streams)
-        views = batch[dataset.streams[0]].shape[1]
-        rows.append(logits.float().cpu().unflatten(0, (-1, views)))
+            logits = run_batch(model, batch, dataset.streams)
+        mine.append(logits.float().unflatten(0, (len(batch["label"]), -1)))
+    shares = [torch.cat(mine).cpu().numpy() if mine else None]
+    if count > 1:
+        shares = [None] * count
+        torch.distributed.all_gather_object(shares, torch.cat(mine).cpu().numpy() if mine else None)
+    logits = np.empty((len(dataset.clips), *shares[0].shape[1:]), np.float32)
+    for which, share in enumerate(shares):
+        if share is not None:
+            logits[which::count] = share
     return Scores(
         tuple(dataset.clips),
         np.array(dataset.labels, dtype=np.int64),
-        torch.cat(rows).numpy(),
+        logits,
         tuple(dataset.classes),
     )
 

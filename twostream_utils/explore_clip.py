@@ -13,8 +13,8 @@ from .canvas import Canvas, heat, resize
 from .flow import colour_wheel, decode, flow_to_rgb
 from .plots import BLUE, FLOW_MAP, RED
 from .profiles import Profile
-from .stacks import stack_positions
 from .store import FrameStore
+from .views import stack_positions
 from .widgets import Drawing, clip_menus, explorer, follow_clip, int_slider
 
 WIDTH, GAP, TOP = 960, 8, 24

@@ -20,9 +20,10 @@ from .gradcam import looks, shown_pair, spotlight
 from .own_video import Opinion
 from .plots import BLUE, ORANGE, check_alt
 from .profiles import Profile
-from .stacks import crop_frames, span, test_views
+from .stacks import crop_frames
 from .store import FrameStore
 from .vgg import VGG
+from .views import span, test_views
 
 TITLE, GAP, INK = 20, 6, (34, 34, 34)
 FILM_BYTES = 300_000

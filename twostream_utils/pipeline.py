@@ -91,7 +91,7 @@ class Course:
         """Return the stacks of ``part``: ``"train"`` (random views), ``"val"`` or ``"test"``.
 
         Test views are cut as the profile says. ``crops`` asks for test views of any part and for
-        another cut, see ``stacks.test_views``; validation during training takes the centre.
+        another cut, see ``views.test_views``; validation during training takes the centre.
         """
         clips = {"train": self.train, "val": self.val, "test": self.test}[part]
         repeat = max(1, math.ceil(self.profile.epoch_clips / max(1, len(clips))))
@@ -200,7 +200,7 @@ class Course:
     def scores(self, name: str, part: str = "test", crops: str | None = None, **fusion) -> Scores:
         """Return the scores of ``name`` on the test views of ``part``, from their file if there.
 
-        ``crops`` are those of ``stacks.test_views``; without them, those of the profile.
+        ``crops`` are those of ``views.test_views``; without them, those of the profile.
         """
         crops = crops or self.profile.crops
         which = [f"{self.profile.positions}x2", *sorted({part, crops} - {"test", "centre"})]
