@@ -9,7 +9,9 @@ import cv2
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
+from tqdm.auto import tqdm
 
+from .device import processes
 from .stacks import ClipDataset, normalise
 
 Batch = dict[str, torch.Tensor]
@@ -76,6 +78,13 @@ def ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
                 for value in batch.values():  # its memory is not free before this stream is done
                     value.record_stream(now)
             yield batch
+
+
+def progress(loader: DataLoader, device: torch.device, what: str) -> Iterator[Batch]:
+    """Go through a loader :func:`ahead` under a bar, shown by the first of several processes."""
+    quiet = {"disable": True} if processes()[0] else {}
+    batches = ahead(loader, device)
+    return tqdm(batches, desc=what, total=len(loader), leave=False, unit="batch", **quiet)
 
 
 def parts(batch: Batch, size: int) -> list[Batch]:

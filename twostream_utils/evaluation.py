@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from .aside import written_aside
-from .batches import ahead, make_loader, run_batch
+from .batches import make_loader, progress, run_batch
 from .device import autocast, pick_device, processes, to_model_layout
 from .stacks import ClipDataset, share_of
 
@@ -74,29 +73,22 @@ def score(model: nn.Module, dataset: ClipDataset, batch_size: int = 8, workers: 
         raise ValueError("score needs a dataset of test views; make it with train=False")
     device = pick_device()
     model = to_model_layout(model, device).eval()
-    rank, count = processes()
     loader = make_loader(share_of(dataset), batch_size, workers, 0)
     mine = []
-    bar = tqdm(
-        ahead(loader, device), desc="scoring", total=len(loader), leave=False, unit="batch",
-        disable=rank > 0,
-    )  # fmt: skip
-    for batch in bar:
+    for batch in progress(loader, device, "scoring"):
         with autocast(device):
             logits = run_batch(model, batch, dataset.streams)
         mine.append(logits.float().unflatten(0, (len(batch["label"]), -1)))
-    shares = [torch.cat(mine).cpu().numpy() if mine else None]
-    if count > 1:
+    rows = list(torch.cat(mine).cpu().numpy()) if mine else []
+    shares = [rows]
+    if (count := processes()[1]) > 1:
         shares = [None] * count
-        torch.distributed.all_gather_object(shares, torch.cat(mine).cpu().numpy() if mine else None)
-    logits = np.empty((len(dataset.clips), *shares[0].shape[1:]), np.float32)
-    for which, share in enumerate(shares):
-        if share is not None:
-            logits[which::count] = share
+        torch.distributed.all_gather_object(shares, rows)
+    logits = [shares[clip % count][clip // count] for clip in range(len(dataset.clips))]
     return Scores(
         tuple(dataset.clips),
         np.array(dataset.labels, dtype=np.int64),
-        logits,
+        np.stack(logits),
         tuple(dataset.classes),
     )
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .conv_fusion import ConvFusion
-from .device import describe_device, pick_device
+from .device import describe_device, pick_device, processes, wait_for_all
 from .evaluation import Scores, check_same_clips, score, summary, write_json
 from .fusion import late_fusion
 from .memory import micro_batch
@@ -213,7 +213,9 @@ class Course:
         scores = score(model, self.dataset(part, INPUTS[name], crops), workers=self.workers)
         seconds = sum(row["seconds"] for row in history) + time.perf_counter() - began
         scores = replace(scores, seconds=seconds)
-        scores.save(path)
+        if processes()[0] == 0:
+            scores.save(path)
+        wait_for_all()  # else one process would find the file and another would score again
         return scores
 
     def method_scores(self, crops: str | None = None, view: int | None = None) -> dict[str, tuple]:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from .aside import written_aside
-from .batches import Batch, ahead, make_loader, parts, run_batch
+from .batches import Batch, make_loader, parts, progress, run_batch
 from .device import mixed_precision, pick_device, to_model_layout
 from .profiles import Recipe
 from .stacks import ClipDataset
@@ -161,11 +160,7 @@ def fit(
         torch.manual_seed(seed * 100_003 + epoch + 1_000_003 * accelerator.process_index)
         network.train()
         sums = torch.zeros(2, 3, device=device)  # training, validation: loss, right, clips
-        bar = tqdm(
-            ahead(loader, device), desc=f"epoch {epoch + 1}/{recipe.epochs}", total=len(loader),
-            leave=False, unit="batch", disable=not accelerator.is_main_process,
-        )  # fmt: skip
-        for batch in bar:
+        for batch in progress(loader, device, f"epoch {epoch + 1}/{recipe.epochs}"):
             sums[0] += _gradients(
                 network, batch, train_set.streams, recipe, accelerator, micro_batch
             )
