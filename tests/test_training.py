@@ -135,7 +135,7 @@ def test_frozen_trunks_see_the_validation_clips_once(tiny, monkeypatch):
         model = ConvFusion(*streams, train_trunks=trained)
         calls = []
         monkeypatch.setattr(
-            model, "trunks", lambda *s, m=model: calls.append(1) or ConvFusion.trunks(m, *s)
+            model, "trunks", lambda *s, m=model, c=calls: c.append(1) or ConvFusion.trunks(m, *s)
         )
         validate = Validation(clips, 4 * len(clips), 0, torch.device("cpu"))
         first = validate(model)
