@@ -81,9 +81,10 @@ def next_command(videos: Path, out: Path, *options: str) -> str:
 def finish(videos: Path, folder: ClipFolder, command: str) -> None:
     """Print what is there now and the command that comes next."""
     counts = folder.counts()
+    classes = "1 class" if len(counts) == 1 else f"{len(counts)} classes"
     print(
-        f"\n{sum(counts.values())} clips of {len(counts)} classes, {gigabytes(folder.size())} in "
-        f"{videos}\nsizes and SHA-256 in {videos / 'fetched.json'}\n\nNext:\n  {command}"
+        f"\n{sum(counts.values())} clips of {classes} in {videos}, {gigabytes(folder.size())}\n"
+        f"sizes and SHA-256 in {videos / 'fetched.json'}\n\nNext:\n  {command}"
     )
 
 

@@ -608,22 +608,25 @@ def rar_of(files: dict[str, bytes]) -> bytes:
 @pytest.fixture
 def rar(tmp_path):
     path = tmp_path / "UCF101.rar"
-    files = expected("HandstandPushups", "YoYo")
-    path.write_bytes(rar_of({f"UCF-101/{name}": data for name, data in files.items()}))
+    files = {f"UCF-101/{name}": data for name, data in expected(*CLASSES[2:]).items()}
+    path.write_bytes(rar_of({"UCF-101/readme.txt": b"not a clip", **files}))
     return path
 
 
 @pytest.mark.parametrize("tool", ["unrar", "unar", "bsdtar", "7zz", "7z"])
-def test_rar_through_each_program(rar, tmp_path, monkeypatch, tool):
+def test_rar_through_each_program(rar, tmp_path, monkeypatch, capsys, tool):
     program = shutil.which(tool)
     if program is None:
         pytest.skip(f"{tool} is not installed")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / tool).symlink_to(program)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    fetch(rar, job(tmp_path, "HandstandPushups"))
-    assert files_in(tmp_path / "videos") == expected("HandstandPushups")
+    out = tmp_path / "videos"
+    words = ["--classes", "HandstandPushups", "--source", str(rar), "--out", str(out)]
+    assert fetch_ucf101.main(words) == 0
+    assert files_in(out) == expected("HandstandPushups")
     assert nothing_half(tmp_path)
+    assert "8 clips of 1 class in" in capsys.readouterr().out
     rar.write_bytes(rar.read_bytes()[:1_500_000])
     with pytest.raises(FetchError, match="could not be unpacked.*Is it whole"):
         fetch(rar, job(tmp_path / "cut", "YoYo"))
