@@ -75,7 +75,9 @@ def verify(
     )
     every = {store.flow_every(clip) for clip in store.clips} - {1}
     if every:
-        found.facts.append(f"Of some clips only every {min(every)}th flow field was extracted.")
+        found.facts.append(
+            f"Of some clips only one flow field in {min(every)} was extracted (--every)."
+        )
     if split is not None:
         _check_split(store, split, classes, found)
     whole, broken = [], found.broken
