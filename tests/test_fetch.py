@@ -588,6 +588,27 @@ def test_tar_whatever_its_name_says_and_a_folder(tmp_path):
         fetch(tmp_path / "nowhere.zip", job(tmp_path))
 
 
+def test_zip_of_this_disk_says_what_it_holds_and_needs(tmp_path, monkeypatch, capsys):
+    (tmp_path / "UCF-101.zip").write_bytes(ucf_zip())
+    words = ["--source", str(tmp_path / "UCF-101.zip"), "--out", str(tmp_path / "videos")]
+    words += ["--classes", "YoYo"]
+    assert fetch_ucf101.main([*words, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    needed = sum(map(len, expected("YoYo").values())) / 1e6
+    assert "1 class, 8 clips, 0 of them here already" in said
+    assert f"room: {needed:.1f} MB needed" in said and "nothing was fetched" in said
+    assert not (tmp_path / "videos").exists()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage._replace(free=1_000))
+    assert fetch_ucf101.main(words) == 2
+    assert "are needed in" in capsys.readouterr().err and files_in(tmp_path) == {}
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
+    assert fetch_ucf101.main(words) == 0 and files_in(tmp_path / "videos") == expected("YoYo")
+    capsys.readouterr()
+    assert fetch_ucf101.main([*words, "--dry-run"]) == 0
+    assert "8 of them here already\n  room: 0.0 MB needed" in capsys.readouterr().out
+
+
 def rar_of(files: dict[str, bytes]) -> bytes:
     """A rar of version 4 with stored members, after the published description of the format."""
 
@@ -626,7 +647,7 @@ def test_rar_through_each_program(rar, tmp_path, monkeypatch, capsys, tool):
     assert fetch_ucf101.main(words) == 0
     assert files_in(out) == expected("HandstandPushups")
     assert nothing_half(tmp_path)
-    assert "8 clips of 1 class in" in capsys.readouterr().out
+    assert "8 of the 128 clips of 1 class are in" in capsys.readouterr().out
     rar.write_bytes(rar.read_bytes()[:1_500_000])
     with pytest.raises(FetchError, match="could not be unpacked.*Is it whole"):
         fetch(rar, job(tmp_path / "cut", "YoYo"))
@@ -655,7 +676,8 @@ def test_command_tries_sources_in_turn_and_explains(nginx, tmp_path, monkeypatch
     said = capsys.readouterr().out
     assert "HTTP 404" in said and "it has no HandstandPushups, YoYo" in said
     assert files_in(out) == expected("HandstandPushups", "YoYo")
-    assert "16 clips of 2 classes" in said and "extract.py" in said.splitlines()[-1]
+    assert "16 of the 256 clips of 2 classes are in" in said
+    assert "extract.py" in said.splitlines()[-1]
     assert f"'{out}'" in said.splitlines()[-1]
     assert fetch_ucf101.main([*words, "--source", "gone"]) == 2
     assert "no source gave everything" in capsys.readouterr().err
@@ -684,7 +706,8 @@ def test_weizmann_zips(nginx, tmp_path, capsys):
     assert fetch_weizmann.main(["--source", nginx.url + "/DB/", "--out", str(out)]) == 0
     there = files_in(out)
     assert len(there) == 20 and there["walk/lena_walk.avi"].endswith(b"1")
-    assert "--group-pattern '^([a-z]+)_'" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "20 of the 90 clips of 10 classes" in said and "--group-pattern '^([a-z]+)_'" in said
 
 
 # Real clips
