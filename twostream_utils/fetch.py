@@ -75,7 +75,7 @@ def fetch_first(sources: Sequence[Source], job: Job) -> None:
             print(f"  did not work: {str(error).removeprefix(f'{source.url}: ')}")
     raise FetchError(
         "no source gave everything. Clips that are whole are kept and the same command goes on. "
-        "If you can get an archive or the videos another way, give its path or address instead"
+        "If you can get an archive or the videos another way, give its path or address by --source"
     )
 
 
