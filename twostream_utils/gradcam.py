@@ -113,7 +113,7 @@ def shown_pair(
     full colour; default: the fastest of this field.
     """
     frame = crop_frames(store.read_rgb(clip, [number]), view, side)[0]
-    field = crop_frames(store.read_flow(clip, [min(number, store.n_flow(clip))]), view, side)[0]
+    field = crop_frames(store.read_flow(clip, [store.field_at(clip, number)]), view, side)[0]
     return frame, flow_to_rgb(decode(field), top)
 
 

@@ -63,7 +63,7 @@ def flow_positions(store: FrameStore, clip: str, profile: Profile, start: int) -
     every = store.flow_every(clip)
     if profile.flow_step % every:
         raise ValueError(
-            f"clip {clip} has only every {every}th flow field, and profile {profile.name} takes "
+            f"clip {clip} has only one flow field in {every}, and profile {profile.name} takes "
             f"fields {profile.flow_step} apart: extract all of them (extract.py without --every), "
             f"or set flow_step to a multiple of {every}"
         )
