@@ -13,9 +13,10 @@ from twostream_utils import explore_clip, gradcam, own_plots
 from twostream_utils.flow_plots import flow_stack_grid, liveliest
 from twostream_utils.profiles import get_profile
 from twostream_utils.shards import ShardWriter, encode_clip
-from twostream_utils.stacks import flow_positions, test_views
+from twostream_utils.stacks import flow_positions
 from twostream_utils.store import FrameStore
 from twostream_utils.vgg import vgg19
+from twostream_utils.views import test_views
 
 CLIP = "v_YoYo_g01_c01"  # 11 frames: fields 1 to 10, of which 1, 3, 5, 7, 9
 PROFILE = get_profile("mini", crop=32, rgb_frames=2, flow_fields=3, flow_step=2, positions=1)
