@@ -19,7 +19,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from measure import FULL, RESULTS, ROWS, TINY, Sizes, Skip, keep, load, measure
+from measure import FULL, RESULTS, ROWS, TINY, Sizes, Skip, keep, load, measure, table
 
 GROUPS = "loader", "training", "import", "extract", "growth"
 for group in GROUPS:
@@ -47,27 +47,6 @@ def in_own_process(name: str, rounds: int | None, tiny: bool, data: Path) -> dic
     if "skipped" in said:
         raise Skip(said["skipped"])
     return said
-
-
-def table(entries: dict[str, dict]) -> str:
-    """Rows as text: what, ours, baseline, ratio with its quartiles, goal."""
-    lines = [f"{'row':<20}{'ours':>9}{'base':>9}  {'unit':<11}{'ratio':>7}  {'quartiles':<16}goal"]
-    for name, entry in entries.items():
-        if "series" in entry:
-            continue
-        low, high = (f"{q:.3g}" for q in entry["quartiles"])
-        theirs, ratio = (f"{entry[k]:.3g}" if k in entry else "" for k in ("theirs", "ratio"))
-        lines.append(
-            f"{name:<20}{entry['ours']:>9.3g}{theirs:>9}  {entry['unit']:<11}{ratio:>7}  "
-            f"{f'{low} – {high}':<16}{entry['goal']}\n    {entry['what']}"
-            + (f"\n    against {entry['baseline']}" if entry["baseline"] else "")
-        )
-    for name, entry in entries.items():
-        for series, column in entry.get("series", {}).items():
-            pairs = ", ".join(f"{x:,} → {y:.3g}" for x, y in zip(entry["x"], column["y"]))
-            lines.append(f"{name:<20}{entry['unit']}, {series or entry['what']}, by "
-                         f"{entry['x_label']}: {pairs}")  # fmt: skip
-    return "\n".join(lines)
 
 
 def child(options: argparse.Namespace, sizes: Sizes) -> None:

@@ -115,16 +115,16 @@ def loader_jitter_floor(sizes: Sizes) -> Iterator:
     yield epoch(dataset, sizes), floor(dataset, sizes)
 
 
-def many(sizes: Sizes) -> ClipDataset:
-    """The clips so often that an epoch has more than 60."""
+def many(sizes: Sizes, times: int) -> ClipDataset:
+    """The clips, each of them ``times`` times in an epoch."""
     dataset = bench_clips.clips(sizes)
-    dataset.repeat = -(-72 // len(dataset.clips)) if sizes.clips > 2 else 3
+    dataset.repeat = times
     return dataset
 
 
 @row("two workers, after the first batch", "one worker", goal="≥ 1.8", rounds=5)
 def loader_workers(sizes: Sizes) -> Iterator:
-    dataset = many(sizes)
+    dataset = many(sizes, 6)
 
     def with_workers(count: int) -> Sample:
         def sample() -> float:
@@ -159,10 +159,10 @@ def own_memory(pid: int) -> float:
     return sum(int(size) for _, size, _ in sizes) / 1000
 
 
-@row("memory of a worker at the end of an epoch", "after a fifth of it", "MB", goal="≥ 0.95",
+@row("memory of a worker at the end of an epoch", "after a third of it", "MB", goal="≥ 0.95",
      rounds=3)  # fmt: skip
 def loader_memory(sizes: Sizes) -> Iterator:
-    dataset = many(sizes)
+    dataset = many(sizes, 20)
     early: list[float] = []
 
     def at_the_end() -> float:
@@ -172,7 +172,7 @@ def loader_memory(sizes: Sizes) -> Iterator:
         total = len(dataset) // sizes.batch
         for number in range(total):
             next(batches)
-            if number == total // 5:
+            if number == total // 3:
                 early.append(own_memory(worker.pid))
         return own_memory(worker.pid)
 

@@ -249,3 +249,24 @@ def keep(entries: Mapping[str, dict], path: Path = RESULTS) -> dict:
     with written_aside(path) as part:
         part.write_text(json.dumps(merged, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return merged
+
+
+def table(entries: dict[str, dict]) -> str:
+    """Rows as text: what, ours, baseline, ratio with its quartiles, goal."""
+    lines = [f"{'row':<20}{'ours':>9}{'base':>9}  {'unit':<11}{'ratio':>7}  {'quartiles':<16}goal"]
+    for name, entry in entries.items():
+        if "series" in entry:
+            continue
+        low, high = (f"{q:.3g}" for q in entry["quartiles"])
+        theirs, ratio = (f"{entry[k]:.3g}" if k in entry else "" for k in ("theirs", "ratio"))
+        lines.append(
+            f"{name:<20}{entry['ours']:>9.3g}{theirs:>9}  {entry['unit']:<11}{ratio:>7}  "
+            f"{f'{low} – {high}':<16}{entry['goal']}\n    {entry['what']}"
+            + (f"\n    against {entry['baseline']}" if entry["baseline"] else "")
+        )
+    for name, entry in entries.items():
+        for series, column in entry.get("series", {}).items():
+            pairs = ", ".join(f"{x:,} → {y:.3g}" for x, y in zip(entry["x"], column["y"]))
+            lines.append(f"{name:<20}{entry['unit']}, {series or entry['what']}, by "
+                         f"{entry['x_label']}: {pairs}")  # fmt: skip
+    return "\n".join(lines)

@@ -165,7 +165,7 @@ def test_every_row_can_be_measured(name, sizes, monkeypatch):
             assert min(column["y"]) > 0
     else:
         assert entry["ours"] > 0 and ("ratio" in entry) == bool(entry["baseline"])
-    assert name in bench.table({name: entry})
+    assert name in measure.table({name: entry})
 
 
 def test_plain_crops_need_no_resize_and_differ_from_clip_to_clip(sizes):
