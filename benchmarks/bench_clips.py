@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,6 @@ import cv2
 import numpy as np
 from gpu_check import DIRECTIONS, moving_texture
 from measure import ROOT, Sizes
-from original_loader import unpack
 
 from twostream_utils.pool import in_order
 from twostream_utils.profiles import Profile, get_profile
@@ -85,7 +85,8 @@ def folders(sizes: Sizes) -> Path:
     if not target.exists():
         part = target.with_name(target.name + ".partial")
         shutil.rmtree(part, ignore_errors=True)
-        unpack(source, FrameStore(source).clips, part)
+        with zipfile.ZipFile(source / "JumpRope.zip") as shard:
+            shard.extractall(part)
         part.rename(target)
     return target
 

@@ -7,16 +7,17 @@ Notebook 11 says what that costs in accuracy, notebook 10 and `make bench` what 
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import cv2
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
 from torchvision import transforms
 
 from twostream_utils.stacks import RGB_MEAN, RGB_STD
+from twostream_utils.store import FrameStore
 
 RGB_FRAMES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 99)
 FLOW_FIELDS = tuple(range(1, 100, 2))
@@ -86,11 +87,17 @@ class OriginalClips(Dataset):
         return stack
 
 
-def unpack(shards: str | Path, clips: Iterable[str], folder: str | Path) -> Path:
-    """Write the JPEGs of ``clips`` out of the zips in ``shards`` to ``folder``, and return it."""
-    wanted = set(clips)
-    for shard in sorted(Path(shards).glob("*.zip")):
-        with zipfile.ZipFile(shard) as file:
-            members = (name for name in file.namelist() if Path(name).parent.name in wanted)
-            file.extractall(folder, members)
-    return Path(folder)
+def write_folders(store: FrameStore, clips: Iterable[str], folder: str | Path) -> None:
+    """Write frames and flow of ``clips`` to ``folder`` as the JPEG files that the recipe reads."""
+    for clip in clips:
+        frames = range(1, store.n_frames(clip) + 1)
+        fields = store.read_flow(clip, frames[:-1])
+        for place, pictures in (
+            ("jpegs_256", store.read_rgb(clip, frames)[..., ::-1]),
+            ("tvl1_flow/u", fields[..., 0]),
+            ("tvl1_flow/v", fields[..., 1]),
+        ):
+            target = Path(folder) / place / clip
+            target.mkdir(parents=True)
+            for number, picture in enumerate(pictures, start=1):
+                cv2.imwrite(str(target / f"frame{number:06d}.jpg"), picture)

@@ -16,7 +16,7 @@ import measure
 import numpy as np
 import pytest
 import torch
-from original_loader import FLOW_FIELDS, RGB_FRAMES, OriginalClips, unpack
+from original_loader import FLOW_FIELDS, RGB_FRAMES, OriginalClips, write_folders
 from PIL import Image
 
 from twostream_utils.stacks import RGB_MEAN, RGB_STD
@@ -73,13 +73,16 @@ def test_full_size_numbers_are_the_originals():
     assert FLOW_FIELDS[:2] == (1, 3) and FLOW_FIELDS[-1] == 99 and len(FLOW_FIELDS) == 50
 
 
-def test_unpacked_are_the_bytes_of_the_shard_and_only_of_the_clips_asked_for(tiny, tmp_path):
-    clip, other = tiny.store.clips[:2]
-    unpack(tiny.store.root, [clip], tmp_path)
-    picture = cv2.imread(str(tmp_path / "jpegs_256" / clip / "frame000002.jpg"))
-    assert (picture[..., ::-1] == tiny.store.rgb(clip, 2)).all()
-    assert len(list((tmp_path / "tvl1_flow" / "u" / clip).iterdir())) == tiny.store.n_flow(clip)
-    assert not (tmp_path / "jpegs_256" / other).exists()
+def test_folders_written_for_the_recipe_hold_the_clips_of_a_store(tiny, tmp_path):
+    clip = tiny.store.clips[0]
+    write_folders(tiny.store, [clip], tmp_path)
+    written = FrameStore(tmp_path)
+    assert written.clips == [clip] and written.n_flow(clip) == tiny.store.n_flow(clip)
+    for a, b in (
+        (written.rgb(clip, 2), tiny.store.rgb(clip, 2)),
+        (written.flow(clip, 5), tiny.store.flow(clip, 5)),
+    ):
+        assert np.abs(a.astype(int) - b).mean() < 3  # as JPEGs once more
 
 
 # --- figures and the file ---------------------------------------------------------------------

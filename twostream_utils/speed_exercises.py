@@ -64,8 +64,8 @@ def check_scaled(answer: Callable) -> None:
         raise ExerciseError("The result is float16; go back to float32 before you unscale")
     slips = {
         "The scale was never taken out again": half.float(),
-        "It was cast before it was scaled: what was 0 by then stays 0": gradient.half().float(),
-        "It was unscaled in float16, where it vanishes again": (half / scale).float(),
+        "The small ones are 0. In float16 they must be large: scale before the cast, and unscale "
+        "only when it is float32 again": gradient.half().float(),
         "It never was float16, so it shows nothing": gradient,
         "It was divided first: multiply before the cast": (gradient / scale).half().float() * scale,
     }
@@ -104,8 +104,8 @@ def _twice(numbers: list[int]) -> int:
 
 
 check_bottleneck = choice_question(
-    "The loader needs 60 ms a clip from both cores, the GPU 18: nothing done on the GPU can help "
-    "before the loading is shorter.",
+    "The loader needs 60 ms a clip and the GPU 18, so only what shortens the loading helps; "
+    "smaller JPEGs are read, decoded and resized faster.",
     "c",
     {
         "a": "A faster GPU would wait longer: it waits already, 42 of every 60 ms",

@@ -1,4 +1,4 @@
-"""Which stage takes the time: labels around functions that stay as they are, and their own times."""
+"""Which stage takes the time: labels put around functions from outside, and their own times."""
 
 from __future__ import annotations
 
