@@ -149,14 +149,17 @@ def loader_first_batch(sizes: Sizes) -> Iterator:
     yield stopwatch(first, scale=1.0), None
 
 
-def own_memory(pid: int) -> float:
-    """Memory that a process shares with no other, MB. Raises ``Skip`` where /proc lacks it."""
+def memory(pid: int) -> float:
+    """Memory of a process without files and batches on their way to others, MB.
+
+    Raises ``Skip`` where there is no /proc that knows.
+    """
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError as error:
-        raise Skip("a process's own memory is read from /proc, which this system lacks") from error
-    sizes = (line.split() for line in text.splitlines() if line.startswith("Private_"))
-    return sum(int(size) for _, size, _ in sizes) / 1000
+        raise Skip("the memory of a worker is read from /proc, which this system lacks") from error
+    (line,) = (line for line in text.splitlines() if line.startswith("Anonymous:"))
+    return int(line.split()[1]) / 1000
 
 
 @row("memory of a worker at the end of an epoch", "after a third of it", "MB", goal="≥ 0.95",
@@ -173,8 +176,8 @@ def loader_memory(sizes: Sizes) -> Iterator:
         for number in range(total):
             next(batches)
             if number == total // 3:
-                early.append(own_memory(worker.pid))
-        return own_memory(worker.pid)
+                early.append(memory(worker.pid))
+        return memory(worker.pid)
 
     yield at_the_end, lambda: early[-1]
 

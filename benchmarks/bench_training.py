@@ -11,7 +11,7 @@ import torch
 from measure import Sample, Sizes, row, stopwatch
 from torch import nn
 
-from twostream_utils.device import autocast, pick_device, to_model_layout
+from twostream_utils.device import mixed_precision, pick_device, to_model_layout
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.stacks import ClipDataset, normalise
 from twostream_utils.store import FrameStore
@@ -35,12 +35,14 @@ def spatial(sizes: Sizes, cache_gb: float) -> ClipDataset:
 def bare_epoch(model: nn.Module, dataset: ClipDataset, recipe: Recipe, workers: int) -> None:
     """What `fit` must do for an epoch and nothing else."""
     device = pick_device()
+    precision = mixed_precision(device)
+    half = torch.float16 if precision == "fp16" else torch.bfloat16
     model = to_model_layout(model, device).train()
     optimizer = torch.optim.SGD(model.parameters(), recipe.lr, 0.9, weight_decay=5e-4)
     for batch in make_loader(dataset, recipe.batch_size, workers, 0):
         stack = batch["rgb"].flatten(0, 1).to(device, non_blocking=True)
         label = batch["label"].to(device, non_blocking=True)
-        with autocast(device):
+        with torch.autocast(device.type, half, enabled=precision != "no"):
             logits = model(normalise(stack, "rgb")).float()
         loss = nn.functional.cross_entropy(logits, label)
         optimizer.zero_grad()

@@ -135,25 +135,28 @@ def pin() -> bool:
 
 def measure(of: Row, sizes: Sizes = FULL, rounds: int | None = None) -> dict:
     """Measure a row in this process and return its entry in results.json."""
+    run = conditions()  # before pinning: the cores are the machine's
     pinned = pin() if of.one_core else False
-    rounds = rounds or of.rounds
+    rounds, warm = rounds or of.rounds, of.rounds > 1
     entry = {
         "group": of.group, "what": of.what, "unit": of.unit, "one_core": pinned, "rounds": rounds,
     }  # fmt: skip
     with of.start(sizes) as given:
         if of.x:
-            entry |= {"x_label": of.x, **curve(given, rounds)}
+            entry |= {"x_label": of.x, **curve(given, rounds, warm)}
         else:
             ours, theirs = given
             entry |= {"baseline": of.baseline, "goal": of.goal}
-            entry |= compare(*in_turns(ours, theirs, rounds))
-    return entry | {"run": conditions()}
+            entry |= compare(*in_turns(ours, theirs, rounds, warm))
+    return entry | {"run": run}
 
 
-def in_turns(ours: Sample, theirs: Sample | None, rounds: int) -> tuple[list, list]:
+def in_turns(
+    ours: Sample, theirs: Sample | None, rounds: int, warm: bool = True
+) -> tuple[list, list]:
     """Run both once to warm up, then ``rounds`` times in turns; return the samples of each."""
     both = [sample for sample in (ours, theirs) if sample is not None]
-    if rounds > 1:
+    if warm:
         for sample in both:
             sample()
     taken = [[sample() for sample in both] for _ in range(rounds)]
@@ -177,13 +180,13 @@ def compare(ours: list[float], theirs: list[float]) -> dict:
     return entry | {"quartiles": quartiles(ratios or ours)}
 
 
-def curve(samples: Mapping[float, Callable], rounds: int) -> dict:
+def curve(samples: Mapping[float, Callable], rounds: int, warm: bool = True) -> dict:
     """Run the samples of a curve in turns, as ``in_turns`` does for two.
 
     Returns ``x`` and ``series``, ``{name: {"y": medians, "quartiles": a pair for each}}``.
     """
     taken: dict[str, list[list[float]]] = {}
-    if rounds > 1:
+    if warm:
         for sample in samples.values():
             sample()
     for _ in range(rounds):

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 from .plots import BLUE, ORANGE
 
+FARTHEST = 16  # ratios beyond it are drawn there, as arrowheads
+
 
 def stage_bars(times: Mapping[str, Mapping[str, float]], unit: str = "ms a clip") -> Figure:
     """Draw ``{name: {stage: time}}`` as a bar for every stage and name, stages from the top."""
@@ -36,11 +38,12 @@ def ratios(entries: Mapping[str, Mapping]) -> Figure:
     rows = {name: entry for name, entry in entries.items() if "ratio" in entry}
     fig, axis = plt.subplots(figsize=(8.5, 0.9 + 0.32 * len(rows)))
     for y, entry in enumerate(rows.values()):
-        axis.plot(entry["quartiles"], [y, y], color=BLUE, linewidth=3)
-        axis.plot(entry["ratio"], y, "D", color=BLUE, markersize=7)
-        text = f"{entry['ratio']:.2f}" if entry["ratio"] < 10 else f"{entry['ratio']:.0f}"
-        axis.annotate(text, (entry["ratio"], y), (0, 7), textcoords="offset points", ha="center",
-                      fontsize=8.5)  # fmt: skip
+        ratio = entry["ratio"]
+        at, marker = (FARTHEST, ">") if ratio > FARTHEST else (ratio, "D")
+        axis.plot(np.minimum(entry["quartiles"], FARTHEST), [y, y], color=BLUE, linewidth=3)
+        axis.plot(at, y, marker, color=BLUE, markersize=7)
+        text = f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
+        axis.annotate(text, (at, y), (0, 7), textcoords="offset points", ha="center", fontsize=8.5)
     axis.axvline(1, color="black", linewidth=1, linestyle=":")
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter("{x:g}")
@@ -51,19 +54,18 @@ def ratios(entries: Mapping[str, Mapping]) -> Figure:
 
 
 def growth(entries: Mapping[str, Mapping]) -> Figure:
-    """Draw the curves of results.json, medians with quartiles; dotted: as much more as x grows."""
+    """Draw the curves of results.json, medians with quartiles; dotted: in proportion to x."""
     curves = [entry for entry in entries.values() if "series" in entry]
     rows = -(-len(curves) // 2)
     fig, axes = plt.subplots(rows, 2, figsize=(10, 3.4 * rows), squeeze=False)
     for axis, entry in zip(axes.flat, curves):
         x = np.array(entry["x"], float)
-        top = 0.0
         for (name, column), colour, marker in zip(entry["series"].items(), (BLUE, ORANGE), "os"):
             low, high = np.array(column["quartiles"]).T
             axis.plot(x, column["y"], marker=marker, color=colour, label=name or "measured")
             axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-            top = max(top, column["y"][0])
-        axis.plot(x, top * x / x[0], ":", color="black", linewidth=1, label="in proportion")
+            axis.plot(x, column["y"][0] * x / x[0], ":", color=colour, linewidth=1)
+        axis.plot([], [], ":", color="black", linewidth=1, label="in proportion")
         axis.set(xscale="log", yscale="log", xlabel=entry["x_label"], ylabel=entry["unit"])
         axis.set_title(entry["what"], fontsize=10)
         axis.set_xticks(x, [f"{v:,.0f}" for v in x])
