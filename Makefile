@@ -16,7 +16,7 @@ ifneq ($(strip $(DATA)),)
 export TWOSTREAM_DATA := $(shell $(PYTHON) -c 'import os, sys; print(os.path.abspath(os.path.expanduser(sys.argv[1])))' "$(DATA)")
 endif
 
-.PHONY: help run lab test test-slow notebooks book ablations gpu-check colab-check clean
+.PHONY: help run lab test test-slow notebooks book ablations bench gpu-check colab-check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -61,6 +61,9 @@ book: $(STAMP) ## the course with its outputs as a web site, in build/book
 ablations: $(STAMP) ## what each choice is worth: hours of trainings behind notebooks 07 and 11
 	@env -u TWOSTREAM_DATA -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/ablations.py
 
+bench: $(STAMP) ## how fast it is, and against what: a table, and benchmarks/results.json
+	@env -u TWOSTREAM_DATA -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/bench.py
+
 gpu-check: $(STAMP) ## run the GPU's tests and train each network for two minutes at full size
 	@$(BIN)/python benchmarks/gpu_check.py
 
@@ -80,7 +83,7 @@ colab-check: $(STAMP) $(COLAB_ENV)/.installed ## open notebooks alone as Colab d
 	  $(BIN)/python -m pytest -p no:nbval --override-ini addopts= tests/test_colab.py
 
 clean: ## remove the environment, generated data, runs and caches
-	rm -rf $(VENV) data/mini build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) data/mini data/bench build *.egg-info .pytest_cache .ruff_cache
 	rm -rf $(addprefix runs/,$(MADE))
 	@for profile in folder weizmann; do \
 	  rm -f data/$$profile/*.zip data/$$profile/*.partial data/$$profile/*.json data/$$profile/skipped.txt \

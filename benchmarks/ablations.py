@@ -17,7 +17,6 @@ import os
 import platform
 import random
 import re
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measure import commit
 from original import (
     DEFECTS,
     FIRST_LAYERS,
@@ -224,13 +224,6 @@ def carry_out(run: Run) -> str:
     top1 = (outcome["logits"].argmax(1) == outcome["labels"]).mean()
     seconds = outcome["meta"]["seconds"]
     return f"{run.group:<9} {run.variant:<32} {run.path.stem[-22:]:>24} {top1:6.1%} {seconds:5} s"
-
-
-def commit() -> str:
-    """The commit that runs, with a plus sign where files differ from it."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
 
 
 def main() -> None:

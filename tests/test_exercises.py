@@ -7,12 +7,13 @@ import layer_answers
 import numpy as np
 import pytest
 import score_answers
+import speed_answers
 import stack_answers
 import torch
 
 from twostream_utils import questions
 
-TOPICS = data_answers, stack_answers, layer_answers, score_answers
+TOPICS = data_answers, stack_answers, layer_answers, score_answers, speed_answers
 RIGHT = {check: answers for topic in TOPICS for check, answers in topic.RIGHT.items()}
 WRONG = {check: answers for topic in TOPICS for check, answers in topic.WRONG.items()}
 NAMES = {

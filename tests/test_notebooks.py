@@ -38,7 +38,7 @@ def code_cells(notebook):
 
 
 def test_there_are_the_notebooks_of_the_course_and_no_others():
-    assert [name[:2] for name in NAMES] == [f"{n:02d}" for n in (*range(10), 11)]
+    assert [name[:2] for name in NAMES] == [f"{n:02d}" for n in range(12)]
     for folder in bn.NOTEBOOKS, bn.NOTEBOOKS / "solutions":
         assert sorted(path.stem for path in folder.glob("*.ipynb")) == NAMES
 

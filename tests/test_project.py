@@ -27,11 +27,12 @@ ORDER = (
     "mini_figure mini_motion mini_scene mini_clip mini_still mini "
     "profiles device views stacks batches vgg fusion conv_fusion memory validation training "
     "evaluation comparisons pipeline "
-    "plots flow_plots score_plots canvas widgets explore_clip explore_quantisation "
-    "explore_first_layer explore_fusion explore_fusion_layer "
+    "gpu_waits stages plots flow_plots score_plots speed_plots canvas widgets "
+    "explore_clip explore_quantisation explore_first_layer explore_fusion explore_fusion_layer "
+    "explore_pace "
     "gradcam own_video own_plots own_widgets own_classes "
     "checking questions data_exercises stack_exercises layer_exercises score_exercises "
-    "original_exercises own_video_exercises course"
+    "original_exercises own_video_exercises speed_exercises course"
 ).split()
 
 

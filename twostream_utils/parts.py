@@ -53,13 +53,13 @@ class PartedFile:
     def read(self, size: int, offset: int) -> bytes:
         """`size` bytes at `offset`, fewer at the end of the last part."""
         if len(self.paths) == 1:
-            return self._read_part(0, size, offset)
+            return self.read_part(0, size, offset)
         ends = self._part_ends()
         part = self._part_at(offset)
         pieces = []
         while size > 0 and part < len(ends) and offset < ends[-1]:
             here = min(size, ends[part] - offset)
-            piece = self._read_part(part, here, offset - (ends[part - 1] if part else 0))
+            piece = self.read_part(part, here, offset - (ends[part - 1] if part else 0))
             pieces.append(piece)
             if len(piece) < here:  # the part has shrunk since
                 break
@@ -82,7 +82,8 @@ class PartedFile:
     def _part_at(self, offset: int) -> int:
         return min(bisect_right(self._part_ends(), offset), len(self.paths) - 1)
 
-    def _read_part(self, part: int, size: int, offset: int) -> bytes:
+    def read_part(self, part: int, size: int, offset: int) -> bytes:
+        """`size` bytes of one part, fewer at its end: the one place that reads from the disk."""
         if self._open_in != os.getpid() or part not in self._files:
             with self._lock:
                 if self._open_in != os.getpid():  # the parent's files share their position with it

@@ -1,0 +1,103 @@
+"""The original's loader as a recipe, for measuring against: one JPEG at a time, through PIL.
+
+Every RGB frame gets a random crop and a flip of its own and is concatenated to those before it;
+every flow field is resized, turned to float and normalised by itself, u and v as two files.
+Notebook 11 says what that costs in accuracy, notebook 10 and `make bench` what it costs in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+from torchvision import transforms
+
+from twostream_utils.stacks import RGB_MEAN, RGB_STD
+from twostream_utils.store import FrameStore
+
+RGB_FRAMES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 99)
+FLOW_FIELDS = tuple(range(1, 100, 2))
+
+
+class OriginalClips(Dataset):
+    """Clips out of a folder of JPEGs, as the original's training set gives them.
+
+    Item ``i`` is ``(rgb, flow, label)``: ``(3·frames, crop, crop)`` and ``(2·fields, crop, crop)``
+    float32, normalised, and an int. The same frames each time; the first field stands at the end
+    of its stack. ``crop`` must fit into the stored frames.
+
+    Args:
+        root: folder that holds `jpegs_256/<clip>` and `tvl1_flow/{u,v}/<clip>`.
+        clips: their names.
+        labels: a number for each of them.
+        crop: side in px of what comes out.
+        rgb_frames, flow_fields: 1-based numbers of the frames and fields of the stacks.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        clips: Sequence[str],
+        labels: Sequence[int],
+        crop: int = 224,
+        rgb_frames: Sequence[int] = RGB_FRAMES,
+        flow_fields: Sequence[int] = FLOW_FIELDS,
+    ):
+        self.root, self.clips, self.labels = Path(root), list(clips), list(labels)
+        self.crop, self.rgb_frames, self.flow_fields = crop, rgb_frames, flow_fields
+        self.rgb_transform = transforms.Compose([
+            transforms.RandomCrop(crop),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(RGB_MEAN, RGB_STD),
+        ])  # fmt: skip
+        # The torchvision of 2018 gave a single channel the figures of the first colour.
+        self.flow_transform = transforms.Compose([
+            transforms.Resize([crop, crop]),
+            transforms.ToTensor(),
+            transforms.Normalize(RGB_MEAN[:1], RGB_STD[:1]),
+        ])  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+        clip = self.clips[index]
+        return self._rgb(clip), self._flow(clip), self.labels[index]
+
+    def _rgb(self, clip: str) -> torch.Tensor:
+        stack = None
+        for number in self.rgb_frames:
+            with Image.open(self.root / "jpegs_256" / clip / f"frame{number:06d}.jpg") as image:
+                frame = self.rgb_transform(image)
+            stack = frame if stack is None else torch.cat((stack, frame))
+        return stack
+
+    def _flow(self, clip: str) -> torch.Tensor:
+        stack = torch.empty(2 * len(self.flow_fields), self.crop, self.crop)
+        for j, number in enumerate(self.flow_fields):
+            for part, place in ("u", 2 * (j - 1)), ("v", 2 * (j - 1) + 1):
+                path = self.root / "tvl1_flow" / part / clip / f"frame{number:06d}.jpg"
+                with Image.open(path) as image:
+                    stack[place] = self.flow_transform(image)
+        return stack
+
+
+def write_folders(store: FrameStore, clips: Iterable[str], folder: str | Path) -> None:
+    """Write frames and flow of ``clips`` to ``folder`` as the JPEG files that the recipe reads."""
+    for clip in clips:
+        frames = range(1, store.n_frames(clip) + 1)
+        fields = store.read_flow(clip, frames[:-1])
+        for place, pictures in (
+            ("jpegs_256", store.read_rgb(clip, frames)[..., ::-1]),
+            ("tvl1_flow/u", fields[..., 0]),
+            ("tvl1_flow/v", fields[..., 1]),
+        ):
+            target = Path(folder) / place / clip
+            target.mkdir(parents=True)
+            for number, picture in enumerate(pictures, start=1):
+                cv2.imwrite(str(target / f"frame{number:06d}.jpg"), picture)
