@@ -31,13 +31,12 @@ class EpochSampler(Sampler):
         return iter(torch.randperm(len(self.dataset), generator=generator).tolist())
 
 
-def one_thread(worker: int) -> None:
-    """Keep OpenCV in a loader's worker to one thread, as torch does: each worker has a core."""
-    cv2.setNumThreads(1)
-
-
 def make_loader(dataset: ClipDataset, batch_size: int, workers: int, seed: int) -> DataLoader:
     """Return the loader of a dataset: shuffled anew each epoch for training, else in order."""
+    if workers:
+        # Forked workers inherit OpenCV's pool without its threads and would wait for them forever;
+        # each of them has one core anyway.
+        cv2.setNumThreads(1)
     return DataLoader(
         range(len(dataset)),
         batch_size,
@@ -46,7 +45,6 @@ def make_loader(dataset: ClipDataset, batch_size: int, workers: int, seed: int) 
         collate_fn=dataset.batch,  # of indices: a batch is assembled whole, not joined from items
         drop_last=dataset.train and len(dataset) > batch_size,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=one_thread if workers else None,
     )
 
 
