@@ -128,7 +128,7 @@ def test_items_depend_on_seed_and_epoch_only():
 
 
 def test_loaders_and_workers_give_the_same_clips():
-    cv2.resize(np.zeros((2000, 2000), np.uint8), (1500, 1500))  # starts OpenCV's threads
+    cv2.resize(np.zeros((2000, 2000), np.uint8), (1500, 1500))  # OpenCV has threads before the fork
     data = dataset(get_profile("mini", crop=400))  # large enough for OpenCV to share the work out
     for epoch in range(2):
         data.epoch = epoch

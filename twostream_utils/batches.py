@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import cv2
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
@@ -33,10 +32,6 @@ class EpochSampler(Sampler):
 
 def make_loader(dataset: ClipDataset, batch_size: int, workers: int, seed: int) -> DataLoader:
     """Return the loader of a dataset: shuffled anew each epoch for training, else in order."""
-    if workers:
-        # Forked workers inherit OpenCV's pool without its threads and would wait for them forever;
-        # each of them has one core anyway.
-        cv2.setNumThreads(1)
     return DataLoader(
         range(len(dataset)),
         batch_size,
