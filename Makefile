@@ -65,7 +65,7 @@ bench: $(STAMP) ## how fast it is, and against what: a table, and benchmarks/res
 	@env -u TWOSTREAM_DATA -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/bench.py
 
 gpu-check: $(STAMP) ## run the GPU's tests and train each network for two minutes at full size
-	@$(BIN)/python benchmarks/gpu_check.py
+	@$(BIN)/python benchmarks/gpu_check.py --compiled
 
 # Colab's Python; another one if this machine does not have it.
 COLAB_PYTHON ?= $(shell python3.13 -c '' 2>/dev/null && echo python3.13 || echo $(PYTHON))

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -101,7 +102,7 @@ class Enough(Exception):
     """The time of one network is up."""
 
 
-def train(course, name: str, model, seconds: float) -> dict:
+def train(course, name: str, model, seconds: float, compiled: bool = False) -> dict:
     """Train ``model`` by the course's own loop until ``seconds`` are over; return what to print."""
     import torch
 
@@ -122,14 +123,14 @@ def train(course, name: str, model, seconds: float) -> dict:
             raise Enough
 
     try:
-        course.fit(name, model, on_epoch)
+        course.fit(name, model, on_epoch, compiled=compiled)
     except Enough:
         pass
     timed = rows[1:] or rows  # the first epoch chooses kernels and starts the loader
     clips = len(course.dataset("train"))
     clips -= clips % course.recipe(name).batch_size
     return {
-        "name": name,
+        "name": name + ", compiled" * compiled,
         "rate": clips * len(timed) / sum(row["seconds"] for row in timed),
         "memory": peak_memory(device),
         "loss": [row["loss"] for row in rows],
@@ -171,7 +172,7 @@ def check(options: argparse.Namespace) -> None:
     device = pick_device()
     print(f"torch {torch.__version__}, {describe_device(device)}, {mixed_precision(device)}")
     print(f"VGG-19 at width {options.width:g}, {options.crop} px, batch {options.batch_size}\n")
-    print(f"{'network':<16}{'clips/s':>9}{'memory GB':>11}{'at once':>9}   loss")
+    print(f"{'network':<18}{'clips/s':>9}{'memory GB':>11}{'at once':>9}   loss")
     with tempfile.TemporaryDirectory() as runs:
         workers = min(8, os.cpu_count() or 1)
         course = Course(profile, FrameStore(root), Path(runs), workers=workers)
@@ -183,18 +184,21 @@ def check(options: argparse.Namespace) -> None:
             inputs = {"spatial": both[:1], "temporal": both[1:], "conv": both}[name]
             began = time.perf_counter()
             scores = score(model, course.dataset("test", inputs), workers=workers)
+            if options.compiled and name == "spatial":
+                other = replace(course, run_dir=Path(runs) / "compiled")
+                print_line(train(other, name, other.new(name), options.seconds, compiled=True))
             streams[name] = model.cpu()
             logits[name] = scores.clip_logits(), len(scores.clips) / (time.perf_counter() - began)
         fused = late_fusion(logits["spatial"][0], logits["temporal"][0])
         rate = 1 / (1 / logits["spatial"][1] + 1 / logits["temporal"][1])
         loss = -np.log(np.maximum(fused[np.arange(len(fused)), scores.labels], 1e-12)).mean()
-        print(f"{'average fusion':<16}{rate:>9.1f}{'':>20}   {loss:.3f} (test clips, scoring only)")
+        print(f"{'average fusion':<18}{rate:>9.1f}{'':>20}   {loss:.3f} (test clips, scoring only)")
 
 
 def print_line(row: dict) -> None:
     losses = row["loss"]
     print(
-        f"{row['name']:<16}{row['rate']:>9.1f}{row['memory'] / 1e9:>11.2f}{row['part']:>9}   "
+        f"{row['name']:<18}{row['rate']:>9.1f}{row['memory'] / 1e9:>11.2f}{row['part']:>9}   "
         f"{losses[0]:.3f} → {losses[-1]:.3f} in {len(losses)} epochs",
         flush=True,
     )
@@ -208,6 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--crop", type=int, default=224, metavar="PX")
     parser.add_argument("--batch-size", type=int, default=16, metavar="CLIPS")
     parser.add_argument("--epoch-clips", type=int, default=320, metavar="CLIPS")
+    parser.add_argument("--compiled", action="store_true", help="one stream more, compiled")
     parser.add_argument("--seconds", type=float, default=120, help="for each network")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "gpu_check", metavar="DIR")

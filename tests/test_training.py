@@ -1,6 +1,7 @@
 """The training loop: it learns, resumes exactly, and its files survive bad luck."""
 
 import errno
+import shutil
 import time
 
 import pytest
@@ -212,3 +213,15 @@ def test_training_in_bfloat16_learns_what_float32_does(tmp_path, monkeypatch):
     AcceleratorState._reset_state(True)
     assert losses["bf16"] == pytest.approx(losses["no"], rel=0.1)
     assert losses["bf16"] != losses["no"]
+
+
+@pytest.mark.slow
+def test_compiled_training_takes_the_same_path(tmp_path, monkeypatch):
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler on the CPU: g++ not found")
+    monkeypatch.setenv("TWOSTREAM_PRECISION", "no")
+    plain, history = train(tmp_path / "plain.pt")
+    compiled, same = train(tmp_path / "compiled.pt", compiled=True)
+    assert [r["loss"] for r in same] == pytest.approx([r["loss"] for r in history], rel=1e-3)
+    kept = training.load_checkpoint(tmp_path / "compiled.pt")["model"]
+    assert list(kept) == list(compiled.state_dict()) == list(plain.state_dict())

@@ -180,14 +180,18 @@ class Course:
         name: str,
         model: nn.Module,
         on_epoch: Callable[[History], None] | None = None,
+        compiled: bool = False,
         **fusion,
     ) -> History:
-        """Train ``model`` as ``name``, or load it if its checkpoint is complete."""
+        """Train ``model`` as ``name``, or load it if its checkpoint is complete.
+
+        ``on_epoch`` and ``compiled`` as in :func:`~twostream_utils.training.fit`.
+        """
         val = self.dataset("val", INPUTS[name], "centre") if self.val else None
         return fit(
             model, self.dataset("train", INPUTS[name]), self.recipe(name),
             self.checkpoint(name, **fusion), val, seed=self.seed, workers=self.workers,
-            on_epoch=on_epoch, fresh=FRESH[name],
+            on_epoch=on_epoch, fresh=FRESH[name], compiled=compiled,
             micro_batch=micro_batch(self.profile, name, model, pick_device()),
         )  # fmt: skip
 
