@@ -52,6 +52,32 @@ def test_an_interrupted_training_goes_on(tmp_path):
         torch.testing.assert_close(mended.state_dict()[name], value, rtol=0, atol=0.01, msg=name)
 
 
+def test_a_step_never_waits_for_the_gpu():
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(mixed_precision=device.mixed_precision(GPU))
+    model = device.to_model_layout(network(), GPU).train()
+    batch = dataset(PROFILE, streams=("rgb",)).batch(range(3))
+    batch = {name: value.to(GPU) for name, value in batch.items()}
+    for mode in ("default", "error"):  # the first time chooses kernels and copies constants
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            sums = training._gradients(model, batch, ("rgb",), RECIPE, accelerator, None)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert sums[2].item() == 3
+
+
+def test_batches_are_copied_ahead_and_arrive_whole():
+    cpu = [{"x": torch.full((1000, 1000), k).pin_memory()} for k in range(6)]
+    seen = []
+    for batch in batches.ahead(iter(cpu), GPU):
+        assert batch["x"].is_cuda
+        torch.cuda._sleep(10_000_000)  # the network is busy while the next batch is copied
+        seen.append((batch["x"].min(), batch["x"].max()))
+    assert [(low.item(), high.item()) for low, high in seen] == [(k, k) for k in range(6)]
+
+
 def test_parts_of_a_batch_train_like_the_whole(tmp_path):
     losses = [
         [row["loss"] for row in train(tmp_path / f"{size}.pt", micro_batch=size)[1]]

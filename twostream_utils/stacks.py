@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import cache
 
 import cv2
 import numpy as np
@@ -232,7 +233,12 @@ def normalise(stack: torch.Tensor, stream: str) -> torch.Tensor:
     x = stack.to(torch.float32, memory_format=torch.channels_last)
     if stream == "flow":
         return x.sub_(FLOW_REST).div_(FLOW_STD)
-    frames = stack.shape[1] // 3
-    mean = torch.tensor(RGB_MEAN * frames, device=x.device).view(1, -1, 1, 1) * 255
-    std = torch.tensor(RGB_STD * frames, device=x.device).view(1, -1, 1, 1) * 255
+    mean, std = _rgb_scale(stack.shape[1] // 3, x.device)
     return x.sub_(mean).div_(std)
+
+
+@cache
+def _rgb_scale(frames: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation of all channels, kept where they are used: copying them waits for a GPU."""
+    mean, std = (torch.tensor(values * frames, device=device) for values in (RGB_MEAN, RGB_STD))
+    return mean.view(1, -1, 1, 1) * 255, std.view(1, -1, 1, 1) * 255

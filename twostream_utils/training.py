@@ -214,7 +214,8 @@ def _gradients(
     Nothing waits for the device here: the sums are read once an epoch.
     """
     labels = batch["label"]
-    sums = torch.tensor([0.0, 0.0, len(labels)]).to(labels.device, non_blocking=True)
+    sums = torch.zeros(3, device=labels.device)
+    sums[2] = len(labels)
     for part in parts(batch, micro_batch or len(labels)):
         with accelerator.autocast():
             logits = run_batch(network, part, streams).float()
