@@ -239,6 +239,6 @@ def normalise(stack: torch.Tensor, stream: str) -> torch.Tensor:
 
 @cache
 def _rgb_scale(frames: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation of all channels, kept where they are used: copying them waits for a GPU."""
+    """Mean and deviation of all channels, kept on their device: to copy them waits for a GPU."""
     mean, std = (torch.tensor(values * frames, device=device) for values in (RGB_MEAN, RGB_STD))
     return mean.view(1, -1, 1, 1) * 255, std.view(1, -1, 1, 1) * 255
