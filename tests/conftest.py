@@ -62,6 +62,19 @@ def video_folder(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.fixture
+def precision(monkeypatch):
+    """Set the precision of training for one test; accelerate keeps the first one of a process."""
+    from accelerate.state import AcceleratorState
+
+    def choose(name: str) -> None:
+        monkeypatch.setenv("TWOSTREAM_PRECISION", name)
+        AcceleratorState._reset_state()
+
+    yield choose
+    AcceleratorState._reset_state()
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """The course of tests/tiny_course.py on its generated clips."""

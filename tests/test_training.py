@@ -200,26 +200,22 @@ def test_precision_is_probed_and_can_be_given(monkeypatch):
         device.mixed_precision(cpu)
 
 
-def test_training_in_bfloat16_learns_what_float32_does(tmp_path, monkeypatch):
-    from accelerate.state import AcceleratorState
-
+def test_training_in_bfloat16_learns_what_float32_does(tmp_path, precision):
     losses = {}
-    for precision in ("no", "bf16"):
-        monkeypatch.setenv("TWOSTREAM_PRECISION", precision)
-        AcceleratorState._reset_state(True)
-        model, history = train(tmp_path / f"{precision}.pt")
-        losses[precision] = [row["loss"] for row in history]
+    for name in ("no", "bf16"):
+        precision(name)
+        model, history = train(tmp_path / f"{name}.pt")
+        losses[name] = [row["loss"] for row in history]
         assert all(p.dtype == torch.float32 for p in model.parameters())
-    AcceleratorState._reset_state(True)
     assert losses["bf16"] == pytest.approx(losses["no"], rel=0.1)
     assert losses["bf16"] != losses["no"]
 
 
 @pytest.mark.slow
-def test_compiled_training_takes_the_same_path(tmp_path, monkeypatch):
+def test_compiled_training_takes_the_same_path(tmp_path, precision):
     if shutil.which("g++") is None:
         pytest.skip("torch.compile needs a C++ compiler on the CPU: g++ not found")
-    monkeypatch.setenv("TWOSTREAM_PRECISION", "no")
+    precision("no")
     plain, history = train(tmp_path / "plain.pt")
     compiled, same = train(tmp_path / "compiled.pt", compiled=True)
     assert [r["loss"] for r in same] == pytest.approx([r["loss"] for r in history], rel=1e-3)
