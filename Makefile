@@ -68,7 +68,7 @@ gpu-check: $(STAMP) ## run the GPU's tests and train each network for two minute
 	@$(BIN)/python benchmarks/gpu_check.py
 
 # Colab's Python; another one if this machine does not have it.
-COLAB_PYTHON ?= $(shell command -v python3.13 || echo $(PYTHON))
+COLAB_PYTHON ?= $(shell python3.13 -c '' 2>/dev/null && echo python3.13 || echo $(PYTHON))
 COLAB_ENV    := build/colab-env
 
 $(COLAB_ENV)/.installed: data_scripts/colab_versions.txt

@@ -21,9 +21,10 @@ from measure import ROOT, Sizes
 from twostream_utils.pool import in_order
 from twostream_utils.profiles import Profile, get_profile
 from twostream_utils.shards import ShardWriter, encode_clip
-from twostream_utils.stacks import ClipDataset, View
+from twostream_utils.stacks import ClipDataset
 from twostream_utils.store import FrameStore
 from twostream_utils.video import open_video
+from twostream_utils.views import View
 
 
 def real_videos() -> list[Path]:

@@ -14,14 +14,10 @@ from measure import Sample, Sizes, Skip, row, stopwatch
 from original_loader import FLOW_FIELDS, RGB_FRAMES, OriginalClips
 from torch.utils.data import DataLoader
 
-from twostream_utils.stacks import (
-    ClipDataset,
-    flow_positions,
-    normalise,
-    stack_positions,
-)
+from twostream_utils.batches import make_loader
+from twostream_utils.stacks import ClipDataset, flow_positions, normalise
 from twostream_utils.store import FrameStore
-from twostream_utils.training import make_loader
+from twostream_utils.views import stack_positions
 
 ORIGINAL = "the original's recipe: PIL, one frame at a time, from folders"
 FLOOR = "cv2.imdecode alone, the same JPEGs already in memory"

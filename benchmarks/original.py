@@ -14,22 +14,15 @@ import cv2
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import default_collate
 
+from twostream_utils.batches import make_loader, run_batch
 from twostream_utils.device import pick_device, to_model_layout
 from twostream_utils.flow import flip_flow
 from twostream_utils.pipeline import INPUTS, Course
-from twostream_utils.stacks import (
-    ClipDataset,
-    View,
-    crop_frames,
-    flow_stack,
-    random_view,
-    rgb_stack,
-    stack_positions,
-    to_channels,
-)
-from twostream_utils.training import make_loader, run_batch
+from twostream_utils.stacks import ClipDataset, crop_frames, read_stacks, to_channels
 from twostream_utils.vgg import VGG, load_weights, transform_first_layer, vgg19
+from twostream_utils.views import View, random_view, stack_positions
 
 DEFECTS = {
     "jitter": "a crop and a flip of its own for every RGB frame of a stack",
@@ -64,9 +57,12 @@ class DefectiveClips(ClipDataset):
             item[stream] = torch.stack([read[stream](clip, v, rng) for v in self.views(index)])
         return item
 
+    def batch(self, indices: list[int]) -> dict:
+        return default_collate([self[index] for index in indices])
+
     def _rgb(self, clip: str, view: View, rng: np.random.Generator) -> torch.Tensor:
         if not (self.train and "jitter" in self.defects):
-            return rgb_stack(self.store, clip, view, self.profile)
+            return read_stacks(self.store, clip, [view], self.profile, "rgb")[0]
         p, size = self.profile, self.store.size(clip)
         n_frames = self.store.n_frames(clip)
         where = stack_positions(n_frames, p.rgb_frames, p.rgb_step, view.start)
@@ -79,7 +75,7 @@ class DefectiveClips(ClipDataset):
 
     def _flow(self, clip: str, view: View, rng: np.random.Generator) -> torch.Tensor:
         if not self.defects & {"unregistered", "rotated", "unflipped u", "min-max flow"}:
-            return flow_stack(self.store, clip, view, self.profile)
+            return read_stacks(self.store, clip, [view], self.profile, "flow")[0]
         p = self.profile
         n_fields = self.store.n_flow(clip)
         where = stack_positions(n_fields, p.flow_fields, p.flow_step, view.start)

@@ -20,9 +20,11 @@ from twostream_utils.download import CONNECTIONS, Line, gigabytes
 from twostream_utils.fetch import Job, Source, fetch, fetch_first, table
 from twostream_utils.profiles import PROFILES
 from twostream_utils.splits import SPELLING, UCF101_CLASSES
+from twostream_utils.ucf101_clips import ucf101_clips
 from twostream_utils.web import FetchError
 
 DATA = Path(__file__).resolve().parents[1] / "data"
+DRY = "A dry run: nothing was fetched. Without --dry-run the same command does it."
 _HF = "https://huggingface.co/datasets"
 
 # Tried in this order; any of them may be dead by now. `table` says that none could be tried here.
@@ -78,12 +80,14 @@ def next_command(videos: Path, out: Path, *options: str) -> str:
     return shlex.join(["python", *paths, *options])
 
 
-def finish(videos: Path, folder: ClipFolder, command: str) -> None:
-    """Print what is there now and the command that comes next."""
+def finish(videos: Path, folder: ClipFolder, due: int, command: str) -> None:
+    """Print how many clips of `due` are there now and the command that comes next."""
     counts = folder.counts()
+    classes = "1 class" if len(counts) == 1 else f"{len(counts)} classes"
     print(
-        f"\n{sum(counts.values())} clips of {len(counts)} classes, {gigabytes(folder.size())} in "
-        f"{videos}\nsizes and SHA-256 in {videos / 'fetched.json'}\n\nNext:\n  {command}"
+        f"\n{sum(counts.values())} of the {due} clips of {classes} are in {videos}, "
+        f"{gigabytes(folder.size())}\n"
+        f"sizes and SHA-256 in {videos / 'fetched.json'}\n\nNext:\n  {command}"
     )
 
 
@@ -132,10 +136,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (FetchError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if not options.dry_run:
+    if options.dry_run:
+        print(DRY)
+    else:
         side = PROFILES["ucf101"].short_side
         command = next_command(options.out, DATA / "ucf101", "--short-side", str(side))
-        finish(options.out, folder, command)
+        finish(options.out, folder, len(ucf101_clips(classes)), command)
     return 0
 
 

@@ -11,13 +11,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from fetch_ucf101 import DATA, finish, next_command
+from fetch_ucf101 import DATA, DRY, finish, next_command
 
 from twostream_utils.clip_folder import WEIZMANN_ACTIONS, ClipFolder, weizmann_place
 from twostream_utils.fetch import Job, Source, fetch, fetch_first, table
 from twostream_utils.profiles import PROFILES
 from twostream_utils.web import FetchError
 
+CLIPS = 90  # nine persons, ten actions
 _SITE = "https://www.wisdom.weizmann.ac.il/~vision/VideoAnalysis/Demos/SpaceTimeActions/DB"
 
 # The authors' own site, one zip an action.
@@ -60,12 +61,15 @@ def main(arguments: list[str] | None = None) -> int:
     except (FetchError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if not options.dry_run:
+    if options.dry_run:
+        print(DRY)
+    else:
         profile = PROFILES["weizmann"]
         settings = ["--short-side", str(profile.short_side)]
         settings += ["--group-pattern", profile.group_pattern]
         folder = ClipFolder(options.out, WEIZMANN_ACTIONS, weizmann_place)
-        finish(options.out, folder, next_command(options.out, DATA / "weizmann", *settings))
+        command = next_command(options.out, DATA / "weizmann", *settings)
+        finish(options.out, folder, CLIPS, command)
     return 0
 
 

@@ -39,8 +39,8 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     root {root};
-    location /throttled/ {{ alias {root}/; limit_rate 80k; }}
-    location /single/ {{ alias {root}/; limit_rate 300k; limit_conn one 1; }}
+    location /throttled/ {{ alias {root}/; limit_rate 160k; }}
+    location /single/ {{ alias {root}/; limit_rate 600k; limit_conn one 1; }}
     location /whole/ {{ alias {root}/; max_ranges 0; }}
   }}
   {more}

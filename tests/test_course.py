@@ -1,6 +1,8 @@
 """From frames on disk to results.json, on a few generated clips; and what setup says."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from twostream_utils.pipeline import Course
 from twostream_utils.profiles import PROFILES, Recipe, get_profile
 from twostream_utils.store import FrameStore
 
+ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("JumpRope", "TrampolineJumping")
 RECIPE = Recipe(1, 0.01, batch_size=8)
 TINY = get_profile(
@@ -121,10 +124,36 @@ def test_unknown_names_are_refused(tiny):
         tiny.recipe("audio")
 
 
-def test_a_profile_without_data_names_the_command(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("profile", "commands"),
+    [
+        ("ucf10", "fetch_ucf101.py --profile ucf10\n.*extract.py data/ucf101_videos data/ucf101 "),
+        ("ucf20", "fetch_ucf101.py --profile ucf20\n.*extract.py data/ucf101_videos data/ucf101 "),
+        ("ucf101", "fetch_ucf101.py --profile ucf101\n.* data/ucf101 --short-side 256\n"),
+        ("weizmann", r"fetch_weizmann.py\n.* data/weizmann --short-side 80 .*'\^\(\[a-z\]\+\)_'"),
+        ("folder", "give\n  python data_scripts/extract.py VIDEOS data/folder --short-side 80"),
+    ],
+)
+def test_a_profile_without_data_names_the_commands(monkeypatch, tmp_path, profile, commands):
     monkeypatch.setattr(course, "ROOT", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"data_scripts/extract.py VIDEOS .*ucf101"):
-        course.prepare_data(get_profile("ucf10"))
+    match = f"(?s)'{profile}' in data/.*{commands}.*mini"
+    with pytest.raises(FileNotFoundError, match=match) as refused:
+        course.prepare_data(get_profile(profile))
+    for script in re.findall(r"python (\S+)", str(refused.value)):
+        assert (ROOT / script).is_file()
+
+
+def test_archives_in_parts_and_unpacked_folders_are_data(monkeypatch, tmp_path):
+    monkeypatch.setattr(course, "ROOT", tmp_path)
+    root = tmp_path / "data" / "ucf101"
+    root.mkdir(parents=True)
+    (root / "ucf101_jpegs_256.zip.001").touch()
+    assert course.prepare_data(get_profile("ucf101")) == root
+    (root / "ucf101_jpegs_256.zip.001").rename(root / "notes.txt")
+    with pytest.raises(FileNotFoundError, match="no data"):
+        course.prepare_data(get_profile("ucf101"))
+    (root / "jpegs_256").mkdir()
+    assert course.prepare_data(get_profile("ucf101")) == root
 
 
 def test_environment_check_prints_a_line_for_everything(capsys):

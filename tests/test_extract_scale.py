@@ -26,9 +26,10 @@ from twostream_utils.estimate import Estimate, duration
 from twostream_utils.extract import encode_clip, extract
 from twostream_utils.lock import NAME, locked
 from twostream_utils.profiles import get_profile
-from twostream_utils.stacks import View, flow_positions, flow_stack
+from twostream_utils.stacks import flow_positions, read_stacks
 from twostream_utils.store import FrameStore, StoreError
 from twostream_utils.video import read_video
+from twostream_utils.views import View
 
 # Every Nth field
 
@@ -96,7 +97,8 @@ def test_stacks_of_a_thinned_store(thinned):
         assert flow_positions(thin, clip, profile, start).tolist() == [start, start + 3]
         view = View(start, 0, 0, 48, False)
         assert torch.equal(
-            flow_stack(thin, clip, view, profile), flow_stack(whole, clip, view, profile)
+            read_stacks(thin, clip, [view], profile, "flow"),
+            read_stacks(whole, clip, [view], profile, "flow"),
         )
     # A start between two fields that are there goes back to the one before it.
     assert flow_positions(thin, clip, profile, 3).tolist() == [1, 4]
@@ -105,7 +107,8 @@ def test_stacks_of_a_thinned_store(thinned):
     assert flow_positions(thin, clip, six, 1).tolist() == [1, 7]
     long = replace(profile, flow_fields=5)
     assert flow_positions(thin, clip, long, 4).tolist() == [4, 7, 1, 4, 7]
-    with pytest.raises(ValueError, match=r"every 3th.*2 apart.*without --every.*multiple of 3"):
+    words = "one flow field in 3.*2 apart.*without --every.*multiple of 3"
+    with pytest.raises(ValueError, match=words):
         flow_positions(thin, clip, replace(profile, flow_step=2), 1)
 
 

@@ -93,6 +93,7 @@ def nginx(tmp_path_factory):
     (root / "big.rar").write_bytes(b"Rar!\x1a\7" + noise(3 * MEGABYTE))
     (root / "small.rar").write_bytes(b"Rar!\x1a\7" + noise(MEGABYTE))
     (root / "UCF-101.zip").write_bytes(ucf_zip())
+    (root / "few.zip").write_bytes(ucf_zip(per_class=4))
     (root / "flat.zip").write_bytes(ucf_zip(folders=False))
     server = Nginx(tmp_path_factory.mktemp("nginx"), root)
     yield server
@@ -358,8 +359,8 @@ def test_flat_zip_and_a_class_that_is_not_there(nginx, tmp_path):
 
 
 def test_clips_killed_50_times_and_continued(nginx, killer, tmp_path):
-    url, labels = nginx.url + "/throttled/UCF-101.zip", ["HandstandPushups", "YoYo"]
-    rng, kills, rounds, whole = random.Random(2), 0, 0, expected(*labels)
+    url, labels = nginx.url + "/throttled/few.zip", ["HandstandPushups", "YoYo"]
+    rng, kills, rounds, whole = random.Random(2), 0, 0, expected(*labels, per_class=4)
     while True:
         folder = tmp_path / str(rounds)
         seconds = rng.uniform(0.01, 0.12) if kills < 50 else 60
@@ -588,6 +589,27 @@ def test_tar_whatever_its_name_says_and_a_folder(tmp_path):
         fetch(tmp_path / "nowhere.zip", job(tmp_path))
 
 
+def test_zip_of_this_disk_says_what_it_holds_and_needs(tmp_path, monkeypatch, capsys):
+    (tmp_path / "UCF-101.zip").write_bytes(ucf_zip())
+    words = ["--source", str(tmp_path / "UCF-101.zip"), "--out", str(tmp_path / "videos")]
+    words += ["--classes", "YoYo"]
+    assert fetch_ucf101.main([*words, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    needed = sum(map(len, expected("YoYo").values())) / 1e6
+    assert "1 class, 8 clips, 0 of them here already" in said
+    assert f"room: {needed:.1f} MB needed" in said and "nothing was fetched" in said
+    assert not (tmp_path / "videos").exists()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage._replace(free=1_000))
+    assert fetch_ucf101.main(words) == 2
+    assert "are needed in" in capsys.readouterr().err and files_in(tmp_path) == {}
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
+    assert fetch_ucf101.main(words) == 0 and files_in(tmp_path / "videos") == expected("YoYo")
+    capsys.readouterr()
+    assert fetch_ucf101.main([*words, "--dry-run"]) == 0
+    assert "8 of them here already\n  room: 0.0 MB needed" in capsys.readouterr().out
+
+
 def rar_of(files: dict[str, bytes]) -> bytes:
     """A rar of version 4 with stored members, after the published description of the format."""
 
@@ -608,22 +630,25 @@ def rar_of(files: dict[str, bytes]) -> bytes:
 @pytest.fixture
 def rar(tmp_path):
     path = tmp_path / "UCF101.rar"
-    files = expected("HandstandPushups", "YoYo")
-    path.write_bytes(rar_of({f"UCF-101/{name}": data for name, data in files.items()}))
+    files = {f"UCF-101/{name}": data for name, data in expected(*CLASSES[2:]).items()}
+    path.write_bytes(rar_of({"UCF-101/readme.txt": b"not a clip", **files}))
     return path
 
 
 @pytest.mark.parametrize("tool", ["unrar", "unar", "bsdtar", "7zz", "7z"])
-def test_rar_through_each_program(rar, tmp_path, monkeypatch, tool):
+def test_rar_through_each_program(rar, tmp_path, monkeypatch, capsys, tool):
     program = shutil.which(tool)
     if program is None:
         pytest.skip(f"{tool} is not installed")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / tool).symlink_to(program)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    fetch(rar, job(tmp_path, "HandstandPushups"))
-    assert files_in(tmp_path / "videos") == expected("HandstandPushups")
+    out = tmp_path / "videos"
+    words = ["--classes", "HandstandPushups", "--source", str(rar), "--out", str(out)]
+    assert fetch_ucf101.main(words) == 0
+    assert files_in(out) == expected("HandstandPushups")
     assert nothing_half(tmp_path)
+    assert "8 of the 128 clips of 1 class are in" in capsys.readouterr().out
     rar.write_bytes(rar.read_bytes()[:1_500_000])
     with pytest.raises(FetchError, match="could not be unpacked.*Is it whole"):
         fetch(rar, job(tmp_path / "cut", "YoYo"))
@@ -652,7 +677,8 @@ def test_command_tries_sources_in_turn_and_explains(nginx, tmp_path, monkeypatch
     said = capsys.readouterr().out
     assert "HTTP 404" in said and "it has no HandstandPushups, YoYo" in said
     assert files_in(out) == expected("HandstandPushups", "YoYo")
-    assert "16 clips of 2 classes" in said and "extract.py" in said.splitlines()[-1]
+    assert "16 of the 256 clips of 2 classes are in" in said
+    assert "extract.py" in said.splitlines()[-1]
     assert f"'{out}'" in said.splitlines()[-1]
     assert fetch_ucf101.main([*words, "--source", "gone"]) == 2
     assert "no source gave everything" in capsys.readouterr().err
@@ -681,7 +707,8 @@ def test_weizmann_zips(nginx, tmp_path, capsys):
     assert fetch_weizmann.main(["--source", nginx.url + "/DB/", "--out", str(out)]) == 0
     there = files_in(out)
     assert len(there) == 20 and there["walk/lena_walk.avi"].endswith(b"1")
-    assert "--group-pattern '^([a-z]+)_'" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "20 of the 90 clips of 10 classes" in said and "--group-pattern '^([a-z]+)_'" in said
 
 
 # Real clips

@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_stacks import dataset
 
-from twostream_utils import device, evaluation, memory, training
+from twostream_utils import batches, device, evaluation, memory, training
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.vgg import vgg19
 
@@ -86,7 +86,7 @@ def test_memory_of_a_step_is_what_was_calculated():
     torch.cuda.reset_peak_memory_stats()
     start = torch.cuda.memory_allocated()
     with device.autocast(GPU):
-        loss = training.run_batch(model, stacks, ("rgb",)).float().sum()
+        loss = batches.run_batch(model, stacks, ("rgb",)).float().sum()
     kept = torch.cuda.memory_allocated() - start
     loss.backward()
     halves = 2 * sum(p.numel() for p in model.parameters())

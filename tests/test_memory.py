@@ -84,7 +84,8 @@ def test_the_device_decides(monkeypatch, name):
     assert memory.micro_batch(profile, name, model, torch.device("cpu")) == 16
 
 
-def test_parts_of_a_batch_train_like_the_whole(tmp_path):
+def test_parts_of_a_batch_train_like_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWOSTREAM_PRECISION", "no")  # bfloat16 rounds the gradient of each part
     profile = get_profile("mini", rgb_frames=2, crop=32, short_side=40, batch_norm=False)
     recipe = Recipe(2, 0.05, batch_size=16, dropout=0.0)
     torch.manual_seed(0)

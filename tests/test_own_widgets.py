@@ -15,8 +15,8 @@ from tiny_course import TINY
 
 from twostream_utils import own_plots, own_widgets, plots
 from twostream_utils.own_video import opinion
-from twostream_utils.stacks import span
 from twostream_utils.video import VideoError
+from twostream_utils.views import span
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,8 @@ class Fields:
             "spike": [RIGHT * 5] + [still] * 10,
         }
 
-    def n_flow(self, clip):
-        return len(self.fields[clip])
+    def flow_numbers(self, clip):
+        return np.arange(len(self.fields[clip])) + 1
 
     def read_flow(self, clip, indices):
         return np.stack([quantise(self.fields[clip][i - 1]) for i in indices])

@@ -1,10 +1,12 @@
 """Which frames a stack holds, and that one augmentation covers the whole clip and both streams."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from twostream_utils import stacks
+from twostream_utils import stacks, views
+from twostream_utils.batches import EpochSampler, make_loader
 from twostream_utils.profiles import get_profile
 
 ORIGINAL = get_profile("ucf101")
@@ -14,7 +16,7 @@ class RampStore:
     """Clips whose pixels say where they are: RGB frame i is grey i, field i is u = i, v = 200."""
 
     def __init__(self, n_frames=120, height=72, width=96):
-        self.length, self.shape = n_frames, (height, width)
+        self.length, self.shape, self.decoded = n_frames, (height, width), 0
 
     def label(self, clip):
         return clip.split("_")[1]
@@ -31,19 +33,18 @@ class RampStore:
     def size(self, clip):
         return self.shape
 
+    def images(self, clip, indices, flow=False):
+        column = np.broadcast_to(np.arange(self.shape[1], dtype=np.uint8), self.shape)
+        for i in indices:
+            self.decoded += 1
+            grey = np.full(self.shape, i, np.uint8)
+            yield (column, grey) if flow else np.dstack([grey, column, np.full_like(grey, 7)])
+
     def read_rgb(self, clip, indices):
-        column = np.arange(self.shape[1], dtype=np.uint8)
-        frames = np.empty((len(indices), *self.shape, 3), np.uint8)
-        for frame, i in zip(frames, indices):
-            frame[..., 0], frame[..., 1], frame[..., 2] = i, column, 7
-        return frames
+        return np.stack(list(self.images(clip, indices)))
 
     def read_flow(self, clip, indices):
-        column = np.arange(self.shape[1], dtype=np.uint8)
-        fields = np.empty((len(indices), *self.shape, 2), np.uint8)
-        for field, i in zip(fields, indices):
-            field[..., 0], field[..., 1] = column, i
-        return fields
+        return np.stack([np.dstack(pair) for pair in self.images(clip, indices, flow=True)])
 
 
 def dataset(profile, train=True, streams=("rgb", "flow"), store=None, **options):
@@ -55,41 +56,41 @@ def dataset(profile, train=True, streams=("rgb", "flow"), store=None, **options)
 
 
 def test_positions_of_the_original():
-    rgb = stacks.stack_positions(100, ORIGINAL.rgb_frames, ORIGINAL.rgb_step)
+    rgb = views.stack_positions(100, ORIGINAL.rgb_frames, ORIGINAL.rgb_step)
     assert rgb.tolist() == [1, 11, 21, 31, 41, 51, 61, 71, 81, 91]
-    flow = stacks.stack_positions(99, ORIGINAL.flow_fields, ORIGINAL.flow_step)
+    flow = views.stack_positions(99, ORIGINAL.flow_fields, ORIGINAL.flow_step)
     assert flow.tolist() == list(range(1, 100, 2))
-    assert stacks.span(ORIGINAL) == 100
+    assert views.span(ORIGINAL) == 100
 
 
 def test_short_clips_loop():
-    assert stacks.stack_positions(4, 6, 1, start=3).tolist() == [3, 4, 1, 2, 3, 4]
-    assert stacks.stack_positions(5, 4, 3, start=2).tolist() == [2, 5, 3, 1]
+    assert views.stack_positions(4, 6, 1, start=3).tolist() == [3, 4, 1, 2, 3, 4]
+    assert views.stack_positions(5, 4, 3, start=2).tolist() == [2, 5, 3, 1]
 
 
 @pytest.mark.parametrize("arguments", [(0, 10, 1), (5, 0, 1), (5, 5, 0), (5, 5, 1, 0)])
 def test_impossible_stacks_are_refused(arguments):
     with pytest.raises(ValueError, match="a stack needs"):
-        stacks.stack_positions(*arguments)
+        views.stack_positions(*arguments)
 
 
 def test_view_starts_reach_both_ends():
-    assert stacks.view_starts(120, 100, 1) == [11]
-    assert stacks.view_starts(120, 100, 3) == [1, 11, 21]
-    assert stacks.view_starts(60, 100, 3) == [1, 1, 1]
+    assert views.view_starts(120, 100, 1) == [11]
+    assert views.view_starts(120, 100, 3) == [1, 11, 21]
+    assert views.view_starts(60, 100, 3) == [1, 1, 1]
 
 
 def test_channel_order_is_frame_by_frame():
     profile = get_profile("mini")
     item = dataset(profile, train=False)[0]
-    view = stacks.test_views(120, (72, 96), profile)[0]
+    view = views.test_views(120, (72, 96), profile)[0]
     rgb, flow = item["rgb"][0], item["flow"][0]
     assert rgb.shape == (30, 64, 64) and flow.shape == (100, 64, 64)
     assert rgb.dtype == flow.dtype == torch.uint8
-    frames = stacks.stack_positions(120, 10, 5, view.start)
+    frames = views.stack_positions(120, 10, 5, view.start)
     assert rgb[0::3, 0, 0].tolist() == frames.tolist()
     assert set(rgb[2::3].unique().tolist()) == {7}
-    fields = stacks.stack_positions(119, 50, 1, view.start)
+    fields = views.stack_positions(119, 50, 1, view.start)
     assert flow[1::2, 0, 0].tolist() == fields.tolist()
     assert flow[0, 0, 0] < flow[0, 0, -1]
 
@@ -126,26 +127,66 @@ def test_items_depend_on_seed_and_epoch_only():
     assert first.views(3) != again.views(3)
 
 
-def test_workers_give_the_same_clips():
-    profile = get_profile("mini")
-    batches = [
-        next(iter(torch.utils.data.DataLoader(dataset(profile), 6, num_workers=workers)))
-        for workers in (0, 2)
-    ]
-    for name in batches[0]:
-        assert torch.equal(batches[0][name], batches[1][name])
+def test_loaders_and_workers_give_the_same_clips():
+    data = dataset(get_profile("mini"))
+    for epoch in range(2):
+        data.epoch = epoch
+        ours, theirs = make_loader(data, 6, 0, 0), make_loader(data, 6, 2, 0)
+        plain = torch.utils.data.DataLoader(data, 6, sampler=EpochSampler(data, 0))
+        for a, b, c in zip(ours, theirs, plain, strict=True):
+            for name in a:
+                assert torch.equal(a[name], b[name]) and torch.equal(a[name], c[name]), name
+
+
+@pytest.mark.parametrize("crops", ["centre", "five", "whole"])
+def test_views_share_what_is_decoded(crops):
+    profile = get_profile("mini", positions=3)
+    data = dataset(profile, train=False, crops=crops)
+    item, shown = data[0], data.views(0)
+    shared = data.store.decoded
+    for v, view in enumerate(shown):
+        for stream in ("rgb", "flow"):
+            alone = stacks.read_stacks(data.store, data.clips[0], [view], profile, stream)[0]
+            assert torch.equal(item[stream][v], alone)
+    assert len(shown) == (30 if crops == "five" else 6)
+    frames, fields = set(), set()
+    for start in {view.start for view in shown}:
+        frames |= set(stacks.rgb_positions(data.store, "", profile, start).tolist())
+        fields |= set(stacks.flow_positions(data.store, "", profile, start).tolist())
+    assert shared == len(frames) + len(fields) < (data.store.decoded - shared) / 2
+
+
+def test_stacks_hold_what_opencv_cuts_and_resizes():
+    profile = get_profile("mini", rgb_frames=2, flow_fields=2)
+    rng = np.random.default_rng(0)
+    frame = rng.integers(256, size=(72, 96, 3), dtype=np.uint8)
+
+    class OnePicture(RampStore):
+        def images(self, clip, indices, flow=False):
+            for _ in indices:
+                yield (frame[..., 0].copy(), frame[..., 1].copy()) if flow else frame
+
+    view = views.View(5, 3, 20, 60, True)
+    cut = cv2.resize(frame[3:63, 20:80], (64, 64))[:, ::-1].transpose(2, 0, 1)
+    rgb, flow = (
+        stacks.read_stacks(OnePicture(), "", [view], profile, stream)[0].numpy()
+        for stream in ("rgb", "flow")
+    )
+    assert np.array_equal(rgb, np.concatenate([cut, cut]))
+    assert np.array_equal(flow[:2], np.stack([255 - cut[0], cut[1]]))
+    assert np.array_equal(flow[2:], flow[:2])
 
 
 def test_five_crops_are_the_corners_and_the_centre():
     profile = get_profile("mini", positions=2, crop=63)  # 7/8 of 72 px: cut without resizing
-    views = stacks.test_views(120, (72, 96), profile, "five")
-    assert len(views) == 2 * 2 * 5 and {view.side for view in views} == {63}
-    places = {(view.top, view.left) for view in views}
+    shown = views.test_views(120, (72, 96), profile, "five")
+    assert len(shown) == 2 * 2 * 5 and {view.side for view in shown} == {63}
+    places = {(view.top, view.left) for view in shown}
     assert places == {(4, 16), (0, 0), (0, 33), (9, 0), (9, 33)}
     item = dataset(profile, train=False, crops="five")[0]
     assert item["rgb"].shape == (20, 30, 63, 63) and item["flow"].shape == (20, 100, 63, 63)
     left = [row[1, 0, 0].item() for row in item["rgb"][:5]]  # green is the column
-    assert left == [view.left for view in views[:5]]
+    assert left == [view.left for view in shown[:5]]
 
 
 def test_whole_frames_keep_their_size():
@@ -155,7 +196,7 @@ def test_whole_frames_keep_their_size():
     assert item["rgb"][0, 1, 0].tolist() == list(range(96))
     assert torch.equal(item["rgb"][1], item["rgb"][0].flip(-1))
     with pytest.raises(ValueError, match="no crops 'ten'; there are centre, five, whole"):
-        stacks.test_views(120, (72, 96), profile, "ten")
+        views.test_views(120, (72, 96), profile, "ten")
 
 
 def test_first_view_is_that_of_the_item():

@@ -1,14 +1,16 @@
 """The training loop: it learns, resumes exactly, and its files survive bad luck."""
 
 import errno
+import time
 
 import pytest
 import torch
 from test_stacks import dataset
 
-from twostream_utils import training
+from twostream_utils import batches, device, training, validation
 from twostream_utils.evaluation import score
 from twostream_utils.profiles import Recipe, get_profile
+from twostream_utils.validation import Validation
 from twostream_utils.vgg import vgg19
 
 PROFILE = get_profile("mini", rgb_frames=2, crop=32, short_side=40, positions=1)
@@ -122,3 +124,91 @@ def test_scores_of_a_model_do_not_depend_on_the_batch(tmp_path):
     assert one.logits.shape == (6, 2, 2)
     with pytest.raises(ValueError, match="train=False"):
         score(model, dataset(PROFILE, streams=("rgb",)))
+
+
+def test_frozen_trunks_see_the_validation_clips_once(tiny, monkeypatch):
+    from twostream_utils.conv_fusion import ConvFusion
+
+    streams = (tiny.new_stream("spatial"), tiny.new_stream("temporal"))
+    clips = tiny.dataset("test", crops="centre")
+    for trained, runs in ((False, 1), (True, 3)):
+        model = ConvFusion(*streams, train_trunks=trained)
+        calls = []
+        monkeypatch.setattr(
+            model, "trunks", lambda *s, m=model, c=calls: c.append(1) or ConvFusion.trunks(m, *s)
+        )
+        validate = Validation(clips, 4 * len(clips), 0, torch.device("cpu"))
+        first = validate(model)
+        torch.testing.assert_close(validate(model), first)
+        with torch.no_grad():
+            model.classifier[6].bias += torch.tensor([5.0, 0.0])
+        changed = validate(model)
+        assert len(calls) == runs and not torch.allclose(changed, first)
+        fresh = Validation(clips, 8, 0, torch.device("cpu"))(model)
+        torch.testing.assert_close(changed, fresh)
+
+
+def test_maps_that_do_not_fit_are_not_kept(tiny, monkeypatch):
+    from twostream_utils.conv_fusion import ConvFusion
+
+    monkeypatch.setattr(validation, "MAPS_GB", 1e-9)
+    model = ConvFusion(tiny.new_stream("spatial"), tiny.new_stream("temporal"))
+    validate = Validation(tiny.dataset("test", crops="centre"), 8, 0, torch.device("cpu"))
+    torch.testing.assert_close(validate(model), validate(model))
+    assert validate.maps is None
+
+
+def test_the_next_batch_is_read_while_one_is_used():
+    read = []
+
+    def source():
+        for k in range(5):
+            read.append(k)
+            yield {"x": torch.full((2,), k)}
+
+    got = []
+    for batch in batches.ahead(source(), torch.device("cpu")):
+        for _ in range(100):
+            if len(read) > len(got) + 1 or len(read) == 5:
+                break
+            time.sleep(0.01)
+        got.append(batch["x"][0].item())
+        assert len(read) == min(5, len(got) + 1)
+    assert got == [0, 1, 2, 3, 4]
+
+
+def test_an_error_while_reading_ahead_reaches_the_loop():
+    def source():
+        yield {"x": torch.zeros(1)}
+        raise ValueError("frame 7 is damaged")
+
+    with pytest.raises(ValueError, match="frame 7"):
+        list(batches.ahead(source(), torch.device("cpu")))
+
+
+def test_precision_is_probed_and_can_be_given(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.delenv("TWOSTREAM_PRECISION", raising=False)
+    for gain, name in ((0.7, "no"), (1.1, "no"), (1.9, "bf16")):
+        monkeypatch.setattr(device, "bf16_gain", lambda gain=gain: gain)
+        assert device.mixed_precision(cpu) == name
+    monkeypatch.setenv("TWOSTREAM_PRECISION", "no")
+    assert device.mixed_precision(cpu) == "no"
+    monkeypatch.setenv("TWOSTREAM_PRECISION", "half")
+    with pytest.raises(ValueError, match="'half'; there are no, bf16, fp16"):
+        device.mixed_precision(cpu)
+
+
+def test_training_in_bfloat16_learns_what_float32_does(tmp_path, monkeypatch):
+    from accelerate.state import AcceleratorState
+
+    losses = {}
+    for precision in ("no", "bf16"):
+        monkeypatch.setenv("TWOSTREAM_PRECISION", precision)
+        AcceleratorState._reset_state(True)
+        model, history = train(tmp_path / f"{precision}.pt")
+        losses[precision] = [row["loss"] for row in history]
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+    AcceleratorState._reset_state(True)
+    assert losses["bf16"] == pytest.approx(losses["no"], rel=0.1)
+    assert losses["bf16"] != losses["no"]

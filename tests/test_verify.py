@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+from unittest import mock
 
 import cv2
+import extract as extract_script
 import numpy as np
 import pytest
 from conftest import REPO, moving_frames
@@ -19,7 +22,7 @@ from twostream_utils.shards import ShardWriter, encode_clip
 from twostream_utils.splits import UCF101_CLASSES, official_split, parse_name
 from twostream_utils.store import FrameStore
 from twostream_utils.ucf101_clips import ucf101_clips
-from twostream_utils.verify import SHOWN, verify
+from twostream_utils.verify import SHOWN, Verification, verify
 
 CLIP = "v_YoYo_g01_c01"
 
@@ -71,19 +74,52 @@ def test_whole_data_has_no_problems(shards, tmp_path, form, full):  # noqa: F811
 def test_clips_of_the_split(copy):
     found = check(copy, split=1)
     due = ucf101_clips(["PullUps", "YoYo"])
-    assert len(found.problems) == len(due) - 4
-    assert "clip v_YoYo_g01_c02 is missing" in found.problems
-    assert not any(CLIP in problem for problem in found.problems)
+    here = set(FrameStore(copy).clips)
+    lost = {label: sorted(set(ucf101_clips([label])) - here) for label in ("PullUps", "YoYo")}
+    assert sum(map(len, lost.values())) == len(due) - 4
+    assert found.problems == [
+        f"{label}: {len(clips)} clips missing: {', '.join(clips[:3])} and {len(clips) - 3} more"
+        for label, clips in lost.items()
+    ]
     sides = official_split(due, 1)
-    assert f"split 1, train: 0 of {len(sides.train)} clips of 2 class(es)" in found.facts
-    assert f"split 1, test: 4 of {len(sides.test)} clips of 2 class(es)" in found.facts
+    assert f"split 1, train: 0 of {len(sides.train)} clips of 2 classes" in found.facts
+    assert f"split 1, test: 4 of {len(sides.test)} clips of 2 classes" in found.facts
     assert found.commands == [
         "python data_scripts/fetch_ucf101.py --classes PullUps YoYo",
         f"python data_scripts/extract.py data/ucf101_videos {copy}",
     ]
-    assert f"  … and {len(found.problems) - SHOWN} more" in found.lines()
+    assert "2 problems:" in found.lines()
     found = check(copy, split=2, classes=["Biking", "HandstandPushups"])
-    assert found.problems == ["no clip at all of 2 class(es): Biking, HandstandPushups"]
+    assert found.problems == ["no clip at all of 2 classes: Biking, HandstandPushups"]
+    found = check(copy, split=1, classes=UCF101_CLASSES)
+    assert found.commands[0] == "python data_scripts/fetch_ucf101.py --profile ucf101"
+
+
+def test_many_problems_are_counted_and_the_first_are_shown():
+    found = Verification(problems=[f"problem {k}" for k in range(SHOWN + 5)])
+    lines = found.lines()
+    assert lines[0] == f"{SHOWN + 5} problems:" and "  … and 5 more" in lines
+    assert f"  problem {SHOWN - 1}" in lines and f"  problem {SHOWN}" not in lines
+
+
+def test_what_is_missing_is_extracted_with_the_settings_of_what_is_there(tmp_path):
+    settings = {"short_side": 80, "flow_method": "tvl1", "flow_every": 2, "group_pattern": "^(a)_"}
+    with ShardWriter(tmp_path / "YoYo.zip", {"settings": settings}) as shard:
+        shard.add(encode_clip(CLIP, moving_frames(4, 16, 16), every=2), {CLIP: {"flow_every": 2}})
+    found = check(tmp_path, split=1)
+    command = f"python data_scripts/extract.py data/ucf101_videos {tmp_path} --short-side 80 "
+    assert found.commands[-1] == command + "--flow tvl1 --every 2 --group-pattern '^(a)_'"
+    assert extract_options(found.commands[-1]) == settings
+    assert any("one flow field in 2 was extracted" in fact for fact in found.facts)
+
+
+def extract_options(command):
+    """The settings of the shards that a command of `extract.py` makes."""
+    with mock.patch.object(extract_script, "extract", side_effect=ValueError) as called:
+        extract_script.main(shlex.split(command)[2:])
+    names = {"short_side": "short_side", "method": "flow_method", "every": "flow_every"}
+    names["group_pattern"] = "group_pattern"
+    return {ours: called.call_args.kwargs[theirs] for theirs, ours in names.items()}
 
 
 def test_both_spellings_count_as_there(copy):
@@ -97,7 +133,7 @@ def test_both_spellings_count_as_there(copy):
     found = check(copy, split=3, classes=["HandstandPushups"])
     sizes = map(len, official_split(ucf101_clips(["HandstandPushups"]), 3))
     assert found.problems == [] and found.facts[1:] == [
-        f"split 3, {side}: {size} of {size} clips of 1 class(es)"
+        f"split 3, {side}: {size} of {size} clips of 1 class"
         for side, size in zip(("train", "test"), sizes)
     ]
 
@@ -131,7 +167,10 @@ def test_damage_is_found_and_a_way_out_named(shards, tmp_path, how, form):  # no
     assert len(full.problems) == 1 and CLIP in full.problems[0] and message in full.problems[0]
     assert quick.problems == ([] if how == "corrupt" else full.problems)
     expected = {
-        "shard": [f"rm {root}/YoYo.zip", f"python data_scripts/extract.py VIDEOS {root}"],
+        "shard": [
+            f"rm {root}/YoYo.zip",
+            f"python data_scripts/extract.py VIDEOS {root}  # VIDEOS: their folder of videos",
+        ],
         "tree": ["# unpack or extract the clips named above again"],
         "parts": [
             f"# fetch {name} again, or only the part that a message above names"
@@ -155,8 +194,8 @@ def test_script_and_its_exit_status(copy):
     (copy / "skipped.txt").write_text("YoYo/x.avi\tthe file is empty\n")
     done = run_script(copy, "--split", 1, "--profile", "ucf20")
     assert done.returncode == 1
-    assert "no clip at all of 20 class(es): ApplyEyeMakeup," in done.stdout
-    assert "1 video(s) could not be extracted" in done.stdout
+    assert "no clip at all of 20 classes: ApplyEyeMakeup," in done.stdout
+    assert "1 video could not be extracted" in done.stdout
     path = copy / "YoYo.zip"
     data = bytearray(path.read_bytes())
     data[2000:2100] = bytes(100)  # in the first frame: seen only when that is decoded
@@ -239,4 +278,4 @@ def test_class_without_flow(shards, tmp_path):  # noqa: F811
     store = FrameStore(write_zip(tmp_path / "all.zip", files))
     stats = class_stats(store, progress=False)
     assert [row.fields for row in stats] == [0, 0] and warnings(stats) == []
-    assert all(line.endswith("no flow") for line in table(stats)[1:])
+    assert all(line.endswith("no flow") for line in table(stats)[1:-1])

@@ -24,6 +24,11 @@ _LONGEST_ENTRY = _ENTRY.size + 3 * 0xFFFF
 _BLOCK = 1 << 24
 _LOCAL = struct.Struct("<4s5H3L2H")
 STORED, DEFLATED = 0, 8
+# The local header repeats the name and has an extra field of its own length, often not the
+# directory's: a read takes a little more than enough, and the rest in the rare other case.
+_MARGIN = 512
+_GAP = 1 << 14  # passing over so many bytes costs less than another read
+_LONGEST_RUN = 1 << 24
 
 
 class ArchiveError(ValueError):
@@ -68,21 +73,33 @@ class Archive:
         return self._file.place(offset)[0]
 
     def read_member(self, member: Member) -> bytes:
-        """The unpacked bytes of `member`, checked against its CRC-32.
+        """The unpacked bytes of one member; see `read_members`."""
+        return bytes(next(self.read_members([member])))
+
+    def read_members(self, members: Sequence[Member]) -> Iterator[memoryview | bytes]:
+        """The unpacked bytes of each of `members`, checked against its CRC-32.
+
+        Members that lie side by side, as the fields of a clip do, are read in one go, and what is
+        stored is not copied.
 
         Raises:
             ArchiveError: cut short, damaged, changed since indexing, or packed in another way.
         """
-        # The local header repeats the name and has an extra field of its own length, often not
-        # the directory's: read a little more than enough, and the rest in the rare other case.
-        margin = 512
-        block = self.read(_LOCAL.size + margin + member.size, member.offset)
+        for run in _runs(members):
+            start, last = run[0].offset, run[-1]
+            end = last.offset + _LOCAL.size + _MARGIN + last.size
+            block = memoryview(self.read(end - start, start))
+            for member in run:
+                yield self._unpack(block[member.offset - start :], member)
+
+    def _unpack(self, block: memoryview, member: Member) -> memoryview | bytes:
+        """The bytes of `member`, whose local header begins `block`."""
         if len(block) < _LOCAL.size or block[:4] != b"PK\3\4":
             raise ArchiveError("there is no zip member where the directory says")
         flags, name, extra = (_LOCAL.unpack_from(block)[k] for k in (2, 9, 10))
         start = _LOCAL.size + name + extra
-        if start - _LOCAL.size > margin:
-            block = self.read(start + member.size, member.offset)
+        if start - _LOCAL.size > _MARGIN and len(block) < start + member.size:
+            block = memoryview(self.read(start + member.size, member.offset))
         data = block[start : start + member.size]
         if len(data) < member.size:
             raise ArchiveError("the file ends within this member")
@@ -170,6 +187,20 @@ class Archive:
         if shift < 0:
             raise ArchiveError("its directory points past the end: the file is cut short")
         return count, size, offset, shift
+
+
+def _runs(members: Sequence[Member]) -> Iterator[list[Member]]:
+    """Cut `members` into runs that follow each other in the file with small gaps."""
+    run: list[Member] = []
+    for member in members:
+        if run:
+            gap = member.offset - run[-1].offset - run[-1].size
+            if not 0 < gap < _GAP or member.offset - run[0].offset > _LONGEST_RUN:
+                yield run
+                run = []
+        run.append(member)
+    if run:
+        yield run
 
 
 def _zip64(extra: bytes, packed: int, unpacked: int, header: int) -> tuple[int, int]:

@@ -50,6 +50,11 @@ class ClipTable:
         """Numbers of the fields that there are, int64; field k leads from frame k to k + 1."""
         return np.arange(self.n_flow(clip)) * self.flow_every(clip) + 1
 
+    def field_at(self, clip: str, frame: int) -> int:
+        """Number of the field to show with `frame`: its own, else the last one before it."""
+        place = min((frame - 1) // self.flow_every(clip), self.n_flow(clip) - 1)
+        return place * self.flow_every(clip) + 1
+
     def label(self, clip: str) -> str:
         """Class name of the clip."""
         return self._known(self.labels, clip)
@@ -94,7 +99,8 @@ class ClipTable:
                 )
             every = self.flow_every(clip)
             if u != v or (n and u != -(-(n - 1) // every)):
-                due = "one u and one v fewer than frames" + (f", every {every}th" * (every > 1))
+                due = "one u and one v fewer than frames"
+                due += f", and one in {every} of these" if every > 1 else ""
                 raise StoreError(
                     f"clip {clip} has {n} frames, {u} u and {v} v fields under {self.root}; a clip "
                     f"has {due}: extract or fetch it again"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import random
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,6 +15,8 @@ import numpy as np
 import torch
 
 from .device import describe_device, mixed_precision, pick_device
+from .frame_index import FOLDERS
+from .parts import find_archives
 from .pipeline import Course, make_shards
 from .profiles import PROFILES, Profile, get_profile
 from .store import FrameStore
@@ -54,8 +57,8 @@ def prepare_data(profile: Profile, videos: str | Path | None = None) -> Path:
     """Make sure that the shards of ``profile`` are there and return their folder.
 
     The mini set is generated. For the other profiles ``videos`` is a folder of class folders,
-    which is extracted to shards; without it the shards must be there already. Both go on where
-    an earlier call was interrupted. Raises ``FileNotFoundError`` with the command to give.
+    which is extracted to shards; without it shards or archives must be there already. Both go on
+    where an earlier call was interrupted. Raises ``FileNotFoundError`` with the commands to give.
     """
     root = data_root(profile)
     if profile.name == "mini":
@@ -64,13 +67,25 @@ def prepare_data(profile: Profile, videos: str | Path | None = None) -> Path:
         make_mini(root)
     elif videos:
         make_shards(videos, root, profile)
-    elif not any(root.glob("*.zip")):
+    elif not find_archives(root) and not any((root / folder).is_dir() for folder in FOLDERS):
+        commands = "\n  ".join(_commands(profile))
         raise FileNotFoundError(
-            f"no data for profile {profile.name!r} in {root}. Extract a folder of class folders "
-            f"with videos first: python data_scripts/extract.py VIDEOS {root} "
-            f"--short-side {profile.short_side}; or use the profile 'mini', which needs no data"
+            f"no data for profile {profile.name!r} in {shown(root)}. In the folder of the course, "
+            f"give\n  {commands}\nor use the profile 'mini', which needs no data"
         )
     return root
+
+
+def _commands(profile: Profile) -> list[str]:
+    """What brings the shards of ``profile``: fetching where there is a source, and extraction."""
+    root = data_root(profile)
+    fetch = {"ucf101": f"fetch_ucf101.py --profile {profile.name}", "weizmann": "fetch_weizmann.py"}
+    first = [f"python data_scripts/{fetch[root.name]}"] if root.name in fetch else []
+    videos = f"{shown(root)}_videos" if first else "VIDEOS"  # with a folder of videos a class
+    words = ["data_scripts/extract.py", videos, shown(root), "--short-side", profile.short_side]
+    if profile.group_pattern:
+        words += ["--group-pattern", profile.group_pattern]
+    return [*first, shlex.join(["python", *map(str, words)])]
 
 
 def seed_everything(seed: int) -> None:

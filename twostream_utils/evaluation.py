@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from .aside import written_aside
-from .device import autocast, pick_device, to_model_layout
-from .stacks import ClipDataset
-from .training import make_loader, run_batch
+from .batches import make_loader, progress, run_batch
+from .device import autocast, pick_device, processes, to_model_layout
+from .stacks import ClipDataset, share_of
 
 
 @dataclass(frozen=True)
@@ -67,24 +66,29 @@ def score(model: nn.Module, dataset: ClipDataset, batch_size: int = 8, workers: 
     """Score every test view of every clip of ``dataset``.
 
     Evaluation mode, no gradients. Several temporal positions, each as is and flipped, make the
-    views (Simonyan & Zisserman 2014, §5). Raises ``ValueError`` for a training dataset.
+    views (Simonyan & Zisserman 2014, §5). Under torchrun each process scores every Nth clip, and
+    all of them return the whole. Raises ``ValueError`` for a training dataset.
     """
     if dataset.train:
         raise ValueError("score needs a dataset of test views; make it with train=False")
     device = pick_device()
     model = to_model_layout(model, device).eval()
-    rows = []
-    loader = make_loader(dataset, batch_size, workers, 0)
-    for batch in tqdm(loader, desc="scoring", leave=False, unit="batch"):
-        stacks = {s: batch[s].to(device, non_blocking=True) for s in dataset.streams}
+    loader = make_loader(share_of(dataset), batch_size, workers, 0)
+    mine = []
+    for batch in progress(loader, device, "scoring"):
         with autocast(device):
-            logits = run_batch(model, stacks, dataset.streams)
-        views = batch[dataset.streams[0]].shape[1]
-        rows.append(logits.float().cpu().unflatten(0, (-1, views)))
+            logits = run_batch(model, batch, dataset.streams)
+        mine.append(logits.float().unflatten(0, (len(batch["label"]), -1)))
+    rows = list(torch.cat(mine).cpu().numpy()) if mine else []
+    shares = [rows]
+    if (count := processes()[1]) > 1:
+        shares = [None] * count
+        torch.distributed.all_gather_object(shares, rows)
+    logits = [shares[clip % count][clip // count] for clip in range(len(dataset.clips))]
     return Scores(
         tuple(dataset.clips),
         np.array(dataset.labels, dtype=np.int64),
-        torch.cat(rows).numpy(),
+        np.stack(logits),
         tuple(dataset.classes),
     )
 

@@ -13,8 +13,8 @@ from .canvas import Canvas, heat, resize
 from .flow import colour_wheel, decode, flow_to_rgb
 from .plots import BLUE, FLOW_MAP, RED
 from .profiles import Profile
-from .stacks import stack_positions
 from .store import FrameStore
+from .views import stack_positions
 from .widgets import Drawing, clip_menus, explorer, follow_clip, int_slider
 
 WIDTH, GAP, TOP = 960, 8, 24
@@ -34,16 +34,19 @@ def clip_view(
     """Draw frame ``frame`` (1-based) of a clip five ways above a time line.
 
     RGB, flow as colour with its wheel, u and v (red right or down, blue left or up), arrows. Flow
-    has one scale for the whole clip, so that colours can be compared while it plays; the last
-    frame shows the field before it. The time line marks ``rgb_frames`` frames ``rgb_step`` apart
-    and ``flow_fields`` fields ``flow_step`` apart, from the first one on; where the stack has come
-    round to the beginning of the clip again, marks are half as high.
+    has one scale for the whole clip, so that colours can be compared while it plays; a frame
+    without a field of its own, as the last one, shows the field before it. The time line marks
+    ``rgb_frames`` frames ``rgb_step`` apart and ``flow_fields`` fields ``flow_step`` apart, from
+    the first one on; where the stack has come round to the beginning of the clip again, marks are
+    half as high.
 
     Returns the picture, 960 px wide, and a sentence. Raises ``IndexError`` naming the clip and its
-    range for a frame that is not there, ``ValueError`` for stacks without frames.
+    range for a frame that is not there, ``ValueError`` for stacks without frames or of fields that
+    were not extracted.
     """
     image = store.rgb(clip, frame)
-    flow = decode(store.flow(clip, min(frame, store.n_flow(clip))))
+    field = store.field_at(clip, frame)
+    flow = decode(store.flow(clip, field))
     width = (WIDTH - 4 * GAP) // 5
     height = round(width * image.shape[0] / image.shape[1])
     top = _fastest(store, clip)
@@ -58,23 +61,36 @@ def clip_view(
         canvas.picture(panel, k * (width + GAP), TOP, width, height, title)
     stacks = {
         "RGB": (stack_positions(store.n_frames(clip), rgb_frames, rgb_step), BLUE),
-        "flow": (stack_positions(store.n_flow(clip), flow_fields, flow_step), RED),
+        "flow": (_fields(store, clip, flow_fields, flow_step), RED),
     }
     _timeline(canvas, TOP + height + 14, frame, store.n_frames(clip), stacks)
     parts = [
         _reach("RGB stack", "frames", rgb_frames, rgb_step, stacks["RGB"][0], store.n_frames(clip)),
         _reach("flow stack", "fields", flow_fields, flow_step, stacks["flow"][0],
-               store.n_flow(clip)),
+               int(store.flow_numbers(clip)[-1])),
     ]  # fmt: skip
-    sentence = f"Frame {frame} of {store.n_frames(clip)} of {clip}, and its flow in colour, as u, "
+    which = "its flow" if field == frame else f"the flow of frame {field}"
+    sentence = f"Frame {frame} of {store.n_frames(clip)} of {clip}, and {which} in colour, as u, "
     return canvas.pixels(), sentence + f"as v and as arrows. {' '.join(parts)}"
+
+
+def _fields(store: FrameStore, clip: str, count: int, step: int) -> np.ndarray:
+    """Numbers of the fields of a stack, which may hold only what was extracted."""
+    every = store.flow_every(clip)
+    if step % every:
+        raise ValueError(
+            f"clip {clip} has only one flow field in {every}: a stack takes them a multiple of "
+            f"{every} apart, not {step}"
+        )
+    return store.flow_numbers(clip)[stack_positions(store.n_flow(clip), count, step // every) - 1]
 
 
 @lru_cache(maxsize=16)
 def _fastest(store: FrameStore, clip: str) -> float:
     """A scale for the flow of a clip in px per frame: 99.8 % of its pixels are slower."""
-    some = np.unique(np.linspace(1, store.n_flow(clip), 12).round().astype(int))
-    return max(1.0, float(np.quantile(np.abs(decode(store.read_flow(clip, some))), 0.998)))
+    places = np.unique(np.linspace(0, store.n_flow(clip) - 1, 12).round().astype(int))
+    some = store.read_flow(clip, store.flow_numbers(clip)[places])
+    return max(1.0, float(np.quantile(np.abs(decode(some)), 0.998)))
 
 
 def _arrows(image: np.ndarray, flow: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -139,11 +155,12 @@ def clip_explorer(
     play = widgets.Play(value=1, min=1, max=frame.max, interval=150, description="play")
     widgets.jslink((play, "value"), (frame, "value"))
     widgets.link((frame, "max"), (play, "max"))
+    every = max(store.flow_every(clip) for clip in labels)
     stack = {
         "rgb_frames": int_slider("RGB frames", profile.rgb_frames, 1, 25),
         "rgb_step": int_slider("apart", profile.rgb_step, 1, 20),
         "flow_fields": int_slider("flow fields", profile.flow_fields, 1, 60),
-        "flow_step": int_slider("apart", profile.flow_step, 1, 10),
+        "flow_step": int_slider("apart", profile.flow_step, every, 10 * every, every),
     }
     rows = [[class_menu, clip], [play, frame], list(stack.values())[:2], list(stack.values())[2:]]
     return explorer(partial(clip_view, store), {"clip": clip, "frame": frame, **stack}, rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 from .clip_folder import ClipFolder
 from .download import Line, NoRoomError, arrived, check_room, download, gigabytes
 from .remote_zip import fetch_members, make_plan, read_directory
-from .unpack import unpack
+from .unpack import room_for_zip, unpack
 from .web import FetchError, NoRangesError, Remote, probe
 
 
@@ -47,8 +47,8 @@ def table(sources: Sequence[Source]) -> str:
     """The sources as text, two lines each, in the order in which they are tried."""
     lines = ["  (addresses and sizes as reported; none could be tried where this was written)"]
     for source in sources:
-        size = gigabytes(source.size) if source.size else "size not known"
-        lines += [f"  {source.name:<9} {size:>8}  {source.about}", f"            {source.url}"]
+        size = gigabytes(source.size) if source.size else "not known"
+        lines += [f"  {source.name:<9} {size:>9}  {source.about}", f"            {source.url}"]
     return "\n".join(lines)
 
 
@@ -72,10 +72,10 @@ def fetch_first(sources: Sequence[Source], job: Job) -> None:
         except NoRoomError:
             raise
         except FetchError as error:
-            print(f"  did not work: {error}")
+            print(f"  did not work: {str(error).removeprefix(f'{source.url}: ')}")
     raise FetchError(
         "no source gave everything. Clips that are whole are kept and the same command goes on. "
-        "If you can get an archive or the videos another way, give its path or address instead"
+        "If you can get an archive or the videos another way, give its path or address by --source"
     )
 
 
@@ -114,8 +114,8 @@ def _fetch_members(remote: Remote, job: Job) -> None:
         needed = plan.disk(job.line.connections)
         free = check_room(job.folder.root, needed)
         print(
-            f"  {len(job.folder.classes)} classes, {plan.total} clips, {plan.present} of them here "
-            f"already\n  to fetch: {gigabytes(plan.size)} of {gigabytes(remote.size)} "
+            f"  {_clips(job, plan.total, plan.present)}\n"
+            f"  to fetch: {gigabytes(plan.size)} of {gigabytes(remote.size)} "
             f"({plan.size / remote.size:.0%})\n  room: {gigabytes(needed)} needed, "
             f"{gigabytes(free)} free" + ("\n  once more for what arrived damaged" if again else "")
         )
@@ -150,9 +150,15 @@ def _fetch_whole(remote: Remote, job: Job) -> None:
 def _take_here(path: Path, job: Job) -> None:
     if not path.exists():
         raise FetchError(f"there is no file or folder {path}")
-    size = path.stat().st_size if path.is_file() else 0
-    free = check_room(job.folder.root, 0)
-    print(f"  {path}{f', {gigabytes(size)}' if size else ''}; {gigabytes(free)} free")
+    inside = room_for_zip(path, job.folder) if path.is_file() else None
+    total, present, needed = inside or (0, 0, 0)
+    free = check_room(job.folder.root, needed)
+    print(f"  {path}{f', {gigabytes(path.stat().st_size)}' if path.is_file() else ''}")
+    if inside:
+        print(f"  {_clips(job, total, present)}\n  room: {gigabytes(needed)} needed, ", end="")
+    else:
+        print("  room: ", end="")
+    print(f"{gigabytes(free)} free")
     if not job.dry_run:
         _unpack_all(path, job)
 
@@ -164,6 +170,12 @@ def _unpack_all(path: Path, job: Job) -> None:
     counts = job.folder.counts()
     if lacking := [label for label in job.folder.classes if not counts[label]]:
         raise FetchError(f"{path} has no clips of {_listed(lacking)}")
+
+
+def _clips(job: Job, total: int, present: int) -> str:
+    classes = len(job.folder.classes)
+    named = "1 class" if classes == 1 else f"{classes} classes"
+    return f"{named}, {total} clips, {present} of them here already"
 
 
 def _damage_message(where: str | Path, damaged: list[str]) -> str:

@@ -92,7 +92,7 @@ def _spread(items, count: int) -> list:
 
 
 def table(stats: list[ClassStats]) -> list[str]:
-    """Lines of a table for printing."""
+    """Lines of a table for printing, the last one says how to read it."""
     width = max([5, *(len(row.label) for row in stats)])
     lines = [f"{'flow':{width}} {'clips':>6} {'mean u':>7} {'mean v':>7} {'spread':>7} "
              f"{'clipped':>8} {'zero':>7}"]  # fmt: skip
@@ -100,7 +100,7 @@ def table(stats: list[ClassStats]) -> list[str]:
         u, v = row.mean
         numbers = f"{u:7.1f} {v:7.1f} {row.spread:7.1f} {row.clipped:8.1%} {row.zero:7.1%}"
         lines.append(f"{row.label:{width}} {row.clips:6} {numbers if row.fields else 'no flow'}")
-    return lines
+    return [*lines, f"(stored values, 0 to 255; zero: at rest, {REST}; clipped: at ±20 px)"]
 
 
 def warnings(stats: list[ClassStats]) -> list[str]:

@@ -22,11 +22,12 @@ def liveliest(store: FrameStore, clips: Iterable[str]) -> tuple[str, int]:
     """
     found = []
     for clip in clips:
-        flow = decode(store.read_flow(clip, range(1, store.n_flow(clip) + 1)))
+        numbers = store.flow_numbers(clip)
+        flow = decode(store.read_flow(clip, numbers))
         low, high = np.quantile(np.abs(flow[..., 0]), (0.5, 0.95), axis=(1, 2))
         order = np.argsort(high - low, kind="stable")
-        lively = int(order[int(0.9 * (len(order) - 1))])
-        found.append((float(np.median(high - low)), clip, lively + 1))
+        lively = order[int(0.9 * (len(order) - 1))]
+        found.append((float(np.median(high - low)), clip, int(numbers[lively])))
     return max(found)[1:]
 
 

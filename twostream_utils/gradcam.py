@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from .flow import decode, flow_to_rgb
 from .plots import ORANGE, pictures
 from .profiles import INPUTS
-from .stacks import STREAMS, View, crop_frames, flow_positions, normalise
+from .stacks import crop_frames, flow_positions, normalise, read_stacks
 from .store import FrameStore
 from .vgg import VGG
+from .views import View
 
 EDGE = tuple(int(ORANGE[k : k + 2], 16) for k in (1, 3, 5))
 SHADE = 0.3  # brightness that is left where a stream does not look
@@ -81,8 +82,8 @@ def looks(
     (kind,) = INPUTS[stream]
     found = []
     for first in range(0, len(views), batch_size):
-        batch = [STREAMS[kind](store, clip, v, profile) for v in views[first : first + batch_size]]
-        stacks = normalise(torch.stack(batch).to(device), kind)
+        some = views[first : first + batch_size]
+        stacks = normalise(read_stacks(store, clip, some, profile, kind).to(device), kind)
         found.append(grad_cam(model, stacks, target, scale=False))
     cams = torch.cat(found).numpy()
     return cams / max(float(cams.max()), 1e-12)
@@ -112,7 +113,7 @@ def shown_pair(
     full colour; default: the fastest of this field.
     """
     frame = crop_frames(store.read_rgb(clip, [number]), view, side)[0]
-    field = crop_frames(store.read_flow(clip, [min(number, store.n_flow(clip))]), view, side)[0]
+    field = crop_frames(store.read_flow(clip, [store.field_at(clip, number)]), view, side)[0]
     return frame, flow_to_rgb(decode(field), top)
 
 

@@ -20,9 +20,10 @@ from .gradcam import looks, shown_pair, spotlight
 from .own_video import Opinion
 from .plots import BLUE, ORANGE, check_alt
 from .profiles import Profile
-from .stacks import crop_frames, span, test_views
+from .stacks import crop_frames
 from .store import FrameStore
 from .vgg import VGG
+from .views import span, test_views
 
 TITLE, GAP, INK = 20, 6, (34, 34, 34)
 FILM_BYTES = 300_000
@@ -70,9 +71,8 @@ def gradcam_film(
 
     Returns ``(T, side + 20, 2·side + 6, 3)`` uint8 RGB and the milliseconds that a frame stays.
     """
-    n = store.n_flow(clip)
-    step = -(-n // most)
-    numbers = range(1, n + 1, step)
+    numbers = store.flow_numbers(clip)
+    numbers = numbers[:: -(-len(numbers) // most)].tolist()
     centre = test_views(store.n_frames(clip), store.size(clip), profile)[0]
     last = 1 + max(store.n_frames(clip) - span(profile), 0)
     starts = [min(max(1, number - span(profile) // 2), last) for number in numbers]
@@ -93,7 +93,7 @@ def gradcam_film(
             cv2.putText(
                 frame, name, (x + 2, TITLE - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA
             )
-    return film, 40 * step
+    return film, 40 * (numbers[1] - numbers[0] if len(numbers) > 1 else 1)
 
 
 def webp(film: np.ndarray, milliseconds: int, limit: int = FILM_BYTES) -> bytes:

@@ -17,15 +17,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from .batches import run_batch
 from .device import pick_device, to_model_layout
 from .fusion import late_fusion, softmax
 from .pipeline import INPUTS, Course
 from .profiles import Profile
 from .shards import ShardWriter, encode_clip
-from .stacks import STREAMS, span, test_views
+from .stacks import read_stacks
 from .store import FrameStore
-from .training import run_batch
 from .video import VideoError, open_video
+from .views import span, test_views
 
 CLIP = "own_video"
 RATE = 30.0  # UCF101 has 25 and 29.97 frames per second
@@ -239,8 +240,8 @@ def opinion(
     profile, device = course.profile, pick_device()
     views = test_views(store.n_frames(clip), store.size(clip), profile, profile.crops)
     stacks = {
-        stream: torch.stack([read(store, clip, view, profile) for view in views])[None].to(device)
-        for stream, read in STREAMS.items()
+        stream: read_stacks(store, clip, views, profile, stream)[None].to(device)
+        for stream in ("rgb", "flow")
     }
     logits = {}
     with torch.no_grad():

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .conv_fusion import ConvFusion
-from .device import describe_device, pick_device
+from .device import describe_device, pick_device, processes, wait_for_all
 from .evaluation import Scores, check_same_clips, score, summary, write_json
 from .fusion import late_fusion
 from .memory import micro_batch
@@ -91,7 +91,7 @@ class Course:
         """Return the stacks of ``part``: ``"train"`` (random views), ``"val"`` or ``"test"``.
 
         Test views are cut as the profile says. ``crops`` asks for test views of any part and for
-        another cut, see ``stacks.test_views``; validation during training takes the centre.
+        another cut, see ``views.test_views``; validation during training takes the centre.
         """
         clips = {"train": self.train, "val": self.val, "test": self.test}[part]
         repeat = max(1, math.ceil(self.profile.epoch_clips / max(1, len(clips))))
@@ -200,7 +200,7 @@ class Course:
     def scores(self, name: str, part: str = "test", crops: str | None = None, **fusion) -> Scores:
         """Return the scores of ``name`` on the test views of ``part``, from their file if there.
 
-        ``crops`` are those of ``stacks.test_views``; without them, those of the profile.
+        ``crops`` are those of ``views.test_views``; without them, those of the profile.
         """
         crops = crops or self.profile.crops
         which = [f"{self.profile.positions}x2", *sorted({part, crops} - {"test", "centre"})]
@@ -213,7 +213,9 @@ class Course:
         scores = score(model, self.dataset(part, INPUTS[name], crops), workers=self.workers)
         seconds = sum(row["seconds"] for row in history) + time.perf_counter() - began
         scores = replace(scores, seconds=seconds)
-        scores.save(path)
+        if processes()[0] == 0:
+            scores.save(path)
+        wait_for_all()  # else one process would find the file and another would score again
         return scores
 
     def method_scores(self, crops: str | None = None, view: int | None = None) -> dict[str, tuple]:

@@ -1,6 +1,7 @@
 """RAFT: learned optical flow (Teed & Deng, ECCV 2020), torchvision's small model, in batches.
 
-Made for a GPU: on a CPU a field takes about a hundred times as long as DIS.
+Made for a GPU: on one core a field of 340×256 px took 50 times as long as DIS (0.36 s and 7 ms).
+Speed and memory on a GPU were not measured.
 """
 
 from __future__ import annotations

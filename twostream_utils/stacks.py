@@ -1,118 +1,24 @@
-"""Stacks: which frames of a clip a network sees, one augmentation per clip, and the Dataset."""
+"""Stacks of a clip, as views show them, and the Dataset that draws them."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from .flow import flip_flow
+from .device import processes
 from .profiles import Profile
 from .store import FrameStore
+from .views import View, random_view, stack_positions, test_views
 
 RGB_MEAN = (0.485, 0.456, 0.406)
 RGB_STD = (0.229, 0.224, 0.225)
 FLOW_REST = 127.5  # the middle of 0..255, which ±20 px is quantised to
 FLOW_STD = 0.226 * 255.0  # flow gets the scale that RGB has, so that ImageNet filters fit both
-
-
-def span(profile: Profile) -> int:
-    """Number of consecutive frames that one RGB stack and one flow stack cover together."""
-    rgb = (profile.rgb_frames - 1) * profile.rgb_step + 1
-    flow = (profile.flow_fields - 1) * profile.flow_step + 2  # a field needs the frame after it
-    return max(rgb, flow)
-
-
-def stack_positions(available: int, count: int, step: int, start: int = 1) -> np.ndarray:
-    """Return the 1-based positions of a stack, ``(count,)`` int64.
-
-    ``count`` positions ``step`` apart from ``start``. A clip that is too short loops: position
-    ``available`` is followed by position 1. Raises ``ValueError`` for a clip without frames.
-    """
-    if available < 1 or count < 1 or step < 1 or start < 1:
-        raise ValueError(
-            f"a stack needs at least one frame, a count, a step and a start from 1 up; got "
-            f"{available} frames, count {count}, step {step}, start {start}"
-        )
-    return (start - 1 + step * np.arange(count)) % available + 1
-
-
-def view_starts(n_frames: int, covered: int, positions: int) -> list[int]:
-    """Return ``positions`` 1-based starts, spread evenly over a clip of ``n_frames`` frames.
-
-    One position is the middle of the clip; several reach from its start to its end
-    (Simonyan & Zisserman 2014, §5 "Testing"). A clip shorter than ``covered`` starts at 1.
-    """
-    slack = max(n_frames - covered, 0)
-    if positions == 1:
-        return [1 + slack // 2]
-    return [1 + round(slack * k / (positions - 1)) for k in range(positions)]
-
-
-@dataclass(frozen=True)
-class View:
-    """What is seen of a clip: first frame (1-based), crop corner and side in px, mirrored or not.
-
-    One view holds for every RGB frame and every flow field of the clip, so the two streams stay
-    registered pixel by pixel: fusion at a convolutional layer needs that. ``side`` None is the
-    whole frame in its stored size.
-    """
-
-    start: int
-    top: int
-    left: int
-    side: int | None
-    flip: bool
-
-
-def random_view(
-    rng: np.random.Generator, n_frames: int, size: tuple[int, int], profile: Profile
-) -> View:
-    """Draw a training view of a clip of ``n_frames`` frames of ``size`` = (height, width) px.
-
-    Random start, random square of ``min_scale``..1 of the short side at a random place, mirrored
-    half of the time (the scale jitter of Feichtenhofer et al. 2016, §4).
-    """
-    height, width = size
-    side = round(min(height, width) * rng.uniform(profile.min_scale, 1.0))
-    start = 1 + int(rng.integers(max(n_frames - span(profile), 0) + 1))
-    top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
-    return View(start, int(top), int(left), side, bool(rng.random() < 0.5))
-
-
-CROPS = ("centre", "five", "whole")
-
-
-def test_views(
-    n_frames: int, size: tuple[int, int], profile: Profile, crops: str = "centre"
-) -> list[View]:
-    """Return the fixed test views: ``profile.positions`` starts × {as is, flipped} × crops.
-
-    ``"centre"`` is the largest square; ``"five"`` the four corners and the centre, each 7/8 of the
-    short side, which is 224 of 256 px (Simonyan & Zisserman 2014, §5); ``"whole"`` the whole frame
-    for fully connected layers run as convolutions (Simonyan & Zisserman 2015, §3.2). Start by
-    start, as is before flipped. Raises ``ValueError`` for other ``crops``.
-    """
-    if crops not in CROPS:
-        raise ValueError(f"no crops {crops!r}; there are {', '.join(CROPS)}")
-    height, width = size
-    short = min(height, width)
-    side = {"centre": short, "five": round(short * 7 / 8), "whole": None}[crops]
-    down, right = (0, 0) if side is None else (height - side, width - side)
-    corners = [(0, 0), (0, right), (down, 0), (down, right)] if crops == "five" else []
-    return [
-        View(start, top, left, side, flip)
-        for start in view_starts(n_frames, span(profile), profile.positions)
-        for flip in (False, True)
-        for top, left in [(down // 2, right // 2), *corners]
-    ]
-
-
-test_views.__test__ = False  # pytest would collect the name
 
 
 def crop_frames(frames: np.ndarray, view: View, size: int) -> np.ndarray:
@@ -142,11 +48,9 @@ def to_channels(frames: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(channels))
 
 
-def rgb_stack(store: FrameStore, clip: str, view: View, profile: Profile) -> torch.Tensor:
-    """Return the spatial stream's input of one view, ``(3·rgb_frames, crop, crop)`` uint8."""
-    where = stack_positions(store.n_frames(clip), profile.rgb_frames, profile.rgb_step, view.start)
-    frames = crop_frames(store.read_rgb(clip, where), view, profile.crop)
-    return to_channels(frames[:, :, ::-1] if view.flip else frames)
+def rgb_positions(store: FrameStore, clip: str, profile: Profile, start: int) -> np.ndarray:
+    """Return the numbers of the frames of an RGB stack, ``(rgb_frames,)`` int64."""
+    return stack_positions(store.n_frames(clip), profile.rgb_frames, profile.rgb_step, start)
 
 
 def flow_positions(store: FrameStore, clip: str, profile: Profile, start: int) -> np.ndarray:
@@ -159,7 +63,7 @@ def flow_positions(store: FrameStore, clip: str, profile: Profile, start: int) -
     every = store.flow_every(clip)
     if profile.flow_step % every:
         raise ValueError(
-            f"clip {clip} has only every {every}th flow field, and profile {profile.name} takes "
+            f"clip {clip} has only one flow field in {every}, and profile {profile.name} takes "
             f"fields {profile.flow_step} apart: extract all of them (extract.py without --every), "
             f"or set flow_step to a multiple of {every}"
         )
@@ -168,17 +72,75 @@ def flow_positions(store: FrameStore, clip: str, profile: Profile, start: int) -
     return (places - 1) * every + 1
 
 
-def flow_stack(store: FrameStore, clip: str, view: View, profile: Profile) -> torch.Tensor:
-    """Return the temporal stream's input of one view, ``(2·flow_fields, crop, crop)`` uint8.
+POSITIONS = {"rgb": rgb_positions, "flow": flow_positions}
 
-    A mirrored view has u negated as well, since what moved right now moves left.
+
+def read_stacks(
+    store: FrameStore,
+    clip: str,
+    views: Sequence[View],
+    profile: Profile,
+    stream: str,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return the stacks of all ``views`` of a clip, ``(V, channels, S, S)`` uint8, in ``out``.
+
+    Every picture is decoded once, however many views show it, and its squares are written where
+    they belong. Channels go frame by frame: r1 g1 b1 r2 g2 b2 … for ``"rgb"``, u1 v1 u2 v2 … for
+    ``"flow"`` (Simonyan & Zisserman 2014, §3.1, eq. 1). A mirrored view has u negated as well,
+    since what moved right now moves left. S is ``profile.crop``; whole frames are ``(…, H, W)``.
     """
-    where = flow_positions(store, clip, profile, view.start)
-    fields = crop_frames(store.read_flow(clip, where), view, profile.crop)
-    return to_channels(flip_flow(fields) if view.flip else fields)
+    if out is None:
+        (out,) = empty_stacks(1, store, clip, views, profile, stream)
+    each = 2 if stream == "flow" else 3
+    places: dict[int, list[tuple[View, np.ndarray]]] = {}
+    for view, stack in zip(views, out.numpy()):
+        numbers = POSITIONS[stream](store, clip, profile, view.start).tolist()
+        for number, planes in zip(numbers, stack.reshape(-1, each, *stack.shape[1:])):
+            places.setdefault(number, []).append((view, planes))
+    numbers = sorted(places)
+    write = _write_flow if stream == "flow" else _write_rgb
+    for number, picture in zip(numbers, store.images(clip, numbers, stream == "flow")):
+        for view, planes in places[number]:
+            write(picture, view, planes)
+    return out
 
 
-STREAMS = {"rgb": rgb_stack, "flow": flow_stack}
+def empty_stacks(
+    batch: int, store: FrameStore, clip: str, views: Sequence[View], profile: Profile, stream: str
+) -> torch.Tensor:
+    """Return room for the stacks of ``batch`` clips like this one, ``(B, V, channels, S, S)``."""
+    size = store.size(clip) if views[0].side is None else (profile.crop, profile.crop)
+    return torch.empty(batch, len(views), profile.channels[stream], *size, dtype=torch.uint8)
+
+
+def _square(image: np.ndarray, view: View) -> np.ndarray:
+    if view.side is None:
+        return image
+    return image[view.top : view.top + view.side, view.left : view.left + view.side]
+
+
+def _write_rgb(frame: np.ndarray, view: View, planes: np.ndarray) -> None:
+    """Cut, resize and mirror a frame ``(H, W, 3)`` into its planes ``(3, S, S)``."""
+    square, size = _square(frame, view), planes.shape[:0:-1]
+    if square.shape[1::-1] != size:
+        square = cv2.resize(square, size)
+    cv2.split(cv2.flip(square, 1) if view.flip else square, list(planes))
+
+
+def _write_flow(field: Sequence[np.ndarray], view: View, planes: np.ndarray) -> None:
+    """The same for u and v, each ``(H, W)``, and their planes ``(2, S, S)``."""
+    size = planes.shape[:0:-1]
+    for image, plane in zip(field, planes):
+        square = _square(image, view)
+        if square.shape[1::-1] != size:
+            square = cv2.resize(square, size, dst=plane)
+        if view.flip:
+            cv2.flip(square, 1, dst=plane)
+        elif square is not plane:
+            np.copyto(plane, square)
+    if view.flip:
+        cv2.bitwise_not(planes[0], dst=planes[0])  # 255 - u
 
 
 class ClipDataset(Dataset):
@@ -206,9 +168,9 @@ class ClipDataset(Dataset):
         repeat: int = 1,
         crops: str = "centre",
     ):
-        unknown = [stream for stream in streams if stream not in STREAMS]
+        unknown = [stream for stream in streams if stream not in POSITIONS]
         if unknown:
-            raise ValueError(f"no stream {unknown}; there are {list(STREAMS)}")
+            raise ValueError(f"no stream {unknown}; there are {list(POSITIONS)}")
         strangers = sorted({store.label(clip) for clip in clips} - set(classes))
         if strangers:
             raise ValueError(f"labels {strangers} are not among the {len(classes)} classes")
@@ -232,17 +194,32 @@ class ClipDataset(Dataset):
 
     def first_view(self, clip: str) -> dict[str, torch.Tensor]:
         """Return the stacks of one view of ``clip`` by stream, each ``(channels, S, S)`` uint8."""
-        view = self.views(self.clips.index(clip))[0]
-        return {s: STREAMS[s](self.store, clip, view, self.profile) for s in self.streams}
+        item = self[self.clips.index(clip)]
+        return {stream: item[stream][0] for stream in self.streams}
 
     def __getitem__(self, index: int) -> dict:
-        clip_index = index % len(self.clips)
-        clip, views = self.clips[clip_index], self.views(index)
-        item: dict = {"label": self.labels[clip_index], "index": clip_index}
+        return {name: value[0] for name, value in self.batch([index]).items()}
+
+    def batch(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        """Return items joined, stacks ``(B, V, …)``: each picture is written to its place once."""
+        clips = [index % len(self.clips) for index in indices]
+        views = [self.views(index) for index in indices]
+        labels = torch.tensor([self.labels[c] for c in clips])
+        batch = {"label": labels, "index": torch.tensor(clips)}
+        first = self.store, self.clips[clips[0]], views[0], self.profile
         for stream in self.streams:
-            read = STREAMS[stream]
-            item[stream] = torch.stack([read(self.store, clip, v, self.profile) for v in views])
-        return item
+            batch[stream] = empty_stacks(len(clips), *first, stream)
+            for c, seen, out in zip(clips, views, batch[stream]):
+                read_stacks(self.store, self.clips[c], seen, self.profile, stream, out)
+        return batch
+
+
+def share_of(clips: ClipDataset) -> ClipDataset:
+    """Return this process's share of fixed clips: every Nth one under torchrun, else all."""
+    rank, count = processes()
+    share = copy.copy(clips)
+    share.clips, share.labels = clips.clips[rank::count], clips.labels[rank::count]
+    return share
 
 
 def normalise(stack: torch.Tensor, stream: str) -> torch.Tensor:

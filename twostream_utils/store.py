@@ -9,8 +9,9 @@ single zip, or a plain folder tree:
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = ["FrameStore", "StoreError"]
 
 _CAN_READ_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")
 _COLOUR = cv2.IMREAD_COLOR_RGB if _CAN_READ_RGB else cv2.IMREAD_COLOR
+_END_OF_IMAGE = b"\xff\xd9"
 
 
 class FrameStore(ClipTable):
@@ -74,8 +76,8 @@ class FrameStore(ClipTable):
         """Height and width of the clip's frames in px, read from its first frame."""
         if clip not in self._sizes:
             self._check(clip, flow=False)
-            height, width = self._image(clip, RGB, 1).shape[:2]
-            self._sizes[clip] = height, width
+            (first,) = self._decode(clip, [1], flow=False)
+            self._sizes[clip] = first.shape[:2]
         return self._sizes[clip]
 
     def rgb(self, clip: str, i: int) -> np.ndarray:
@@ -104,7 +106,25 @@ class FrameStore(ClipTable):
         """
         return self._read(clip, indices, flow=True)
 
+    def images(
+        self, clip: str, indices: Iterable[int], flow: bool = False
+    ) -> Iterator[np.ndarray | Sequence[np.ndarray]]:
+        """Decode the frames or fields of one clip one by one, in the order of `indices`.
+
+        What `read_rgb` and `read_flow` are made of, for whoever wants only a part of each picture.
+        Yields `(H, W, 3)` uint8 RGB, or the pair u, v, each `(H, W)` uint8. They may be the store's
+        own: read them only. Raises as those do.
+        """
+        places = self._places(clip, indices, flow)
+        whole = self._cached(clip, flow)
+        return self._decode(clip, places, flow) if whole is None else (whole[p - 1] for p in places)
+
     def _read(self, clip: str, indices: Iterable[int], flow: bool) -> np.ndarray:
+        pictures = np.stack([np.asarray(image) for image in self.images(clip, indices, flow)])
+        return np.ascontiguousarray(pictures.transpose(0, 2, 3, 1)) if flow else pictures
+
+    def _places(self, clip: str, indices: Iterable[int], flow: bool) -> list[int]:
+        """Where frames or fields stand among those of the clip; a field's number may be larger."""
         wanted = np.asarray(list(indices), dtype=np.int64)
         n = self._check(clip, flow)
         if wanted.size == 0:
@@ -116,56 +136,64 @@ class FrameStore(ClipTable):
             what = "flow field" if flow else "frame"
             numbered = f"numbered 1 to {n}" if every == 1 else f"1, {1 + every}, … up to {last}"
             raise IndexError(f"clip {clip} has no {what} {outside[0]}: they are {numbered}")
-        wanted = (wanted - 1) // every + 1  # from here on a field goes by its place, not its number
+        return ((wanted - 1) // every + 1).tolist()
+
+    def _cached(self, clip: str, flow: bool) -> np.ndarray | None:
+        """The whole clip, `(n, H, W, 3)` or `(n, 2, H, W)`, if there is room to keep it."""
         whole = self._cache.get((clip, flow))
         if whole is None and self._cache_left > 0:
-            whole = self._decode(clip, np.arange(1, n + 1), flow)
+            n = self._check(clip, flow)
+            whole = np.stack([np.asarray(i) for i in self._decode(clip, range(1, n + 1), flow)])
             if whole.nbytes <= self._cache_left:
                 self._cache[clip, flow] = whole
                 self._cache_left -= whole.nbytes
             else:
                 self._cache_left = 0
-        if whole is not None:
-            return whole[wanted - 1]
-        return self._decode(clip, wanted, flow)
+        return whole
 
-    def _decode(self, clip: str, wanted: np.ndarray, flow: bool) -> np.ndarray:
-        out = None
-        for place, number in enumerate(wanted.tolist()):
-            for channel, kind in enumerate((U, V) if flow else (RGB,)):
-                image = self._image(clip, kind, number)
-                if out is None:
-                    out = np.empty((len(wanted), *image.shape[:2], 2 if flow else 3), np.uint8)
-                target = out[place, ..., channel] if flow else out[place]
-                if image.shape != target.shape:
-                    raise self._error(
-                        clip, kind, number, f"its size {image.shape} is not {target.shape}"
-                    )
-                target[...] = image
-        return out
+    def _decode(self, clip: str, places: Sequence[int], flow: bool) -> Iterator:
+        kinds = (U, V) if flow else (RGB,)
+        payloads = zip(*(self._payloads(clip, kind, places) for kind in kinds))
+        first = None
+        for place, data in zip(places, payloads):
+            images = [self._image(clip, kind, place, d) for kind, d in zip(kinds, data)]
+            first = images[0].shape if first is None else first
+            for kind, image in zip(kinds, images):
+                if image.shape != first:
+                    reason = f"its size {image.shape} is not {first}"
+                    raise self._error(clip, kind, place, reason)
+            yield images if flow else images[0]
 
-    def _image(self, clip: str, kind: int, number: int) -> np.ndarray:
-        try:
-            data = self._bytes(clip, kind, number)
-        except (ArchiveError, OSError) as error:
-            raise self._error(clip, kind, number, str(error)) from error
+    def _image(self, clip: str, kind: int, place: int, data: bytes | memoryview) -> np.ndarray:
         image = None
         # Without the end marker the decoder would fill the missing part with grey and say nothing.
-        if data.rfind(b"\xff\xd9") > 0:
+        if data[-2:] == _END_OF_IMAGE or _END_OF_IMAGE in bytes(data):
             image = cv2.imdecode(
                 np.frombuffer(data, np.uint8), _COLOUR if kind == RGB else cv2.IMREAD_GRAYSCALE
             )
         if image is None:
-            raise self._error(clip, kind, number, f"corrupt JPEG ({len(data)} bytes)")
+            raise self._error(clip, kind, place, f"corrupt JPEG ({len(data)} bytes)")
         if kind == RGB and not _CAN_READ_RGB:
             cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
         return image
 
-    def _bytes(self, clip: str, kind: int, number: int) -> bytes:
-        index = self._index
-        at = index.start[self._row[clip], kind] + number - 1
-        archive = int(index.archive[at])
-        if archive == IN_FOLDER:
-            return self._folder_path(clip, kind, number).read_bytes()
-        member = Member(*(int(a[at]) for a in (index.offset, index.size, index.method, index.crc)))
-        return self._archives[archive].read_member(member)
+    def _payloads(self, clip: str, kind: int, places: Sequence[int]) -> Iterator:
+        """The JPEG files at `places`, neighbours in an archive read together."""
+        index, first = self._index, self._index.start[self._row[clip], kind] - 1
+        rows = first + np.asarray(places)
+        done = 0
+        try:
+            for archive, run in itertools.groupby(rows.tolist(), lambda row: index.archive[row]):
+                if archive == IN_FOLDER:
+                    for row in run:
+                        yield self._folder_path(clip, kind, row - first).read_bytes()
+                        done += 1
+                    continue
+                run = np.fromiter(run, np.int64)
+                columns = (index.offset, index.size, index.method, index.crc)
+                members = [Member(*m) for m in zip(*(c[run].tolist() for c in columns))]
+                for data in self._archives[archive].read_members(members):
+                    yield data
+                    done += 1
+        except (ArchiveError, OSError) as error:
+            raise self._error(clip, kind, places[done], str(error)) from error

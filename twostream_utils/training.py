@@ -8,16 +8,20 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Sampler
-from tqdm.auto import tqdm
 
 from .aside import written_aside
+from .batches import Batch, make_loader, parts, progress, run_batch
 from .device import mixed_precision, pick_device, to_model_layout
 from .profiles import Recipe
-from .stacks import ClipDataset, normalise
+from .stacks import ClipDataset
+from .validation import Validation
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 History = list[dict]
 
@@ -47,32 +51,6 @@ def load_checkpoint(path: Path) -> dict:
         raise ValueError(
             f"checkpoint {path} cannot be read ({error}); delete it to train again"
         ) from error
-
-
-class EpochSampler(Sampler):
-    """Orders the training clips by ``(seed, dataset.epoch)`` alone, so resuming needs no past."""
-
-    def __init__(self, dataset: ClipDataset, seed: int):
-        self.dataset, self.seed = dataset, seed
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __iter__(self):
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.dataset.epoch)
-        return iter(torch.randperm(len(self.dataset), generator=generator).tolist())
-
-
-def make_loader(dataset: ClipDataset, batch_size: int, workers: int, seed: int) -> DataLoader:
-    """Return the loader of a dataset: shuffled anew each epoch for training, else in order."""
-    return DataLoader(
-        dataset,
-        batch_size,
-        sampler=EpochSampler(dataset, seed) if dataset.train else None,
-        num_workers=workers,
-        drop_last=dataset.train and len(dataset) > batch_size,
-        pin_memory=torch.cuda.is_available(),
-    )
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe, fresh: tuple[str, ...]) -> list[dict]:
@@ -110,17 +88,6 @@ def tower_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.
     return sum(tower_loss(tower, labels, smoothing) for tower in logits.unbind(1))
 
 
-def run_batch(model: nn.Module, batch: dict, streams: tuple[str, ...]) -> torch.Tensor:
-    """Normalise one batch on its device and return logits ``(B·V, classes)``."""
-    return model(*(normalise(batch[stream].flatten(0, 1), stream) for stream in streams))
-
-
-def parts(batch: dict, size: int) -> list[dict]:
-    """Cut a batch into batches of ``size`` clips, the last one smaller if need be."""
-    cut = {name: value.split(size) for name, value in batch.items()}
-    return [dict(zip(cut, values)) for values in zip(*cut.values())]
-
-
 def fit(
     model: nn.Module,
     train_set: ClipDataset,
@@ -134,19 +101,24 @@ def fit(
     on_epoch: Callable[[History], None] | None = None,
     stop_after: int | None = None,
     micro_batch: int | None = None,
+    compiled: bool = False,
 ) -> History:
     """Train ``model`` and return its history; go on from ``checkpoint`` if it is there.
 
     SGD with momentum 0.9, cross-entropy, gradients clipped to ``recipe.clip_norm``, mixed
-    precision where the GPU has it (accelerate). After each epoch everything that the next one
+    precision where it is faster (accelerate). After each epoch everything that the next one
     depends on is written to ``checkpoint``: an interrupted training ends, on the CPU, in the very
     weights of an unbroken one. A finished checkpoint is loaded and nothing is trained.
+
+    Under torchrun or ``notebook_launcher`` N processes train together, each on every Nth batch:
+    the same training as one process with N times the batch, except where batch norm learns.
 
     Returns one dict an epoch: ``epoch``, ``loss``, ``top1`` (of the augmented training clips),
     ``val_loss``, ``val_top1`` if ``val_set`` is given, ``lr``, ``seconds``. ``on_epoch`` gets that
     list after every epoch. ``stop_after`` ends after so many epochs in all. ``micro_batch`` clips
     of a batch go through the network at once, all of them by default; their gradients add up to
-    that of the batch, except where batch norm learns from each part alone.
+    that of the batch, except where batch norm learns from each part alone. ``compiled`` trains
+    through ``torch.compile``: a minute or more first, then faster steps on most GPUs.
 
     Raises ``ValueError`` if the loss stops being a number, naming the epoch and the rate.
     """
@@ -155,14 +127,20 @@ def fit(
     device = pick_device()
     accelerator = Accelerator(mixed_precision=mixed_precision(device), cpu=device.type == "cpu")
     checkpoint = Path(checkpoint)
+    model = network = to_model_layout(model, device)
     loader = make_loader(train_set, recipe.batch_size, workers, seed)
+    if accelerator.num_processes > 1:
+        network = accelerator.prepare_model(model)
+        loader = accelerator.prepare_data_loader(loader, device_placement=False)
+    if compiled:
+        network = torch.compile(network)
+    groups = parameter_groups(model, recipe, fresh)
+    optimizer = torch.optim.SGD(groups, momentum=0.9, fused=device.type == "cuda")
     total = recipe.epochs * len(loader)
-    model = to_model_layout(model, accelerator.device)
-    optimizer = torch.optim.SGD(parameter_groups(model, recipe, fresh), momentum=0.9)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warmup_cosine(step, total, recipe.warmup)
     )
-    network, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    optimizer = accelerator.prepare_optimizer(optimizer)
     history: History = []
     if checkpoint.exists():
         state = load_checkpoint(checkpoint)
@@ -174,44 +152,34 @@ def fit(
             if accelerator.scaler is not None and state["scaler"]:
                 accelerator.scaler.load_state_dict(state["scaler"])
     last = min(recipe.epochs, stop_after or recipe.epochs)
+    validate = Validation(val_set, recipe.batch_size, workers, device) if val_set else None
     for epoch in range(len(history), last):
         began = time.perf_counter()
         train_set.epoch = epoch
-        torch.manual_seed(seed * 100_003 + epoch)  # dropout: like the order, from the epoch alone
+        # Dropout: like the order of clips, from the epoch alone; another one in each process.
+        torch.manual_seed(seed * 100_003 + epoch + 1_000_003 * accelerator.process_index)
         network.train()
-        loss_sum = torch.zeros((), device=accelerator.device)
-        right = torch.zeros((), device=accelerator.device)
-        seen = 0
-        bar = tqdm(loader, desc=f"epoch {epoch + 1}/{recipe.epochs}", leave=False, unit="batch")
-        for batch in bar:
-            size = len(batch["label"])
-            for part in parts(batch, micro_batch or size):
-                with accelerator.autocast():
-                    logits = run_batch(network, part, train_set.streams).float()
-                    loss = tower_loss(logits, part["label"], recipe.label_smoothing)
-                    loss = loss * (len(logits) / size)
-                accelerator.backward(loss)
-                loss_sum += loss.detach() * size
-                said = logits.detach() if logits.ndim == 2 else logits.detach().mean(1)
-                right += (said.argmax(1) == part["label"]).sum()
+        sums = torch.zeros(2, 3, device=device)  # training, validation: loss, right, clips
+        for batch in progress(loader, device, f"epoch {epoch + 1}/{recipe.epochs}"):
+            sums[0] += _gradients(
+                network, batch, train_set.streams, recipe, accelerator, micro_batch
+            )
             accelerator.clip_grad_norm_(network.parameters(), recipe.clip_norm)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-            seen += size
-        row = {
-            "epoch": epoch + 1,
-            "loss": loss_sum.item() / seen,
-            "top1": right.item() / seen,
-            "lr": schedule.get_last_lr()[0],
-        }
+        if validate:
+            sums[1] = validate(model)
+        rows = accelerator.reduce(sums).tolist()
+        row = {"epoch": epoch + 1, "loss": rows[0][0] / rows[0][2], "top1": rows[0][1] / rows[0][2]}
+        row["lr"] = schedule.get_last_lr()[0]
         if not math.isfinite(row["loss"]):
             raise ValueError(
                 f"the loss is no longer a number in epoch {epoch + 1} at learning rate "
                 f"{row['lr']:.2g}; lower Recipe.lr. {checkpoint} holds the last good epoch"
             )
-        if val_set is not None and len(val_set):
-            row |= _validate(network, val_set, recipe.batch_size, workers, accelerator.device)
+        if validate:
+            row |= {"val_loss": rows[1][0] / rows[1][2], "val_top1": rows[1][1] / rows[1][2]}
         row["seconds"] = time.perf_counter() - began
         history.append(row)
         if accelerator.is_main_process:
@@ -229,23 +197,30 @@ def fit(
                     "schedule": schedule.state_dict(),
                 }
             save_atomically(checkpoint, payload)
+        accelerator.wait_for_everyone()
         if on_epoch is not None:
             on_epoch(history)
+    accelerator.unwrap_model(network, keep_fp32_wrapper=False)  # what prepare_model did to forward
     model.eval()
     return history
 
 
-@torch.inference_mode()
-def _validate(network, val_set: ClipDataset, batch_size: int, workers: int, device) -> dict:
-    """Loss and top-1 over the test views of a validation set."""
-    network.eval()
-    loss = right = count = 0.0
-    for batch in make_loader(val_set, max(1, batch_size // 4), workers, 0):
-        batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-        views = batch[val_set.streams[0]].shape[1]
-        logits = run_batch(network, batch, val_set.streams).float()
-        logits = logits.unflatten(0, (-1, views)).mean(1)
-        loss += nn.functional.cross_entropy(logits, batch["label"], reduction="sum").item()
-        right += (logits.argmax(1) == batch["label"]).sum().item()
-        count += len(logits)
-    return {"val_loss": loss / count, "val_top1": right / count}
+def _gradients(
+    network: nn.Module, batch: Batch, streams: tuple[str, ...], recipe: Recipe,
+    accelerator: Accelerator, micro_batch: int | None,
+) -> torch.Tensor:  # fmt: skip
+    """Add up the gradients of a batch; return its loss, clips that are right, and clips, ``(3,)``.
+
+    Nothing waits for the device here: the sums are read once an epoch.
+    """
+    labels = batch["label"]
+    sums = torch.tensor([0.0, 0.0, len(labels)]).to(labels.device, non_blocking=True)
+    for part in parts(batch, micro_batch or len(labels)):
+        with accelerator.autocast():
+            logits = run_batch(network, part, streams).float()
+            loss = tower_loss(logits, part["label"], recipe.label_smoothing)
+        accelerator.backward(loss * (len(logits) / len(labels)))
+        said = logits.detach() if logits.ndim == 2 else logits.detach().mean(1)
+        sums[0] += loss.detach() * len(logits)
+        sums[1] += (said.argmax(1) == part["label"]).sum()
+    return sums

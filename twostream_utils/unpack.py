@@ -64,12 +64,36 @@ def unpack(path: Path, folder: ClipFolder, progress: bool = True) -> list[str]:
         folder.save()
 
 
-def _from_zip(path: Path, folder: ClipFolder, progress: bool) -> list[str]:
-    damaged = []
+def room_for_zip(path: Path, folder: ClipFolder) -> tuple[int, int, int] | None:
+    """Of the clips in a zip that `folder` wants: how many, how many it has, bytes of the others.
+
+    `None` for anything but a zip: a rar or tar tells only while it is unpacked.
+
+    Raises:
+        FetchError: a zip that is cut short.
+    """
+    with open(path, "rb") as file:
+        if archive_kind(file.read(512)) != "zip":
+            return None
+    with _open_zip(path) as archive:
+        wanted = [
+            (folder.has(target, info.file_size), info.file_size)
+            for info in archive.infolist()
+            if not info.is_dir() and (target := folder.target(info.filename))
+        ]
+    return len(wanted), sum(has for has, _ in wanted), sum(n for has, n in wanted if not has)
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
-        archive = zipfile.ZipFile(path)
+        return zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         raise FetchError(f"{path} is no whole zip ({error}): get it again") from error
+
+
+def _from_zip(path: Path, folder: ClipFolder, progress: bool) -> list[str]:
+    damaged = []
+    archive = _open_zip(path)
     with archive, tqdm(archive.infolist(), unit="file", disable=not progress) as members:
         for info in members:
             target = None if info.is_dir() else folder.target(info.filename)

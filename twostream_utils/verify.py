@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import zipfile
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -19,6 +21,13 @@ from .ucf101_clips import ucf101_clips
 
 _AT_ONCE = 100  # frames in memory while a clip is decoded
 SHOWN = 20
+# What extract.py is to be told where a shard was made otherwise than by default.
+_OPTIONS = {
+    "--short-side": ("short_side", 256),
+    "--flow": ("flow_method", "dis"),
+    "--every": ("flow_every", 1),
+    "--group-pattern": ("group_pattern", None),
+}
 
 
 @dataclass
@@ -38,7 +47,7 @@ class Verification:
         lines = list(self.facts)
         if not self.problems:
             return [*lines, "Nothing is missing."]
-        lines.append(f"{len(self.problems)} problem(s):")
+        lines.append(f"{_counted(len(self.problems), 'problem')}:")
         lines.extend(f"  {problem}" for problem in self.problems[:SHOWN])
         if len(self.problems) > SHOWN:
             lines.append(f"  … and {len(self.problems) - SHOWN} more")
@@ -75,7 +84,10 @@ def verify(
     )
     every = {store.flow_every(clip) for clip in store.clips} - {1}
     if every:
-        found.facts.append(f"Of some clips only every {min(every)}th flow field was extracted.")
+        found.facts.append(
+            f"Of some clips only one flow field in {min(every)} was extracted (--every "
+            f"{min(every)}): stacks can take them {min(every)}, {2 * min(every)}, … apart."
+        )
     if split is not None:
         _check_split(store, split, classes, found)
     whole, broken = [], found.broken
@@ -98,7 +110,7 @@ def verify(
     skipped = store.root / "skipped.txt"
     if skipped.is_file():
         count = len(skipped.read_text(encoding="utf-8").splitlines())
-        found.facts.append(f"{count} video(s) could not be extracted: see {skipped}")
+        found.facts.append(f"{_counted(count, 'video')} could not be extracted: see {skipped}")
     return found
 
 
@@ -110,33 +122,39 @@ def _check_split(
     due = ucf101_clips(classes)
     have = set(store.clips)
     have |= {twin for clip in have if (twin := other_spelling(clip))}
-    missing = []
+    missing: dict[str, list[str]] = {}
     for side, clips in official_split(due, split)._asdict().items():
         lost = [clip for clip in clips if clip not in have]
         found.facts.append(
             f"split {split}, {side}: {len(clips) - len(lost)} of {len(clips)} clips "
-            f"of {len(classes)} class(es)"
+            f"of {_counted(len(classes), 'class', 'classes')}"
         )
-        missing.extend(lost)
+        for clip in lost:
+            missing.setdefault(parse_name(clip).label, []).append(clip)
     if not missing:
         return
-    labels = class_order(parse_name(clip).label for clip in missing)
+    labels = class_order(missing)
     if gone := [label for label in labels if label not in there]:
-        found.problems.append(f"no clip at all of {len(gone)} class(es): {', '.join(gone)}")
-    found.problems.extend(
-        f"clip {clip} is missing" for clip in sorted(missing) if parse_name(clip).label in there
-    )
-    root = shlex.quote(str(store.root))
+        count = _counted(len(gone), "class", "classes")
+        found.problems.append(f"no clip at all of {count}: {', '.join(gone)}")
+    for label in labels:
+        if label in there:
+            lost = sorted(missing[label])
+            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+            found.problems.append(
+                f"{label}: {_counted(len(lost), 'clip')} missing: {', '.join(lost[:3])}{more}"
+            )
+    every_class = set(labels) == set(UCF101_CLASSES)
+    which = "--profile ucf101" if every_class else f"--classes {' '.join(labels)}"
     found.commands += [
-        f"python data_scripts/fetch_ucf101.py --classes {' '.join(labels)}",
-        f"python data_scripts/extract.py data/ucf101_videos {root}",
+        f"python data_scripts/fetch_ucf101.py {which}",
+        _extract_command(store, "data/ucf101_videos"),
     ]
 
 
 def _mend(store: FrameStore, found: Verification) -> None:
     """Commands for clips that are there and damaged: by shard, by part, or by folder."""
     files = {path for clip in found.broken for path in store.files(clip)}
-    root = shlex.quote(str(store.root))
     for path in sorted(files):
         if is_part(path):
             found.commands.append(
@@ -145,9 +163,31 @@ def _mend(store: FrameStore, found: Verification) -> None:
     shards = sorted(path for path in files if not is_part(path))
     if shards:
         names = " ".join(shlex.quote(str(path)) for path in shards)
-        found.commands += [f"rm {names}", f"python data_scripts/extract.py VIDEOS {root}"]
+        found.commands += [
+            f"rm {names}",
+            f"{_extract_command(store, 'VIDEOS')}  # VIDEOS: their folder of videos",
+        ]
     if any(not store.files(clip) for clip in found.broken):
         found.commands.append("# unpack or extract the clips named above again")
+
+
+def _extract_command(store: FrameStore, videos: str) -> str:
+    """What makes the shards that are missing and leaves the others: with the settings of these."""
+    settings = {}
+    for shard in sorted(store.root.glob("*.zip")):
+        with suppress(OSError, KeyError, ValueError, zipfile.BadZipFile):
+            with zipfile.ZipFile(shard) as file:
+                settings = json.loads(file.read("dataset.json"))["settings"]
+            break
+    words = ["python", "data_scripts/extract.py", videos, str(store.root)]
+    for option, (name, default) in _OPTIONS.items():
+        if (value := settings.get(name, default)) != default:
+            words += [option, str(value)]
+    return shlex.join(words)
+
+
+def _counted(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 @cache
