@@ -29,18 +29,18 @@ def mini_set(sizes: Sizes) -> Iterator:
         yield make, None
 
 
-def extraction(sizes: Sizes, method: str, frames: int) -> Iterator:
+def extraction(sizes: Sizes, method: str, videos: int, frames: int) -> Iterator:
     """Extract videos of 320×240 px, from 240 px down with ``sizes``, on all cores, ms a frame."""
     side = min(240, sizes.height)
     with tempfile.TemporaryDirectory() as folder:
-        videos = Path(folder) / "videos"
+        source = Path(folder) / "videos"
         size = (side * 4 // 3, side)
-        paths = bench_clips.write_videos(videos, sizes.videos, frames, size)
+        paths = bench_clips.write_videos(source, videos, frames, size)
         place = (Path(folder) / str(k) for k in itertools.count())
         count = len(paths) * frames
 
         def ours() -> None:
-            extract(videos, next(place), method=method, progress=False)
+            extract(source, next(place), method=method, progress=False)
 
         def bare() -> None:
             bare_opencv.encode_all([str(path) for path in paths], method, cores())
@@ -50,11 +50,11 @@ def extraction(sizes: Sizes, method: str, frames: int) -> Iterator:
 
 @row("extraction of 320×240 video, DIS flow", BARE, "ms a frame", goal="≥ 0.9", rounds=5)
 def extract_dis(sizes: Sizes) -> Iterator:
-    yield from extraction(sizes, "dis", sizes.frames)
+    yield from extraction(sizes, "dis", sizes.videos, sizes.frames)
 
 
 @row("extraction of 320×240 video, TV-L1 flow", BARE, "ms a frame", goal="≥ 0.9", rounds=3)
 def extract_tvl1(sizes: Sizes) -> Iterator:
     if not hasattr(cv2, "optflow"):
         raise Skip("TV-L1 is in OpenCV's contrib modules, which are not installed")
-    yield from extraction(sizes, "tvl1", min(10, sizes.frames))
+    yield from extraction(sizes, "tvl1", min(4, sizes.videos), min(8, sizes.frames))
