@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from twostream_utils.course import ROOT, setup
+from twostream_utils.device import PRECISIONS, mixed_precision, pick_device
 from twostream_utils.evaluation import bootstrap_interval, correct, write_json
 from twostream_utils.pipeline import Course
 
@@ -127,6 +128,7 @@ def main() -> None:
             "seeds": options.seeds,
             "clips": clips,
             "torch": torch.__version__,
+            "precision": PRECISIONS[mixed_precision(pick_device())],
             "python": platform.python_version(),
             "cores": os.cpu_count(),
             "crops": own,

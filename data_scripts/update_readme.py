@@ -58,16 +58,27 @@ def results_table(results: dict) -> str:
 
 
 def accuracy_table(runs: list[dict]) -> str:
-    """Top-1 in percent with its interval, a column for each of benchmarks/accuracy_*.json."""
-    rows = [("Method", *(_column_title(run) for run in runs))]
+    """Top-1 in percent of one view and of all views, for each of benchmarks/accuracy_*.json."""
+    rows = [("Method", *(title for run in runs for title in ("one view", _column_title(run))))]
     for method, (title, _) in ROWS.items():
         cells = []
         for run in runs:
             row = run["methods"][method]
             low, high = row["ci95"]
+            cells.append(f"{100 * run['views']['single'][method]:.1f}")
             cells.append(f"{100 * row['top1']:.1f} ({100 * low:.1f} – {100 * high:.1f})")
         rows.append((title, *cells))
     return _aligned(rows)
+
+
+def compute(runs: list[dict]) -> str:
+    """How long training and scoring took in each of these files."""
+    times = (f"`{r['profile']}` {r['methods']['conv_fusion']['seconds']:.0f} s" for r in runs)
+    return (
+        "One view is the middle of the clip, cut from the centre, as is; all views are those of "
+        "the profile. All networks, trained and scored, on a CPU with "
+        f"{runs[0]['cores']} cores in {runs[0]['precision']}: {', '.join(times)}."
+    )
 
 
 def _column_title(run: dict) -> str:
@@ -95,16 +106,17 @@ def caption(results: dict) -> str:
     return (
         f"Profile `{results['profile']}`, {len(results['classes'])} classes, "
         f"split {results['split']}: {results['n_train']} training and {results['n_test']} test "
-        f"clips, seed {results['seed']}, torch {results['torch']} on {results['device']}. "
-        "Intervals: bootstrap over test clips."
+        f"clips, seed {results['seed']}, torch {results['torch']} on {results['device']}, "
+        f"trained in {results['precision']}. Intervals: bootstrap over test clips."
     )
 
 
 def updated(readme: str, results: dict) -> str:
     """``readme`` with the results between its markers. ``ValueError`` if they are missing."""
+    runs = [load_results(path) for path in ACCURACY]
     blocks = {
         "results": f"{results_table(results)}\n\n{caption(results)}\n",
-        "accuracy": accuracy_table([load_results(path) for path in ACCURACY]) + "\n",
+        "accuracy": f"{accuracy_table(runs)}\n\n{compute(runs)}\n",
     }
     for name, block in blocks.items():
         pattern = rf"(<!-- {name}:begin[^>]*-->\n).*?(<!-- {name}:end -->)"

@@ -90,7 +90,7 @@ def test_readme_links_lead_somewhere():
 
 RESULTS = {
     "profile": "mini", "split": 1, "n_train": 720, "n_test": 280, "classes": ["a", "b"],
-    "seed": 0, "torch": "2.9.0", "device": "cpu",
+    "seed": 0, "torch": "2.9.0", "device": "cpu", "precision": "float32",
     "methods": {
         method: {"top1": 0.5, "ci95": [0.4567, 0.6], "top5": 1.0, "seconds": 12.3}
         for method in update_readme.ROWS
@@ -117,11 +117,14 @@ def test_readme_update_replaces_what_stands_between_the_markers():
 
 
 def test_accuracy_table_names_folds_seeds_and_clips():
-    run = {**RESULTS, "splits": [1, 2, 3], "seeds": [0], "clips": 90}
+    one_view = {"single": {method: 0.25 for method in update_readme.ROWS}}
+    run = {**RESULTS, "splits": [1, 2, 3], "seeds": [0], "clips": 90, "cores": 2, "views": one_view}
     lines = update_readme.accuracy_table([run, {**run, "splits": [1], "seeds": [0, 1]}]).split("\n")
     assert "`mini`, 3 folds, 90 test clips" in lines[0]
     assert "`mini`, 2 seeds, 90 test clips" in lines[0]
-    assert lines[2].count("50.0 (45.7 – 60.0)") == 2
+    assert lines[2].count("50.0 (45.7 – 60.0)") == lines[2].count(" 25.0 |") == 2
+    said = update_readme.compute([run, {**run, "profile": "weizmann"}])
+    assert "2 cores in float32: `mini` 12 s, `weizmann` 12 s." in said
 
 
 def test_unfinished_results_are_named(tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .device import describe_device, mixed_precision, pick_device
+from .device import PRECISIONS, describe_device, mixed_precision, pick_device
 from .frame_index import FOLDERS
 from .parts import find_archives
 from .pipeline import Course, make_shards
@@ -127,7 +127,7 @@ def report(course: Course) -> None:
     n_train, n_val, n_test = len(course.train), len(course.val), len(course.test)
     print(
         f"Python {sys.version.split()[0]} · torch {torch.__version__} · {describe_device(device)}"
-        f" · precision {mixed_precision(device).replace('no', 'float32')}"
+        f" · precision {PRECISIONS[mixed_precision(device)]}"
     )
     print(f"profile {course.profile.name!r}: {course.profile.title}")
     print(

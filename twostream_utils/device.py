@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import nn
 
-PRECISIONS = ("no", "bf16", "fp16")
+PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def pick_device() -> torch.device:

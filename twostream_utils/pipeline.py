@@ -12,7 +12,14 @@ import torch
 from torch import nn
 
 from .conv_fusion import ConvFusion
-from .device import describe_device, pick_device, processes, wait_for_all
+from .device import (
+    PRECISIONS,
+    describe_device,
+    mixed_precision,
+    pick_device,
+    processes,
+    wait_for_all,
+)
 from .evaluation import Scores, check_same_clips, score, summary, write_json
 from .fusion import late_fusion
 from .memory import micro_batch
@@ -251,6 +258,7 @@ class Course:
             "seed": self.seed,
             "torch": torch.__version__,
             "device": describe_device(pick_device()),
+            "precision": PRECISIONS[mixed_precision(pick_device())],
             "methods": {n: summary(*values) for n, values in self.method_scores().items()},
         }
 
