@@ -109,9 +109,10 @@ def clean_outputs(notebook: nbformat.NotebookNode, label: str) -> None:
     """Drop from an executed notebook, in place, all that differs from run to run.
 
     Progress bars, live widgets (their state is not stored, so a reader would see nothing), stderr
-    and timing go. Pictures keep their alt text and lose the HTML copy that JupyterLab needs it in;
-    in a notebook that is too large, the largest pictures are reduced to 256 colours. Raises
-    ``OutputProblem`` for what must not be committed.
+    and timing go. What was printed in several moments becomes one text. Pictures keep their alt
+    text and lose the HTML copy that JupyterLab needs it in; in a notebook that is too large, the
+    largest pictures are reduced to 256 colours. Raises ``OutputProblem`` for what must not be
+    committed.
     """
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
@@ -122,7 +123,7 @@ def clean_outputs(notebook: nbformat.NotebookNode, label: str) -> None:
         number += 1
         cell.metadata.pop("execution", None)
         cell.execution_count = number
-        cell.outputs = [output for output in cell.outputs if _worth_keeping(output)]
+        cell.outputs = _joined([output for output in cell.outputs if _worth_keeping(output)])
         for output in cell.outputs:
             output.pop("transient", None)
             if output.output_type == "execute_result":
@@ -168,6 +169,17 @@ def _worth_keeping(output: nbformat.NotebookNode) -> bool:
     if output.output_type == "stream":
         return output.name != "stderr"
     return WIDGET not in output.get("data", {})
+
+
+def _joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Prints that follow each other as one text: a table is shown without gaps between its rows."""
+    kept: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if kept and output.output_type == kept[-1].output_type == "stream":
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
 
 
 def _last_writing(text: str) -> str:

@@ -8,7 +8,7 @@ from test_stacks import dataset
 
 from twostream_utils import memory, pipeline, training
 from twostream_utils.conv_fusion import ConvFusion
-from twostream_utils.profiles import Recipe, get_profile
+from twostream_utils.profiles import INPUTS, Recipe, get_profile
 from twostream_utils.vgg import vgg19
 
 
@@ -64,6 +64,21 @@ def test_a_batch_is_cut_into_few_equal_parts():
     assert part(16, gigabyte, gigabyte, 15 * gigabyte) == 8  # 11 fit: two parts of eight
     assert part(16, gigabyte, gigabyte, 8 * gigabyte) == 4  # 5 fit: four of four
     assert part(16, gigabyte, 9 * gigabyte, 8 * gigabyte) == 1  # nothing fits: try one at a time
+
+
+def test_a_t4_holds_the_recipes_batch_of_every_network():
+    """15 GB of 10⁹ bytes, with weights and momentum in it; in half precision and in float32."""
+    profile = get_profile("ucf101")
+    with torch.device("meta"):
+        streams = [vgg19(profile.channels[kind], 101) for kind in ("rgb", "flow")]
+        networks = dict(zip(INPUTS, (*streams, ConvFusion(*streams))))
+    for name, model in networks.items():
+        channels = [profile.channels[kind] for kind in INPUTS[name]]
+        for element in 2, 4:
+            clip = memory.clip_bytes(channels, profile, name == "conv", element)
+            fixed = memory.parameter_bytes(model, element)
+            fits = memory.largest_batch(clip, fixed, 15 * 10**9)
+            assert fits >= 96 > getattr(profile, name).batch_size  # 96: that of 2016
 
 
 @pytest.mark.parametrize("name", ["spatial", "temporal", "conv"])

@@ -313,6 +313,16 @@ def test_building_executing_and_cleaning(sources, tmp_path):
     assert bn.without_outputs(notebook) == bn.build(sources[0], sources)
 
 
+def test_what_was_printed_in_several_moments_is_one_text_and_figures_keep_their_place():
+    said = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("a\n", "b\n")]
+    figure = nbformat.v4.new_output("display_data", {"text/plain": "<Figure>"})
+    log = nbformat.v4.new_output("stream", name="stderr", text="slow\n")
+    after = nbformat.v4.new_output("stream", name="stdout", text="c\n")
+    cell = nbformat.v4.new_code_cell("...", outputs=[said[0], log, said[1], figure, after])
+    no.clean_outputs(nbformat.v4.new_notebook(cells=[cell]), "01_a")
+    assert [output.get("text") for output in cell.outputs] == ["a\nb\n", None, "c\n"]
+
+
 def test_pictures_of_a_notebook_that_is_too_large_are_reduced(monkeypatch):
     out = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)

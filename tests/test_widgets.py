@@ -177,6 +177,17 @@ def test_every_pair_can_be_drawn_on_every_clip(dataset, fusion_model):
         layer.view(dataset.clips[0], 31)
 
 
+def test_the_first_pair_that_answers_is_found(dataset, fusion_model, monkeypatch):
+    layer = explore_fusion_layer.FusionLayer(fusion_model, dataset)
+    for clip in dataset.clips:
+        rank = layer.answering(clip)
+        silent = ["nowhere" in layer.view(clip, k)[1] for k in range(1, rank + 1)]
+        assert silent == [True] * (rank - 1) + [False]
+    frame, motion, (a, b) = layer._seen(clip)
+    monkeypatch.setattr(layer, "_seen", lambda _: (frame, motion, (0 * a, b)))
+    assert layer.answering(clip) == 1
+
+
 def test_controls_redraw_and_follow_the_clip(store):
     box = explore_clip.clip_explorer(store, SMALL)
     (class_menu, clip_menu), (play, frame) = (row.children for row in box.children[:2])

@@ -148,14 +148,24 @@ class FusionLayer:
             raise IndexError(f"no pair {rank}: they are numbered 1 to {len(pairs)}")
         return fusion_layer_view(*self._seen(clip), self.weight, pairs[rank - 1])
 
+    def answering(self, clip: str) -> int:
+        """Return the rank of the first pair whose maps both answer at a place of ``clip``.
+
+        Many maps are silent on a given clip, the strongest pair's among them. 1 if all pairs are.
+        """
+        *_, (a, b) = self._seen(clip)
+        both = (float((a[s] * b[t]).max()) > 0 for s, t, _ in self.pairs[False])
+        return next((rank for rank, answered in enumerate(both, start=1) if answered), 1)
+
 
 def fusion_layer_explorer(model: nn.Module, dataset: ClipDataset) -> widgets.VBox:
     """Return the explorer over the matched pairs of ``model`` and the clips of ``dataset``."""
     layer = FusionLayer(model, dataset)
     class_menu, clip = clip_menus({name: dataset.store.label(name) for name in dataset.clips})
+    last = min(map(len, layer.pairs.values()))
     controls = {
         "clip": clip,
-        "rank": int_slider("pair", 1, 1, min(map(len, layer.pairs.values()))),
+        "rank": int_slider("pair", layer.answering(clip.value), 1, last),
         "own": widgets.Checkbox(value=False, description="also map m with map m"),
     }
     return explorer(layer.view, controls, [[class_menu, clip], list(controls.values())[1:]])

@@ -7,6 +7,7 @@ through the network in parts whose gradients add up to its own (`training.fit`, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -46,7 +47,7 @@ def activation_bytes(
 
 
 def clip_bytes(
-    channels: tuple[int, ...], profile: Profile, frozen: bool = False, element: int = 4
+    channels: Sequence[int], profile: Profile, frozen: bool = False, element: int = 4
 ) -> int:
     """Return what one training clip needs on the device, in bytes.
 
@@ -73,12 +74,21 @@ def parameter_bytes(model: nn.Module, element: int = 4) -> int:
     return sum(p.numel() * (each + 8 * p.requires_grad) for p in model.parameters())
 
 
+def largest_batch(per_clip: int, fixed: int, free: int) -> int:
+    """Return how many clips fit at once, at least 1.
+
+    In bytes: what one clip needs (:func:`clip_bytes`), what does not depend on the batch
+    (:func:`parameter_bytes`), and what is free, of which ``RESERVE`` is left alone.
+    """
+    return max(1, int((free * (1 - RESERVE) - fixed) // per_clip))
+
+
 def largest_part(batch_size: int, per_clip: int, fixed: int, free: int) -> int:
     """Return into parts of how many clips a batch is cut: equal ones, as few as fit, at least 1.
 
-    All but ``batch_size`` in bytes: of one clip, of what does not depend on the batch, and free.
+    All but ``batch_size`` in bytes, as for :func:`largest_batch`.
     """
-    fitting = max(1, int((free * (1 - RESERVE) - fixed) // per_clip))
+    fitting = largest_batch(per_clip, fixed, free)
     return math.ceil(batch_size / math.ceil(batch_size / fitting))
 
 
