@@ -2,6 +2,7 @@
 
     python benchmarks/accuracy.py mini --seeds 0 1 2
     python benchmarks/accuracy.py weizmann --splits 1 2 3 --crops centre five whole --data VIDEOS
+    torchrun --nproc-per-node 2 benchmarks/accuracy.py ucf20    # on two GPUs
 
 Trains (or loads) the networks of each split and seed, and pools the test clips: each row is the
 top-1 over all test clips of all splits, averaged over the seeds; the interval is a bootstrap over
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 
 from twostream_utils.course import ROOT, setup
-from twostream_utils.device import PRECISIONS, mixed_precision, pick_device
+from twostream_utils.device import PRECISIONS, mixed_precision, pick_device, processes
 from twostream_utils.evaluation import bootstrap_interval, correct, write_json
 from twostream_utils.pipeline import Course
 
@@ -82,6 +83,8 @@ def main() -> None:
             )
             print(f"split {split} seed {seed}: {line}", flush=True)
 
+    if processes()[0]:  # of several, the first one reports
+        return
     views = {crops: pooled(h, options.seeds) for crops, h in found.items()}
     values = views[own]
     clips = values["spatial"].shape[1]
