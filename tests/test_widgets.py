@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import statistics
+import time
 
 import numpy as np
 import pytest
 import torch
+from conftest import moving_frames
 from PIL import Image
 
 from twostream_utils import (
@@ -23,7 +26,7 @@ from twostream_utils.profiles import get_profile
 from twostream_utils.shards import ShardWriter, encode_clip
 from twostream_utils.stacks import ClipDataset
 from twostream_utils.store import FrameStore
-from twostream_utils.vgg import vgg19
+from twostream_utils.vgg import load_weights, vgg19
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +241,75 @@ def test_every_control_of_every_explorer_changes_the_picture(store, dataset, sco
             before = image.value
             control.value = other_value(control)
             assert image.value != before, control.description
+
+
+@pytest.fixture
+def explorers(tmp_path) -> dict:
+    """All five explorers at the sizes of the mini profile: its frames, its networks, 12 clips."""
+    for label in "JumpRope", "PullUps":
+        with ShardWriter(tmp_path / f"{label}.zip") as shard:
+            for number in range(1, 7):
+                clip = f"v_{label}_g01_c{number:02d}"
+                meta = {"label": label, "group": "g01", "source": "test", "fps": 25.0}
+                meta |= {"frames": 60, "flow_method": "dis"}
+                shard.add(encode_clip(clip, moving_frames(60, 72, 96, seed=number)), {clip: meta})
+    store, p = FrameStore(tmp_path), get_profile("mini", positions=1)
+    dataset = ClipDataset(store, store.clips, ["JumpRope", "PullUps"], p, ("rgb", "flow"))
+    streams = [vgg19(n, 2, p.width, p.batch_norm, p.weights) for n in p.channels.values()]
+    labels, rng = np.arange(280) % 10, np.random.default_rng(0)
+    names, clips = tuple("ABCDEFGHIJ"), tuple(f"clip {k}" for k in range(280))
+    logits = rng.normal(3 * np.eye(10)[labels], 2, (2, 280, 10)).astype(np.float32)[:, :, None]
+    weight = load_weights(p.weights, p.batch_norm)["features.0.weight"]
+    return {
+        "clip": explore_clip.clip_explorer(store, p),
+        "quantisation": explore_quantisation.quantisation_explorer(store),
+        "first layer": explore_first_layer.first_layer_explorer(weight, dataset),
+        "fusion": explore_fusion.fusion_explorer(
+            *(Scores(clips, labels, x, names) for x in logits)
+        ),
+        "fusion layer": explore_fusion_layer.fusion_layer_explorer(ConvFusion(*streams), dataset),
+    }
+
+
+def values_of(control) -> list:
+    """Nine values all over the range of a control, none of them twice in a row."""
+    if options := getattr(control, "options", None):
+        return [options[k % len(options)] for k in range(1, 10)]
+    if isinstance(control.value, bool):
+        return [bool(k % 2) for k in range(1, 10)]
+    whole = type(control.value)
+    return [whole(x) for x in np.linspace(control.max, control.min, 9)]
+
+
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+def test_explorers_react_within_150_ms(explorers, one_thread):
+    """By the processor's time on one core: what a reader waits at most on a free machine.
+
+    The time on the clock is printed beside it; where other programs run it is theirs as well, and
+    several threads of torch would wait for each other.
+    """
+    late = {}
+    for name, box in explorers.items():
+        for control in controls_of(box):
+            waits, works = [], []
+            for value in values_of(control):
+                wait, work = time.perf_counter(), time.process_time()
+                control.value = value
+                waits.append(1e3 * (time.perf_counter() - wait))
+                works.append(1e3 * (time.process_time() - work))
+            what, median = f"{name}: {control.description}", statistics.median(works)
+            print(f"{what:<38}{median:6.1f} ms ({statistics.median(waits):.1f} on the clock)")
+            if median >= 150:
+                late[what] = works
+    assert not late
 
 
 def test_png_keeps_pixels():
