@@ -94,7 +94,7 @@ class ClipFolder:
     def write(self, target: Path, chunks: Iterable[bytes], source: str) -> None:
         """Write a clip aside, then give it its name. An error in `chunks` leaves nothing."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(target.name + ".partial")
+        aside = target.with_name(target.name + ".partial")  # a kill leaves it to the next run
         digest, size = hashlib.sha256(), 0
         try:
             with room_or_message(target), open(aside, "wb") as file:

@@ -71,7 +71,7 @@ def room_or_message(path: Path) -> Iterator[None]:
 
 def write_json(path: Path, value: dict) -> None:
     """Write `value` to `path`, aside and then renamed."""
-    aside = path.with_name(path.name + ".partial")
+    aside = path.with_name(path.name + ".partial")  # the next run writes over what a kill left
     with room_or_message(path):
         aside.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
     os.replace(aside, path)

@@ -220,7 +220,7 @@ def accuracy_bars(
             value, source = published[method]
             axis.plot(place + 0.38, value, "D", color=ORANGE, markersize=8)
             axis.annotate(
-                f"{value:g}\n{source}", (place + 0.38, value), (0, -9), fontsize=8,
+                f"{value:g}\n{source}", (place + 0.38, value), (0, -9), fontsize=9,
                 textcoords="offset points", ha="center", va="top",
             )  # fmt: skip
     if published:
