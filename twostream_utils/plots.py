@@ -218,15 +218,15 @@ def accuracy_bars(
     for place, method in zip(at, results, strict=True):
         if method in (published or {}):
             value, source = published[method]
-            axis.plot(place + 0.38, value, "D", color=ORANGE, markersize=8)
+            axis.plot(place + 0.41, value, "D", color=ORANGE, markersize=8)
             axis.annotate(
-                f"{value:g}\n{source}", (place + 0.38, value), (0, -9), fontsize=9,
+                f"{value:g}\n{source}", (place + 0.41, value), (0, -9), fontsize=9,
                 textcoords="offset points", ha="center", va="top",
             )  # fmt: skip
     if published:
         axis.plot([], [], "D", color=ORANGE, label="published, UCF101")
     axis.set_xticks(at, [method.replace("_", " ") for method in results])
-    axis.set(ylabel="top-1 %", ylim=(0, 105), xlim=(-0.5, len(at) - 0.25))
+    axis.set(ylabel="top-1 %", ylim=(0, 105), xlim=(-0.5, len(at) - 0.2))
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
     return fig
 
