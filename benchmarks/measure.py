@@ -34,7 +34,7 @@ class Sizes:
     frames: int = 110
     height: int = 256
     batch: int = 4
-    epoch: int = 320
+    epoch: int = 640  # as in the mini profile
     width: float = 1.0
     images: int = 8
     videos: int = 6
