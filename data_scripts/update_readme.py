@@ -106,8 +106,8 @@ def caption(results: dict) -> str:
     return (
         f"Profile `{results['profile']}`, {len(results['classes'])} classes, "
         f"split {results['split']}: {results['n_train']} training and {results['n_test']} test "
-        f"clips, seed {results['seed']}, torch {results['torch']} on {results['device']}, "
-        f"trained in {results['precision']}. Intervals: bootstrap over test clips."
+        f"clips, seed {results['seed']}, torch {results['torch']} on {results['device']}. "
+        "Intervals: bootstrap over test clips."
     )
 
 

@@ -173,6 +173,18 @@ def test_every_profile_keeps_the_two_stacks_of_the_original(name):
         assert (profile.rgb_frames, profile.flow_fields) == (10, 50)
 
 
+def test_setup_says_which_classes_of_the_profile_are_missing(data, monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("TWOSTREAM_PROFILE", raising=False)
+    monkeypatch.setenv("TWOSTREAM_RUNS", str(tmp_path))
+    monkeypatch.setattr(course, "prepare_data", lambda *arguments: data)
+    course.setup("ucf10", classes=("JumpRope", "Archery"))
+    out = capsys.readouterr().out
+    assert "has 1 of the 2 classes of this profile; without Archery" in out
+    assert "python data_scripts/fetch_ucf101.py --profile ucf10" in out
+    course.setup("ucf10", classes=CLASSES)
+    assert "without" not in capsys.readouterr().out
+
+
 def test_runs_lie_where_the_variable_says_or_on_drive(monkeypatch, tmp_path):
     monkeypatch.delenv("TWOSTREAM_RUNS", raising=False)
     monkeypatch.setattr(course, "DRIVE", tmp_path / "MyDrive")

@@ -90,7 +90,7 @@ def test_readme_links_lead_somewhere():
 
 RESULTS = {
     "profile": "mini", "split": 1, "n_train": 720, "n_test": 280, "classes": ["a", "b"],
-    "seed": 0, "torch": "2.9.0", "device": "cpu", "precision": "float32",
+    "seed": 0, "torch": "2.9.0", "device": "CPU, 2 threads, float32",
     "methods": {
         method: {"top1": 0.5, "ci95": [0.4567, 0.6], "top5": 1.0, "seconds": 12.3}
         for method in update_readme.ROWS

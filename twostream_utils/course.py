@@ -134,6 +134,13 @@ def report(course: Course) -> None:
         f"{len(course.classes)} classes · split {course.split} · clips: {n_train} train, "
         f"{n_val} validation, {n_test} test · seed {course.seed}"
     )
+    wanted = course.profile.classes or course.classes
+    if missing := [name for name in wanted if name not in course.classes]:
+        first = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+        print(
+            f"the data has {len(course.classes)} of the {len(wanted)} classes of this profile; "
+            f"without {first}. To get the rest:\n  {_commands(course.profile)[0]}"
+        )
     if course.run_dir.is_relative_to(DRIVE):
         print("checkpoints and scores are kept on Google Drive: the next session goes on from them")
 

@@ -249,6 +249,7 @@ class Course:
 
     def results(self) -> dict:
         """Return the content of ``results.json``, computed from the score files."""
+        device = pick_device()
         return {
             "profile": self.profile.name,
             "split": self.split,
@@ -257,8 +258,7 @@ class Course:
             "classes": self.classes,
             "seed": self.seed,
             "torch": torch.__version__,
-            "device": describe_device(pick_device()),
-            "precision": PRECISIONS[mixed_precision(pick_device())],
+            "device": f"{describe_device(device)}, {PRECISIONS[mixed_precision(device)]}",
             "methods": {n: summary(*values) for n, values in self.method_scores().items()},
         }
 

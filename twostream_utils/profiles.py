@@ -141,7 +141,7 @@ PROFILES = {
             "the first 20 classes of UCF101, an evening on a GPU",
             classes=UCF101_CLASSES[:20],
         ),
-        Profile("ucf101", "all of UCF101, days on a GPU"),
+        Profile("ucf101", "all of UCF101, days on a GPU", classes=UCF101_CLASSES),
     )
 }
 
