@@ -118,7 +118,8 @@ def test_readme_update_replaces_what_stands_between_the_markers():
 
 def test_accuracy_table_names_folds_seeds_and_clips():
     one_view = {"single": {method: 0.25 for method in update_readme.ROWS}}
-    run = {**RESULTS, "splits": [1, 2, 3], "seeds": [0], "clips": 90, "cores": 2, "views": one_view}
+    where = {"splits": [1, 2, 3], "seeds": [0], "clips": 90, "cores": 2, "precision": "float32"}
+    run = {**RESULTS, **where, "views": one_view}
     lines = update_readme.accuracy_table([run, {**run, "splits": [1], "seeds": [0, 1]}]).split("\n")
     assert "`mini`, 3 folds, 90 test clips" in lines[0]
     assert "`mini`, 2 seeds, 90 test clips" in lines[0]
