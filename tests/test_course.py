@@ -177,12 +177,21 @@ def test_setup_says_which_classes_of_the_profile_are_missing(data, monkeypatch, 
     monkeypatch.delenv("TWOSTREAM_PROFILE", raising=False)
     monkeypatch.setenv("TWOSTREAM_RUNS", str(tmp_path))
     monkeypatch.setattr(course, "prepare_data", lambda *arguments: data)
-    course.setup("ucf10", classes=("JumpRope", "Archery"), val_fraction=0)
+    course.setup("ucf10", split_rule="folds", classes=("JumpRope", "Archery"))
     out = capsys.readouterr().out
     assert "has 1 of the 2 classes of this profile; without Archery" in out
     assert "python data_scripts/fetch_ucf101.py --profile ucf10" in out
-    course.setup("ucf10", classes=CLASSES, val_fraction=0)
+    course.setup("ucf10", split_rule="folds", classes=CLASSES)
     assert "without" not in capsys.readouterr().out
+
+
+def test_a_split_without_training_clips_is_named(tiny):
+    """The data are groups 1 to 3, all of them test groups of the official split 1."""
+    official = get_profile("ucf10", classes=CLASSES)
+    with pytest.raises(ValueError, match="no clips to train on: of the 24 clips .* split 1 has"):
+        Course(official, tiny.store, tiny.run_dir)
+    with pytest.raises(ValueError, match="no clips to test on: .* split 2 has none"):
+        Course(official, tiny.store, tiny.run_dir, split=2)
 
 
 def test_runs_lie_where_the_variable_says_or_on_drive(monkeypatch, tmp_path):

@@ -81,8 +81,8 @@ def test_scores_of_other_clips_are_named():
 
 
 def test_summary_has_the_fields_of_results_json():
-    row = ev.summary(LOGITS, LABELS, 12.34)
-    assert row["top1"] == 0.5 and row["top5"] == 1.0 and row["seconds"] == 12.3
+    row = ev.summary(LOGITS, LABELS, 12.346)
+    assert row["top1"] == 0.5 and row["top5"] == 1.0 and row["seconds"] == 12.35
     assert row["ci95"][0] <= 0.5 <= row["ci95"][1]
 
 

@@ -183,7 +183,7 @@ def summary(scores: np.ndarray, labels: np.ndarray, seconds: float) -> dict:
         "top1": float(hits.mean()),
         "ci95": list(bootstrap_interval(hits)),
         "top5": float(correct(scores, labels, k=5).mean()),
-        "seconds": round(float(seconds), 1),
+        "seconds": round(float(seconds), 2),
     }
 
 

@@ -78,6 +78,13 @@ class Course:
         labels = {c: self.store.label(c) for c in groups}
         self.classes = class_order(labels.values())
         self.train, self.test = self._split(groups)
+        for what, part in {"train": self.train, "test": self.test}.items():
+            if not part:
+                raise ValueError(
+                    f"no clips to {what} on: of the {len(groups)} clips in {self.store.root} that "
+                    f"profile {self.profile.name!r} takes, split {self.split} has none for it. "
+                    "data_scripts/verify.py lists what is missing"
+                )
         self.val = []
         if self.profile.val_fraction > 0:
             self.train, self.val = hold_out_groups(
