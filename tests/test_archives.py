@@ -52,6 +52,21 @@ def test_parts_are_opened_when_read_and_anew_in_each_process(tmp_path):
     assert file.read(1, 99) == bytes([99])
 
 
+def test_the_last_member_is_found_from_the_end(tmp_path):
+    """The mark of an entry may also stand in a name: this one looks like a whole entry."""
+    path = tmp_path / "x.zip"
+    for last in ("dataset.json", "aPK\1\2" + 50 * "x"):
+        write_zip(path, {"first": b"1", last: b"22"})
+        archive = Archive(path)
+        assert [archive.last_member()] == list(archive.directory())[-1:]
+        assert archive.read_member(archive.last_member()[1]) == b"22"
+        archive.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"PK\1\2", b"PK\1\3"))
+    with pytest.raises(ArchiveError, match="directory is damaged"):
+        Archive(path).last_member()
+
+
 # What may be wrong with the parts
 
 

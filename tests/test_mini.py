@@ -51,6 +51,7 @@ def test_rendering_is_deterministic_and_seed_and_number_matter():
     a = mini.render_clip("JumpRope", 3, 2, seed=1)
     mini.render_clip("Punch", 1, 1)
     assert np.array_equal(a, mini.render_clip("JumpRope", 3, 2, seed=1))
+    assert np.array_equal(a[:3], mini.render_clip("JumpRope", 3, 2, seed=1, length=3))
     for number, seed in ((2, 2), (3, 1)):
         other = mini.render_clip("JumpRope", 3, number, seed)
         n = min(len(a), len(other))

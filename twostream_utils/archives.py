@@ -6,6 +6,7 @@ its file position cannot be shared between workers. This reader keeps to what a 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -130,18 +131,25 @@ class Archive:
                 more = min(left, _BLOCK)
                 block, at = block[at:] + self.read_all(more, place), 0
                 left, place = left - more, place + more
-            if block[at : at + 4] != b"PK\1\2" or at + _ENTRY.size > len(block):
-                raise ArchiveError("its directory is damaged")
-            _, method, crc, packed, unpacked, name_len, extra_len, comment_len, header = (
-                _ENTRY.unpack_from(block, at)
-            )
-            name_end = at + _ENTRY.size + name_len
-            name = block[at + _ENTRY.size : name_end]
-            if 0xFFFFFFFF in (packed, unpacked, header):
-                extra = block[name_end : name_end + extra_len]
-                packed, header = _zip64(extra, packed, unpacked, header)
-            yield name, Member(header + shift, packed, method, crc)
-            at = name_end + extra_len + comment_len
+            name, member, at = _entry(block, at, shift)
+            yield name, member
+
+    def last_member(self) -> tuple[bytes, Member]:
+        """Name and place of the directory's last member; the rest of the directory is not read.
+
+        Raises:
+            ArchiveError: as from `directory`.
+        """
+        _, left, place, shift = self._find_directory()
+        size = min(left, _LONGEST_ENTRY)
+        block = self.read_all(size, place + shift + left - size)
+        at = len(block)
+        while (at := block.rfind(b"PK\1\2", 0, at)) >= 0:
+            with contextlib.suppress(ArchiveError):  # a checksum may look like the mark
+                name, member, end = _entry(block, at, shift)
+                if end == len(block):
+                    return name, member
+        raise ArchiveError("its directory is damaged")
 
     def read_all(self, size: int, offset: int) -> bytes:
         """As `read`, in as many reads as it takes: one system call gives at most 2 GB."""
@@ -187,6 +195,21 @@ class Archive:
         if shift < 0:
             raise ArchiveError("its directory points past the end: the file is cut short")
         return count, size, offset, shift
+
+
+def _entry(block: bytes, at: int, shift: int) -> tuple[bytes, Member, int]:
+    """Name and place of the member whose directory entry is at `at`, and where the entry ends."""
+    if block[at : at + 4] != b"PK\1\2" or at + _ENTRY.size > len(block):
+        raise ArchiveError("its directory is damaged")
+    _, method, crc, packed, unpacked, name_len, extra_len, comment_len, header = _ENTRY.unpack_from(
+        block, at
+    )
+    name_end = at + _ENTRY.size + name_len
+    extra_end = name_end + extra_len
+    name = block[at + _ENTRY.size : name_end]
+    if 0xFFFFFFFF in (packed, unpacked, header):
+        packed, header = _zip64(block[name_end:extra_end], packed, unpacked, header)
+    return name, Member(header + shift, packed, method, crc), extra_end + comment_len
 
 
 def _runs(members: Sequence[Member]) -> Iterator[list[Member]]:

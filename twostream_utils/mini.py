@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def _probe(label: str, seed: int) -> str:
 
     It changes with whatever changes the pictures or the flow, and with nothing else.
     """
-    frames = render_clip(label, 1, 1, seed)[:3]
+    frames = render_clip(label, 1, 1, seed, length=3)
     data = b"".join(jpeg for _, jpeg in encode_clip("probe", frames, FLOW, QUALITY))
     return hashlib.sha256(data).hexdigest()[:16]
 
@@ -105,13 +105,9 @@ def _info(path: Path) -> dict | None:
     try:
         archive = Archive(path)
         try:
-            entry = _member(archive.directory(), b"dataset.json")
-            return None if entry is None else json.loads(archive.read_member(entry))
+            name, entry = archive.last_member()
+            return json.loads(archive.read_member(entry)) if name == b"dataset.json" else None
         finally:
             archive.close()
     except (ArchiveError, OSError, ValueError):
         return None
-
-
-def _member(directory: Iterable, wanted: bytes):
-    return next((member for name, member in directory if name == wanted), None)

@@ -162,11 +162,14 @@ def _draw_prop(img, prop, pts, stick, size, colour, phase, flight) -> None:
                     colour, 2, cv2.LINE_AA)
 
 
-def render_clip(label: str, group: int, number: int, seed: int = 0) -> np.ndarray:
+def render_clip(
+    label: str, group: int, number: int, seed: int = 0, length: int | None = None
+) -> np.ndarray:
     """Render clip `number` (1–4) of a group (1–25) → ``(T, 72, 96, 3)`` uint8 RGB, T 52–70.
 
     The group fixes person, scene, camera and tempo; the number varies phase, amplitude, length and
-    small camera jitter. Raises ValueError for a label that is not in `CLASSES`.
+    small camera jitter. `length` asks for the first frames only. Raises ValueError for a label that
+    is not in `CLASSES`.
     """
     if label not in RECIPES:
         raise ValueError(f"unknown mini class {label!r}; the classes are {', '.join(CLASSES)}")
@@ -183,9 +186,9 @@ def render_clip(label: str, group: int, number: int, seed: int = 0) -> np.ndarra
     swing = np.deg2rad(BAG_SWING) * np.sin(np.pi * phase)
     flicker = 1 + FLICKER * rng.standard_normal(frames)
     size = 46 * _SS
-    out = np.empty((frames, HEIGHT, WIDTH, 3), np.uint8)
+    out = np.empty((len(maps[:length]), HEIGHT, WIDTH, 3), np.uint8)
     flight_from = None
-    for i, m in enumerate(maps):
+    for i, m in enumerate(maps[:length]):
         img = cv2.warpAffine(g.canvas, m, (WIDTH * _SS, HEIGHT * _SS), flags=cv2.INTER_LINEAR,
                              borderMode=cv2.BORDER_REFLECT_101)
         scale = m[0, 0] * size
@@ -217,6 +220,6 @@ def render_clip(label: str, group: int, number: int, seed: int = 0) -> np.ndarra
     if g.mirror:
         out = out[:, :, ::-1]
     noise = rng.standard_normal((8, HEIGHT, WIDTH, 3), np.float32) * NOISE
-    for i in range(frames):
+    for i in range(len(out)):
         out[i] = cv2.add(np.ascontiguousarray(out[i]), noise[rng.integers(8)], dtype=cv2.CV_8U)
     return out
