@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -76,8 +77,11 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str) -> dict[s
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel of this environment, no other
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     run = NotebookRun(notebook, folder, label)
+    scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # the kernel cannot clear up
+    env = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), scratch.name)
     try:
-        run.execute(stderr=subprocess.DEVNULL)  # the kernel's own log; a cell's stderr is captured
+        with scratch:
+            run.execute(env=env, stderr=subprocess.DEVNULL)  # its log; a cell's stderr is captured
     except CellExecutionError as error:
         run.say(f"failed in cell {run.current}")
         raise OutputProblem(
