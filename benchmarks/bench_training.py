@@ -71,13 +71,13 @@ def two_loops(sizes: Sizes, cache_gb: float, workers: int, folder: str) -> tuple
     return stopwatch(fitted, len(dataset)), stopwatch(bare, len(dataset))
 
 
-@row("fit, clips held in memory", BARE, goal="≥ 0.95", rounds=5)
+@row("fit, clips held in memory", BARE, goal="≥ 0.95")
 def fit_memory(sizes: Sizes) -> Iterator:
     with tempfile.TemporaryDirectory() as folder:
         yield two_loops(sizes, 3.0, 0, folder)
 
 
-@row("fit, clips read from shards by two workers", BARE, goal="≥ 0.95", rounds=5)
+@row("fit, clips read from shards by two workers", BARE, goal="≥ 0.95")
 def fit_loader(sizes: Sizes) -> Iterator:
     with tempfile.TemporaryDirectory() as folder:
         yield two_loops(sizes, 0.0, 2, folder)

@@ -135,7 +135,7 @@ def fit(
     if compiled:
         network = torch.compile(network)
     groups = parameter_groups(model, recipe, fresh)
-    optimizer = torch.optim.SGD(groups, momentum=0.9, fused=device.type == "cuda")
+    optimizer = torch.optim.SGD(groups, momentum=0.9, fused=device.type in ("cpu", "cuda"))
     total = recipe.epochs * len(loader)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warmup_cosine(step, total, recipe.warmup)
