@@ -32,6 +32,7 @@ from twostream_utils.explore_clip import clip_explorer
 from twostream_utils.explore_first_layer import first_layer_explorer
 from twostream_utils.explore_fusion import fusion_explorer
 from twostream_utils.explore_fusion_layer import fusion_layer_explorer
+from twostream_utils.explore_pace import pace_explorer
 from twostream_utils.explore_quantisation import quantisation_explorer
 from twostream_utils.conv_fusion import ConvFusion
 from twostream_utils.profiles import get_profile
@@ -63,6 +64,7 @@ EXPLORERS = {
     "first_layer": 'first_layer_explorer(load_weights("mini", True)["features.0.weight"], dataset)',
     "fusion": "fusion_explorer(spatial, temporal)",
     "fusion_layer": "fusion_layer_explorer(model, dataset)",
+    "pace": "pace_explorer()",
 }
 
 
@@ -85,12 +87,12 @@ def clips_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def lab(clips_folder, tmp_path_factory):
-    """Address of a JupyterLab on a notebook that shows all five explorers."""
+    """Address of a JupyterLab on a notebook that shows all explorers."""
     folder = tmp_path_factory.mktemp("lab")
     sources = [f"ROOT = {str(clips_folder)!r}\n{SETUP}", *EXPLORERS.values()]
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "five.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "explorers.ipynb")
     # Cells out of sight are drawn too; no news from the internet.
     for plugin, settings in {
         "notebook-extension/tracker": {"windowingMode": "none"},
@@ -129,7 +131,7 @@ def lab(clips_folder, tmp_path_factory):
                     urllib.request.urlopen(f"{address}/api", timeout=5).close()
                     break
                 time.sleep(0.25)
-            yield f"{address}/lab/tree/five.ipynb"
+            yield f"{address}/lab/tree/explorers.ipynb"
         finally:
             server.terminate()  # it ends its kernels
             server.wait(30)

@@ -1,7 +1,10 @@
 """The training loop: it learns, resumes exactly, and its files survive bad luck."""
 
 import errno
+import platform
 import shutil
+import subprocess
+import sys
 import time
 
 import pytest
@@ -221,3 +224,30 @@ def test_compiled_training_takes_the_same_path(tmp_path, precision):
     assert [r["loss"] for r in same] == pytest.approx([r["loss"] for r in history], rel=1e-3)
     kept = training.load_checkpoint(tmp_path / "compiled.pt")["model"]
     assert list(kept) == list(compiled.state_dict()) == list(plain.state_dict())
+
+
+FAULTS = """
+import resource, torch
+from twostream_utils.device import keep_freed_memory
+
+def step():
+    held = [torch.ones(1 << 22) for _ in range(8)]  # 16 MB each, all freed at the end
+
+def faults():
+    step(), step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    step(), step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+free = faults()
+keep_freed_memory()
+print(free, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc, which gives back")
+def test_memory_of_a_step_is_kept_for_the_next():
+    """In a process of its own: training in this one has asked for it already."""
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True)
+    free, kept = map(int, done.stdout.split())
+    assert kept < free / 10, done.stderr

@@ -23,7 +23,7 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _ENTRY = struct.Struct("<4s6xH4x3L3H8xL")
 _LONGEST_ENTRY = _ENTRY.size + 3 * 0xFFFF
 _BLOCK = 1 << 24
-_LOCAL = struct.Struct("<4s5H3L2H")
+_LOCAL = struct.Struct("<4s2xH18x2H")  # signature, flags, two lengths
 STORED, DEFLATED = 0, 8
 # The local header repeats the name and has an extra field of its own length, often not the
 # directory's: a read takes a little more than enough, and the rest in the rare other case.
@@ -97,7 +97,7 @@ class Archive:
         """The bytes of `member`, whose local header begins `block`."""
         if len(block) < _LOCAL.size or block[:4] != b"PK\3\4":
             raise ArchiveError("there is no zip member where the directory says")
-        flags, name, extra = (_LOCAL.unpack_from(block)[k] for k in (2, 9, 10))
+        _, flags, name, extra = _LOCAL.unpack_from(block)
         start = _LOCAL.size + name + extra
         if start - _LOCAL.size > _MARGIN and len(block) < start + member.size:
             block = memoryview(self.read(start + member.size, member.offset))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import statistics
 import time
@@ -61,6 +63,19 @@ def bf16_gain() -> float:
 
     rounds = [(seconds(False), seconds(True)) for _ in range(7)]
     return statistics.median(plain / half for plain, half in rounds[2:])
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep up to 1 GB of what it frees, for its next allocation.
+
+    Training on a CPU frees gradients and maps in every step and asks for the same sizes in the
+    next. glibc hands them back to the system in between, which clears each page anew: a fifth of
+    an epoch's time. Other C libraries are left alone.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # musl, macOS; Windows
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD, at its largest: blocks above it are never kept
+        mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
 def autocast(device: torch.device) -> torch.autocast:

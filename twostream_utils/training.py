@@ -15,7 +15,7 @@ from torch import nn
 
 from .aside import written_aside
 from .batches import Batch, make_loader, parts, progress, run_batch
-from .device import mixed_precision, pick_device, to_model_layout
+from .device import keep_freed_memory, mixed_precision, pick_device, to_model_layout
 from .profiles import Recipe
 from .stacks import ClipDataset
 from .validation import Validation
@@ -125,6 +125,8 @@ def fit(
     from accelerate import Accelerator
 
     device = pick_device()
+    if device.type == "cpu":
+        keep_freed_memory()
     accelerator = Accelerator(mixed_precision=mixed_precision(device), cpu=device.type == "cpu")
     checkpoint = Path(checkpoint)
     model = network = to_model_layout(model, device)
