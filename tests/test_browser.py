@@ -92,7 +92,9 @@ def lab(clips_folder, tmp_path_factory):
     sources = [f"ROOT = {str(clips_folder)!r}\n{SETUP}", *EXPLORERS.values()]
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "explorers.ipynb")
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "explorers.ipynb"
+    )
     # Cells out of sight are drawn too; no news from the internet.
     for plugin, settings in {
         "notebook-extension/tracker": {"windowingMode": "none"},

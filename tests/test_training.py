@@ -215,10 +215,12 @@ def test_training_in_bfloat16_learns_what_float32_does(tmp_path, precision):
 
 
 @pytest.mark.slow
-def test_compiled_training_takes_the_same_path(tmp_path, precision):
+def test_compiled_training_takes_the_same_path(tmp_path, precision, monkeypatch):
     if shutil.which("g++") is None:
         pytest.skip("torch.compile needs a C++ compiler on the CPU: g++ not found")
     precision("no")
+    # Compiled code draws other random numbers from the same seed.
+    monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, x: x)
     plain, history = train(tmp_path / "plain.pt")
     compiled, same = train(tmp_path / "compiled.pt", compiled=True)
     assert [r["loss"] for r in same] == pytest.approx([r["loss"] for r in history], rel=1e-3)
