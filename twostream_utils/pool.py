@@ -51,7 +51,8 @@ def in_order(function: Callable, tasks: Sequence, workers: int | None = None) ->
         if isinstance(error, BrokenProcessPool):
             raise RuntimeError(
                 "a worker process was killed, most likely for lack of memory; whole shards are "
-                "kept: run again with fewer workers"
+                "kept: run again with fewer workers. (In a script of your own, workers are started "
+                'below `if __name__ == "__main__":` only.)'
             ) from error
         raise
     finally:
