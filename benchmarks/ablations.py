@@ -42,6 +42,7 @@ from twostream_utils.aside import written_aside
 from twostream_utils.comparisons import KEPT, load_run
 from twostream_utils.conv_fusion import KINDS
 from twostream_utils.course import ROOT, setup
+from twostream_utils.device import PRECISIONS, mixed_precision, pick_device
 from twostream_utils.evaluation import score
 from twostream_utils.pipeline import FRESH, INPUTS, Course
 from twostream_utils.pool import cores, in_order
@@ -49,6 +50,8 @@ from twostream_utils.training import fit, load_checkpoint, save_atomically
 from twostream_utils.vgg import load_weights, vgg19
 
 CHECKPOINTS = ROOT / "runs" / "ablations"
+SEEDS = 0, 1, 2
+INIT_SEEDS = *SEEDS, 3, 4  # first layers: short trainings that differ a lot from seed to seed
 SHORT = 6  # epochs of the comparisons of first layers: half of the mini profile's
 
 
@@ -169,9 +172,9 @@ GROUPS: dict[str, Callable] = {
 }  # fmt: skip
 
 
-def planned(groups: list[str], seeds: list[int]) -> list[list[Run]]:
+def planned(groups: list[str], seeds: list[int] | None = None) -> list[list[Run]]:
     """All runs in stages: those of a stage need only what an earlier one trained."""
-    mini = [("mini", 1, seed) for seed in seeds]
+    mini = [("mini", 1, seed) for seed in seeds or SEEDS]
     folds = [("weizmann", split, 0) for split in (1, 2, 3)]
     two = ("spatial", "temporal")
     stages: list[list[tuple]] = [[], []]
@@ -181,8 +184,8 @@ def planned(groups: list[str], seeds: list[int]) -> list[list[Run]]:
         stages[0] += [("fusion", f"snippet {name}", *where) for name in two for where in mini]
         stages[1] += [("fusion", name, *where) for where in mini for name in FUSIONS]
     if "init" in groups:
-        for where in mini:
-            stages[0] += [("init", name, *where) for name in FIRST_LAYERS]
+        for seed in seeds or INIT_SEEDS:
+            stages[0] += [("init", name, "mini", 1, seed) for name in FIRST_LAYERS]
         # without batch norm all stay near chance for so few epochs: one seed shows it
         stages[0] += [("init", f"{name} / no batch norm", *mini[0]) for name in FIRST_LAYERS]
     if "original" in groups:
@@ -198,6 +201,11 @@ def planned(groups: list[str], seeds: list[int]) -> list[list[Run]]:
     return [[Run(*run) for run in stage] for stage in stages]
 
 
+def precision(run: Run) -> str:
+    """What a run computes in; the original knew nothing of mixed precision."""
+    return PRECISIONS["no" if run.group == "original" else mixed_precision(pick_device())]
+
+
 def carry_out(run: Run) -> str:
     """Train and score one run, unless its file is there; return what it came to in a line."""
     os.environ["TWOSTREAM_PROFILE"] = run.profile
@@ -211,6 +219,7 @@ def carry_out(run: Run) -> str:
             "group": run.group, "variant": run.variant, "profile": run.profile,
             "split": run.split, "seed": run.seed, "commit": commit(),
             "torch": torch.__version__, "python": platform.python_version(),
+            "device": pick_device().type, "precision": precision(run),
             "parameters": sum(p.numel() for p in model.parameters()),
             "seconds": round(time.perf_counter() - began),
         }  # fmt: skip
@@ -229,7 +238,7 @@ def carry_out(run: Run) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all if none is given")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--jobs", type=int, default=cores(), help="trainings side by side")
     options = parser.parse_args()
     groups = options.groups or list(GROUPS)

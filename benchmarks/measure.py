@@ -229,10 +229,17 @@ def conditions() -> dict:
 
 
 def commit() -> str:
-    """The commit that runs, with a plus sign where files differ from it."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
+    """The commit that runs, with a plus sign where files differ from it.
+
+    What a measurement itself writes, scores and results, does not count as a difference.
+    """
+    git = ["git", "-C", str(ROOT)]
+    done = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    if done.returncode:
+        return "unknown"
+    written = [f":(exclude)benchmarks/{what}" for what in ("ablations/*", "*.json")]
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", *written])
+    return done.stdout.strip() + ("+" if changed.returncode else "")
 
 
 def load(path: Path = RESULTS) -> dict:

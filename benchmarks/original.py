@@ -198,7 +198,7 @@ def train_as_original(model: nn.Module, course: Course, name: str) -> list[dict]
     """The original's loop: SGD at a constant 1e-3, no warm-up, no schedule, for as many epochs.
 
     Returns a history with ``epoch``, ``loss`` and ``top1``. The scoring is ours, with dropout off
-    and one fixed view: kinder than the original, which never left training mode.
+    and the views of one position: kinder than the original, which never left training mode.
     """
     clips = DefectiveClips(course.dataset("train", INPUTS[name]), ORIGINAL)
     recipe, device = course.recipe(name), pick_device()

@@ -47,7 +47,7 @@ def test_every_choice_gives_logits_and_trains(streams, snippet_streams, stacks):
     choices += [{"kind": k, "layer": "relu3"} for k in ("sum", "max", "concat")]
     choices += [{"towers": 2}, {"towers": 2, "layer": "relu4", "kind": "concat"}]
     times = [{"chunks": 5, "time": t} for t in ("2d", "3dpool", "3d")]
-    choices += times + [{"time": "3d", "chunks": 5, "towers": 2}, {"time": "3d"}]
+    choices += times + [{"time": "3d", "chunks": 5, "towers": 2}]
     choices += [{"chunks": 5, "kind": k, "time": "3dpool"} for k in ("sum", "bilinear")]
     choices += [{"chunks": 5, "kind": "conv", "layer": "relu4", "time": "3d"}]
     for choice in choices:
@@ -230,7 +230,9 @@ def test_what_does_not_fit_is_named(streams):
         ({"layer": "relu6"}, "no layer 'relu6'"),
         ({"time": "4d"}, "no time '4d'"),
         ({"towers": 3}, "no number of towers 3"),
-        ({"kind": "sum", "time": "3d"}, "take time='3dpool'"),
+        ({"kind": "sum", "time": "3d", "chunks": 5}, "take time='3dpool'"),
+        ({"time": "3d"}, "cannot fuse over 1 moment"),
+        ({"chunks": 0}, "cannot fuse over 0 moment"),
         ({"kind": "bilinear", "layer": "relu4"}, "layer 'relu5' and one tower"),
         ({"towers": 2, "layer": "relu5+fc8"}, "take towers=1"),
     ):

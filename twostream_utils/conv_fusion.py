@@ -116,7 +116,7 @@ class ConvFusion(nn.Module):
         train_trunks: bool = False,
     ):
         super().__init__()
-        _check_choices(kind, layer, time, towers)
+        _check_choices(kind, layer, time, chunks, towers)
         cut = spatial.pools[int(layer[4]) - 1]
         channels = _channels(spatial, cut)
         if channels != _channels(temporal, cut):
@@ -224,13 +224,18 @@ class ConvFusion(nn.Module):
         return self.head(*self.trunks(rgb, flow))
 
 
-def _check_choices(kind: str, layer: str, time: str, towers: int) -> None:
+def _check_choices(kind: str, layer: str, time: str, chunks: int, towers: int) -> None:
     for what, value, known in (
         ("kind", kind, KINDS), ("layer", layer, LAYERS), ("time", time, TIMES),
         ("number of towers", towers, (1, 2)),
     ):  # fmt: skip
         if value not in known:
             raise ValueError(f"no {what} {value!r}; there are {', '.join(map(str, known))}")
+    if chunks < 1 or (chunks == 1 and time != "2d"):
+        raise ValueError(
+            f"time={time!r} cannot fuse over {chunks} moment(s): take chunks=5, or time='2d' for "
+            "stacks that are one moment"
+        )
     if time == "3d" and kind != "conv":
         raise ValueError(f"a 3D convolution is of kind 'conv', not {kind!r}; take time='3dpool'")
     if kind == "bilinear" and (layer != "relu5" or towers == 2):
