@@ -1,13 +1,19 @@
 """Which frames a stack holds, and that one augmentation covers the whole clip and both streams."""
 
+import os
+import signal
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from twostream_utils import stacks, views
+from twostream_utils import batches, stacks, views
 from twostream_utils.batches import EpochSampler, make_loader
-from twostream_utils.profiles import get_profile
+from twostream_utils.evaluation import score
+from twostream_utils.profiles import Recipe, get_profile
+from twostream_utils.training import fit
+from twostream_utils.vgg import vgg19
 
 ORIGINAL = get_profile("ucf101")
 
@@ -139,6 +145,53 @@ def test_loaders_and_workers_give_the_same_clips():
                 assert torch.equal(a[name], b[name]) and torch.equal(a[name], c[name]), name
 
 
+class InWorkers(stacks.ClipDataset):
+    """Says where its batches lie, and can go wrong in a worker."""
+
+    trouble = ""
+
+    def batch(self, indices):
+        if self.trouble == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.trouble:
+            raise RuntimeError(self.trouble)
+        batch = super().batch(indices)
+        return batch | {"shared": torch.tensor([batch["rgb"].is_shared()])}
+
+
+def in_workers(trouble="", train=True):
+    data = dataset(get_profile("mini"), train, ("rgb",))
+    data.__class__, data.trouble = InWorkers, trouble
+    return data
+
+
+def test_a_worker_writes_batches_where_the_other_process_reads_them():
+    for workers, shared in (0, False), (1, True):
+        for batch in make_loader(in_workers(), 3, workers, 0):
+            assert batch["shared"].item() == shared
+
+
+@pytest.mark.parametrize("trouble", ["killed", "unable to allocate shared memory(shm) for file x"])
+def test_a_worker_without_memory_says_what_to_do(trouble, tmp_path):
+    model = vgg19(30, 2, 1 / 16)
+    with pytest.raises(RuntimeError, match="fewer workers; with workers=0"):
+        score(model, in_workers(trouble, False), workers=1)
+    with pytest.raises(RuntimeError, match="fewer workers; with workers=0"):
+        fit(model, in_workers(trouble), Recipe(1, 0.01, 3), tmp_path / "a.pt", workers=1)
+    with pytest.raises(RuntimeError, match="something else") as caught:
+        score(model, in_workers("something else", False), workers=1)
+    assert "fewer workers" not in str(caught.value)
+
+
+def test_a_loader_without_workers_keeps_its_memory_from_epoch_to_epoch(monkeypatch):
+    calls = []
+    monkeypatch.setattr(batches, "keep_freed_memory", lambda: calls.append(1))
+    make_loader(dataset(get_profile("mini")), 3, 2, 0)
+    assert not calls  # workers write where the other process reads
+    make_loader(dataset(get_profile("mini")), 3, 0, 0)
+    assert calls
+
+
 @pytest.mark.parametrize("crops", ["centre", "five", "whole"])
 def test_views_share_what_is_decoded(crops):
     profile = get_profile("mini", positions=3)
@@ -221,8 +274,16 @@ def test_normalise_by_hand():
     assert x.tolist() == pytest.approx(expected)
     flow = torch.tensor([127, 255], dtype=torch.uint8).view(1, 2, 1, 1)
     assert stacks.normalise(flow, "flow").flatten().tolist() == pytest.approx(
-        [-0.5 / 57.63, 127.5 / 57.63]
+        [-0.5 / 57.63, 127.5 / 57.63], abs=1e-6
     )
+    values = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1)
+    for stream, mean, std in (
+        ("rgb", 255 * np.array(stacks.RGB_MEAN), 255 * np.array(stacks.RGB_STD)),
+        ("flow", np.full(2, 127.5), np.full(2, 57.63)),
+    ):
+        found = stacks.normalise(values.expand(-1, len(mean), 2, 2), stream)[:, :, 1, 1]
+        exact = (np.arange(256)[:, None] - mean) / std
+        np.testing.assert_allclose(found.numpy(), exact, rtol=0, atol=1e-6)
 
 
 def test_what_does_not_exist_is_named():

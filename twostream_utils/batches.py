@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,10 +12,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler
 from tqdm.auto import tqdm
 
-from .device import processes
+from .device import keep_freed_memory, processes
 from .stacks import ClipDataset, normalise
 
 Batch = dict[str, torch.Tensor]
+KILLED = "DataLoader worker .*killed by signal|allocate shared memory"  # torch's words
 
 
 class EpochSampler(Sampler):
@@ -32,6 +35,8 @@ class EpochSampler(Sampler):
 
 def make_loader(dataset: ClipDataset, batch_size: int, workers: int, seed: int) -> DataLoader:
     """Return the loader of a dataset: shuffled anew each epoch for training, else in order."""
+    if not workers:  # batches lie where those of the epoch before lay
+        keep_freed_memory()
     return DataLoader(
         range(len(dataset)),
         batch_size,
@@ -41,6 +46,25 @@ def make_loader(dataset: ClipDataset, batch_size: int, workers: int, seed: int) 
         drop_last=dataset.train and len(dataset) > batch_size,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+@contextlib.contextmanager
+def worker_trouble_explained() -> Iterator[None]:
+    """Say what to do where a worker of a loader was killed or ran out of memory within the block.
+
+    Around all that uses a loader: torch raises wherever this process happens to be. Raises
+    ``RuntimeError``, as torch does.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not re.search(KILLED, str(error)):
+            raise
+        raise RuntimeError(
+            "a process that loads clips was killed or ran out of memory; in a container mostly of "
+            "shared memory (docker run --shm-size=2g). Load with fewer workers; with workers=0 "
+            f"this process loads by itself. ({error})"
+        ) from error
 
 
 def ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
@@ -60,7 +84,11 @@ def ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
             batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
             return batch, copying.record_event() if cuda else None
 
-    with ThreadPoolExecutor(1, "batches") as thread:
+    def begin() -> None:
+        if cuda:  # a thread begins on the first of several GPUs
+            torch.cuda.set_device(copying.device)
+
+    with ThreadPoolExecutor(1, "batches", begin) as thread:
         coming = thread.submit(fetch)
         while (found := coming.result()) is not None:
             coming = thread.submit(fetch)

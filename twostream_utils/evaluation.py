@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .aside import written_aside
-from .batches import make_loader, progress, run_batch
+from .batches import make_loader, progress, run_batch, worker_trouble_explained
 from .device import autocast, pick_device, processes, to_model_layout
 from .stacks import ClipDataset, share_of
 
@@ -62,6 +62,7 @@ class Scores:
 
 # Not inference_mode: parameters that move to the device under it could never be trained again.
 @torch.no_grad()
+@worker_trouble_explained()
 def score(model: nn.Module, dataset: ClipDataset, batch_size: int = 8, workers: int = 0) -> Scores:
     """Score every test view of every clip of ``dataset``.
 

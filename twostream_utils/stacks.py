@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import mmap
 from collections.abc import Sequence
 from functools import cache
 
@@ -117,9 +116,10 @@ def empty_stacks(
     shape = batch, len(views), profile.channels[stream], *size
     if get_worker_info() is None:
         return torch.empty(shape, dtype=torch.uint8)
-    # Pages of their own, given back at once: between pictures and blocks of this size the heap of
-    # a worker breaks up, and grows by hundreds of megabytes in an epoch.
-    return torch.frombuffer(mmap.mmap(-1, math.prod(shape)), dtype=torch.uint8).view(shape)
+    # Where the other process reads it, as in torch's own default_collate: else the queue copies the
+    # batch there. Not in the worker's heap either, which would break up and grow in an epoch.
+    shared = torch.UntypedStorage._new_shared(math.prod(shape))
+    return torch.empty(0, dtype=torch.uint8).set_(shared, 0, shape)
 
 
 def _square(image: np.ndarray, view: View) -> np.ndarray:
@@ -238,14 +238,16 @@ def normalise(stack: torch.Tensor, stream: str) -> torch.Tensor:
     shift u and v by different amounts (REFERENCE: defect 9 of the original).
     """
     x = stack.to(torch.float32, memory_format=torch.channels_last)
-    if stream == "flow":
-        return x.sub_(FLOW_REST).div_(FLOW_STD)
-    mean, std = _rgb_scale(stack.shape[1] // 3, x.device)
-    return x.sub_(mean).div_(std)
+    shift, scale = _affine(stream, stack.shape[1], x.device)
+    return torch.addcmul(shift, x, scale, out=x)  # one step after the cast, and in its memory
 
 
 @cache
-def _rgb_scale(frames: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation of all channels, kept on their device: to copy them waits for a GPU."""
-    mean, std = (torch.tensor(values * frames, device=device) for values in (RGB_MEAN, RGB_STD))
-    return mean.view(1, -1, 1, 1) * 255, std.view(1, -1, 1, 1) * 255
+def _affine(stream: str, channels: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shift and scale of all channels, kept on their device: to copy them waits for a GPU."""
+    if stream == "flow":
+        mean, std = np.full(channels, FLOW_REST), np.full(channels, FLOW_STD)
+    else:
+        mean, std = (255 * np.tile(values, channels // 3) for values in (RGB_MEAN, RGB_STD))
+    both = (torch.tensor(v, dtype=torch.float32, device=device) for v in (-mean / std, 1 / std))
+    return tuple(values.view(1, -1, 1, 1) for values in both)
