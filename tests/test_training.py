@@ -159,7 +159,23 @@ def test_maps_that_do_not_fit_are_not_kept(tiny, monkeypatch):
     model = ConvFusion(tiny.new_stream("spatial"), tiny.new_stream("temporal"))
     validate = Validation(tiny.dataset("test", crops="centre"), 8, 0, torch.device("cpu"))
     torch.testing.assert_close(validate(model), validate(model))
-    assert validate.maps is None
+    assert validate.maps is None and not validate.maps_fit  # and are not gathered again
+
+
+def test_a_finished_training_cannot_go_on(tmp_path):
+    data, path = dataset(PROFILE, streams=("rgb",)), tmp_path / "a.pt"
+    training.fit(network(), data, Recipe(1, 0.01, batch_size=3), path)
+    with pytest.raises(ValueError, match=r"a\.pt is a finished training of 1 epochs.* go on to 2"):
+        training.fit(network(), data, Recipe(2, 0.01, batch_size=3), path)
+
+
+def test_the_probe_of_bfloat16_runs_on_one_thread(monkeypatch):
+    set_to, real = [], torch.set_num_threads
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: set_to.append(n) or real(n))
+    before = torch.get_num_threads()
+    device.bf16_gain.cache_clear()
+    assert device.bf16_gain() > 0
+    assert set_to == [1, before] and torch.get_num_threads() == before
 
 
 def test_the_next_batch_is_read_while_one_is_used():

@@ -61,7 +61,12 @@ def bf16_gain() -> float:
         y.float().sum().backward()
         return time.perf_counter() - began
 
-    rounds = [(seconds(False), seconds(True)) for _ in range(7)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several wait for each other wherever the machine is busy
+    try:
+        rounds = [(seconds(False), seconds(True)) for _ in range(7)]
+    finally:
+        torch.set_num_threads(threads)
     return statistics.median(plain / half for plain, half in rounds[2:])
 
 
@@ -69,8 +74,9 @@ def keep_freed_memory() -> None:
     """Let this process keep up to 1 GB of what it frees, for its next allocation.
 
     Training on a CPU frees gradients and maps in every step and asks for the same sizes in the
-    next. glibc hands them back to the system in between, which clears each page anew: a fifth of
-    an epoch's time. Other C libraries are left alone.
+    next, as a loader does for its batches. glibc hands them back to the system in between, which
+    clears each page anew: a fifth of an epoch's time. Blocks above 32 MB it hands back in any case.
+    Other C libraries are left alone.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # musl, macOS; Windows
         mallopt = ctypes.CDLL(None).mallopt
@@ -102,6 +108,16 @@ def wait_for_all() -> None:
     """Wait until all processes of torchrun are here; at once if there is only this one."""
     if processes()[1] > 1:
         torch.distributed.barrier()
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give all processes the buffers of the first one; with one process there is nothing to do.
+
+    Batch norm keeps its running statistics there, and each process has seen other clips.
+    """
+    if processes()[1] > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, 0)
 
 
 def to_model_layout(model: nn.Module, device: torch.device) -> nn.Module:

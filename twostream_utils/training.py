@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from .aside import written_aside
-from .batches import Batch, make_loader, parts, progress, run_batch
-from .device import keep_freed_memory, mixed_precision, pick_device, to_model_layout
+from .batches import Batch, make_loader, parts, progress, run_batch, worker_trouble_explained
+from .device import keep_freed_memory, mixed_precision, pick_device, share_buffers, to_model_layout
 from .profiles import Recipe
 from .stacks import ClipDataset
 from .validation import Validation
@@ -88,6 +88,7 @@ def tower_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.
     return sum(tower_loss(tower, labels, smoothing) for tower in logits.unbind(1))
 
 
+@worker_trouble_explained()
 def fit(
     model: nn.Module,
     train_set: ClipDataset,
@@ -149,6 +150,12 @@ def fit(
         history = state["history"]
         model.load_state_dict(state["model"])
         if len(history) < recipe.epochs:
+            if not state["optimizer"]:
+                raise ValueError(
+                    f"{checkpoint} is a finished training of {len(history)} epochs: its optimizer "
+                    f"is not kept, so it cannot go on to {recipe.epochs}. Delete it, or name "
+                    "another file, to train from the start"
+                )
             optimizer.load_state_dict(state["optimizer"])
             schedule.load_state_dict(state["schedule"])
             if accelerator.scaler is not None and state["scaler"]:
@@ -203,6 +210,7 @@ def fit(
         if on_epoch is not None:
             on_epoch(history)
     accelerator.unwrap_model(network, keep_fp32_wrapper=False)  # what prepare_model did to forward
+    share_buffers(model)
     model.eval()
     return history
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from .batches import ahead, make_loader, network_input
-from .device import autocast
+from .device import autocast, share_buffers
 from .stacks import ClipDataset, share_of
 
 MAPS_GB = 1.0  # that may be kept of the maps of frozen trunks
@@ -28,9 +28,11 @@ class Validation:
         self.clips, self.device = share_of(clips), device
         self.loader = make_loader(self.clips, max(1, batch_size // 4), workers, 0)
         self.maps: list[tuple[torch.Tensor, ...]] | None = None
+        self.maps_fit = True  # until they have been seen not to
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> torch.Tensor:
+        share_buffers(model)
         model.eval()
         sums = torch.zeros(3, device=self.device)
         for logits, labels in self._logits(model):
@@ -55,7 +57,11 @@ class Validation:
                 maps = model.trunks(*stacks) if frozen else ()
                 logits = model.head(*maps) if frozen else model(*stacks)
             yield logits, batch["label"]
+            if not frozen or not self.maps_fit:
+                continue
             left -= sum(m.nbytes for m in maps)
-            if frozen and left > 0:
-                kept.append((*maps, batch["label"]))
-        self.maps = kept if frozen and left > 0 else None
+            self.maps_fit = left > 0
+            kept.append((*maps, batch["label"]))
+            if not self.maps_fit:
+                kept.clear()
+        self.maps = kept if frozen and self.maps_fit else None
