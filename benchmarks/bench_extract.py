@@ -19,7 +19,7 @@ from twostream_utils.pool import cores
 BARE = "OpenCV's calls alone in a pool on all cores"
 
 
-@row("the mini set, generated on all cores", unit="s", goal="≤ 60", rounds=1)
+@row("the mini set, generated on all cores", unit="s", goal="≤ 60", rounds=3)
 def mini_set(sizes: Sizes) -> Iterator:
     with tempfile.TemporaryDirectory() as folder:
         place = (Path(folder) / str(k) for k in itertools.count())

@@ -15,11 +15,6 @@ def importing(modules: str) -> Sample:
     return stopwatch(lambda: subprocess.run(command, cwd=ROOT, check=True), scale=1.0)
 
 
-@row("import twostream_utils", "import torch, torchvision", "s", goal="≥ 0.91", rounds=7)
-def import_package(sizes: Sizes) -> Iterator:
-    yield importing("twostream_utils"), importing("torch, torchvision")
-
-
 @row("import twostream_utils.course", "import torch, torchvision", "s", goal="≥ 0.91", rounds=7)
 def import_course(sizes: Sizes) -> Iterator:
     yield importing("twostream_utils.course"), importing("torch, torchvision")

@@ -39,7 +39,9 @@ def bare_epoch(model: nn.Module, dataset: ClipDataset, recipe: Recipe, workers: 
     precision = mixed_precision(device)
     half = torch.float16 if precision == "fp16" else torch.bfloat16
     model = to_model_layout(model, device).train()
-    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, 0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(
+        model.parameters(), recipe.lr, 0.9, weight_decay=5e-4, fused=device.type in ("cpu", "cuda")
+    )
     for batch in make_loader(dataset, recipe.batch_size, workers, 0):
         stack = batch["rgb"].flatten(0, 1).to(device, non_blocking=True)
         label = batch["label"].to(device, non_blocking=True)

@@ -81,6 +81,7 @@ class Row:
     rounds: int
     one_core: bool
     x: str
+    gpu: bool
 
     @property
     def group(self) -> str:
@@ -92,18 +93,19 @@ ROWS: dict[str, Row] = {}
 
 def row(
     what: str, baseline: str = "", unit: str = "ms a clip", *, goal: str = "", rounds: int = 11,
-    one_core: bool = False, x: str = "",
+    one_core: bool = False, x: str = "", gpu: bool = False,
 ) -> Callable:  # fmt: skip
     """Declare the generator below as the row of its name; it yields once, see :class:`Row`.
 
-    ``one_core`` pins the row's process to one core; ``x`` names the axis of a curve.
+    ``one_core`` pins the row's process to one core; ``x`` names the axis of a curve; a row for a
+    ``gpu`` is skipped without CUDA.
     """
 
     def declare(generator: Callable[..., Iterator]) -> Callable:
         name = generator.__name__.replace("_", "-")
         start = contextlib.contextmanager(generator)
         start.__module__ = generator.__module__
-        ROWS[name] = Row(name, start, what, baseline, unit, goal, rounds, one_core, x)
+        ROWS[name] = Row(name, start, what, baseline, unit, goal, rounds, one_core, x, gpu)
         return start
 
     return declare
@@ -134,7 +136,14 @@ def pin() -> bool:
 
 
 def measure(of: Row, sizes: Sizes = FULL, rounds: int | None = None) -> dict:
-    """Measure a row in this process and return its entry in results.json."""
+    """Measure a row in this process and return its entry in results.json.
+
+    Raises :class:`Skip` where it cannot be measured.
+    """
+    import torch
+
+    if of.gpu and not torch.cuda.is_available():
+        raise Skip("there is no CUDA device")
     run = conditions()  # before pinning: the cores are the machine's
     pinned = pin() if of.one_core else False
     rounds, warm = rounds or of.rounds, of.rounds > 1
@@ -261,17 +270,27 @@ def keep(entries: Mapping[str, dict], path: Path = RESULTS) -> dict:
     return merged
 
 
+def met(entry: Mapping) -> bool | None:
+    """Whether the figure of a row reaches its goal; None for a row without one."""
+    if not entry["goal"]:
+        return None
+    sign, bound = entry["goal"].split()
+    figure = entry.get("ratio", entry["ours"])
+    return {"≥": figure >= float(bound), "≤": figure <= float(bound)}[sign]
+
+
 def table(entries: dict[str, dict]) -> str:
-    """Rows as text: what, ours, baseline, ratio with its quartiles, goal."""
+    """Rows as text: what, ours, baseline, ratio with its quartiles, goal and whether it is met."""
     lines = [f"{'row':<20}{'ours':>9}{'base':>9}  {'unit':<11}{'ratio':>7}  {'quartiles':<16}goal"]
     for name, entry in entries.items():
         if "series" in entry:
             continue
         low, high = (f"{q:.3g}" for q in entry["quartiles"])
         theirs, ratio = (f"{entry[k]:.3g}" if k in entry else "" for k in ("theirs", "ratio"))
+        verdict = {None: "", True: " met", False: " missed"}[met(entry)]
         lines.append(
             f"{name:<20}{entry['ours']:>9.3g}{theirs:>9}  {entry['unit']:<11}{ratio:>7}  "
-            f"{f'{low} – {high}':<16}{entry['goal']}\n    {entry['what']}"
+            f"{f'{low} – {high}':<16}{entry['goal']}{verdict}\n    {entry['what']}"
             + (f"\n    against {entry['baseline']}" if entry["baseline"] else "")
         )
     for name, entry in entries.items():
