@@ -25,7 +25,6 @@ import cv2
 import numpy as np
 
 from twostream_utils.splits import UCF101_CLASSES
-from twostream_utils.store import FrameStore
 
 FRAMES = 186  # per clip on average in UCF101: 13,320 clips, 2.5 million frames
 REAL = 1000  # entries at both ends that have a picture; a clip has 556
@@ -91,14 +90,6 @@ def make_archive(folder: Path, entries: int, bytes_a_part: int = 9_000_000_000) 
         last.write(struct.pack("<4sLQL", b"PK\6\7", 0, start + size, 1))
         last.write(b"PK\5\6" + bytes(4) + b"\xff" * 12 + bytes(2))
     return parts
-
-
-def read_probes(store: FrameStore, entries: int) -> None:
-    """Read a frame of the first and one of the last clip, out of the first and the second part."""
-    for name in (next(names()), *islice(names(), entries - 1, entries)):
-        clip = name.split("/")[-2]
-        if store.rgb(clip, store.n_frames(clip)).shape != (16, 16, 3):
-            raise RuntimeError(f"what was read of {clip} is not what was written")
 
 
 def measure(folder: Path, entries: int) -> dict:

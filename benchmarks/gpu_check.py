@@ -157,6 +157,7 @@ def check(options: argparse.Namespace) -> None:
     from twostream_utils.evaluation import score
     from twostream_utils.fusion import late_fusion
     from twostream_utils.pipeline import Course
+    from twostream_utils.pool import cores
     from twostream_utils.profiles import Profile, Recipe
     from twostream_utils.store import FrameStore
 
@@ -174,7 +175,7 @@ def check(options: argparse.Namespace) -> None:
     print(f"VGG-19 at width {options.width:g}, {options.crop} px, batch {options.batch_size}\n")
     print(f"{'network':<18}{'clips/s':>9}{'memory GB':>11}{'at once':>9}   loss")
     with tempfile.TemporaryDirectory() as runs:
-        workers = min(8, os.cpu_count() or 1)
+        workers = min(8, cores())
         course = Course(profile, FrameStore(root), Path(runs), workers=workers)
         streams, logits = {}, {}
         for name in ("spatial", "temporal", "conv"):

@@ -98,6 +98,13 @@ def write_minutes(path: Path, waits: dict[str, dict], results: dict) -> None:
     path.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
 
 
+def where_time_went(total: float, prepared: float, methods: dict[str, dict]) -> str:
+    """Say what ``total`` s were spent on; each of ``methods`` has the s of all that it trained."""
+    trained = max((method["seconds"] for method in methods.values()), default=0.0)
+    taken = {"data": prepared, "training": trained, "all else": total - prepared - trained}
+    return "minutes: " + ", ".join(f"{what} {s / 60:.1f}" for what, s in taken.items())
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -117,6 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
         run_dir = course.runs_folder() / options.profile
         course.prepare_data(profiles.get_profile(options.profile), data or None)
         from_scratch = not any(run_dir.glob("*/*.pt"))
+        prepared = time.perf_counter() - began
         waits = run_notebooks(notebooks, run_dir, data)
         results = load_results(run_dir / "results.json")
         if from_scratch and len(waits) == len(notebooks):
@@ -132,6 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     where = course.shown(run_dir / "notebooks")
     minutes = (time.perf_counter() - began) / 60
     print(f"\n{len(notebooks)} notebooks in {minutes:.1f} minutes; executed copies in {where}/")
+    print(where_time_went(60 * minutes, prepared, results["methods"] if from_scratch else {}))
     return 0
 
 

@@ -64,6 +64,13 @@ def test_a_run_writes_the_waits_that_the_index_reads(tmp_path):
     assert json.loads(path.read_text()) == RUN
 
 
+def test_a_run_says_where_its_time_went():
+    methods = {"spatial": {"seconds": 30.0}, "conv_fusion": {"seconds": 90.0}}
+    said = run_course.where_time_went(300.0, 60.0, methods)
+    assert said == "minutes: data 1.0, training 1.5, all else 2.5"
+    assert run_course.where_time_went(60.0, 6.0, {}).endswith("training 0.0, all else 0.9")
+
+
 def test_update_readme_takes_the_minutes_over(tmp_path, monkeypatch):
     for name in "README", "COMMITTED":
         copy = tmp_path / getattr(update_readme, name).name

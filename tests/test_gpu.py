@@ -57,12 +57,19 @@ def test_a_step_never_waits_for_the_gpu():
 
     accelerator = Accelerator(mixed_precision=device.mixed_precision(GPU))
     model = device.to_model_layout(network(), GPU).train()
+    optimizer = torch.optim.SGD(model.parameters(), RECIPE.lr, momentum=0.9, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.9**step)
+    optimizer = accelerator.prepare_optimizer(optimizer)
     batch = dataset(PROFILE, streams=("rgb",)).batch(range(3))
     batch = {name: value.to(GPU) for name, value in batch.items()}
     for mode in ("default", "error"):  # the first time chooses kernels and copies constants
         torch.cuda.set_sync_debug_mode(mode)
         try:
             sums = training._gradients(model, batch, ("rgb",), RECIPE, accelerator, None)
+            accelerator.clip_grad_norm_(model.parameters(), RECIPE.clip_norm)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
         finally:
             torch.cuda.set_sync_debug_mode("default")
     assert sums[2].item() == 3

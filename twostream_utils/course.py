@@ -18,6 +18,7 @@ from .device import PRECISIONS, describe_device, mixed_precision, pick_device
 from .frame_index import FOLDERS
 from .parts import find_archives
 from .pipeline import Course, make_shards
+from .pool import cores
 from .profiles import PROFILES, Profile, get_profile
 from .store import FrameStore
 
@@ -114,7 +115,7 @@ def setup(
     root = prepare_data(chosen, os.environ.get("TWOSTREAM_DATA") or None)
     seed_everything(seed)
     store = FrameStore(root, cache_gb=chosen.cache_gb)
-    workers = 0 if chosen.cache_gb else min(8, os.cpu_count() or 1)
+    workers = 0 if chosen.cache_gb else min(8, cores())
     course = Course(chosen, store, runs_folder() / chosen.name, split, seed, workers)
     if not quiet:
         report(course)
