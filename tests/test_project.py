@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +22,10 @@ PACKAGE = ROOT / "twostream_utils"
 
 # A module imports only from modules that stand before it.
 ORDER = (
-    "aside pool splits parts archives flat_file frame_index clip_table flow store raft shards "
+    "aside lock pool splits parts archives flat_file frame_index clip_table flow store raft shards "
     "video "
     "web download clip_folder remote_zip unpack fetch "
-    "lock estimate extract_report extract ucf101_clips flow_check verify "
+    "estimate extract_report extract ucf101_clips flow_check verify "
     "mini_figure mini_motion mini_scene mini_clip mini_still mini "
     "profiles device views stacks batches vgg fusion conv_fusion memory validation training "
     "evaluation comparisons pipeline "
@@ -34,6 +36,32 @@ ORDER = (
     "checking questions data_exercises stack_exercises layer_exercises score_exercises "
     "original_exercises own_video_exercises speed_exercises course"
 ).split()
+
+
+def made(*words: str, **variables: str) -> dict[str, str]:
+    """The variables of the course that a recipe of the Makefile sees."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    show = "show:\n\t@env | grep ^TWOSTREAM_ || true\n"
+    given = ("TWOSTREAM_", "MAKE", "PROFILE", "DATA", "GROUPS")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(given)}
+    done = subprocess.run(
+        ["make", "-s", "-f", "Makefile", "-f", "-", "show", *words], input=show, cwd=ROOT,
+        env=clean | variables, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return dict(line.split("=", 1) for line in done.stdout.splitlines())
+
+
+def test_make_exports_what_was_given_and_leaves_the_word_in_the_cell_alone():
+    assert made() == {}
+    assert made("PROFILE=ucf10") == {"TWOSTREAM_PROFILE": "ucf10"}
+    assert made(PROFILE="ucf10") == {"TWOSTREAM_PROFILE": "ucf10"}
+    assert made(TWOSTREAM_PROFILE="ucf10") == {"TWOSTREAM_PROFILE": "ucf10"}
+    given = made("PROFILE=folder", f"DATA={ROOT}", r"GROUPS=^([a-z]+)_\d$")
+    assert given == {
+        "TWOSTREAM_PROFILE": "folder", "TWOSTREAM_DATA": str(ROOT),
+        "TWOSTREAM_GROUPS": r"^([a-z]+)_\d$",
+    }  # fmt: skip
 
 
 def tracked_files() -> list[Path]:
