@@ -100,9 +100,12 @@ def report(found: dict[str, dict], own: str, seeds: list[int]) -> dict:
             crops: {m: float(r.mean()) for m, r in pooled(h, seeds).items()}
             for crops, h in found.items()
         },
-        "runs": {
-            f"split {split} seed {seed}": {m: float(r.mean()) for m, r in right.items()}
-            for (split, seed), right in found[own].items()
+        **{
+            title: {
+                f"split {split} seed {seed}": {m: float(r.mean()) for m, r in right.items()}
+                for (split, seed), right in found[crops].items()
+            }
+            for title, crops in (("runs", own), ("runs, one view", "single"))
         },
     }
 

@@ -80,18 +80,23 @@ def accuracy_table(runs: list[dict]) -> str:
 
 
 def differences(runs: list[dict]) -> str:
-    """What conv fusion gains over both averages in each of these files, paired, with intervals."""
+    """What fusion gains in each of these files, paired by clip, with intervals."""
+    pairs = {
+        "average_fusion − better stream": "average fusion minus the better stream",
+        "conv_fusion − average_fusion": "conv fusion minus average fusion",
+        "conv_fusion − average_logits": "conv fusion minus the average of logits",
+    }
     lines = []
-    for old, title in ("average_fusion", "of softmax"), ("average_logits", "of logits"):
+    for pair, title in pairs.items():
         found = []
         for run in runs:
-            row = run["differences"][f"conv_fusion − {old}"]
+            row = run["differences"][pair]
             low, high = (100 * end for end in row["ci95"])
             found.append(f"`{run['profile']}` {100 * row['gain']:+.1f} ({low:+.1f} to {high:+.1f})")
-        lines.append(f"the average {title} {', '.join(found)}")
+        lines.append(f"{title} {', '.join(found)}")
     return (
-        f"Conv fusion minus {'; minus '.join(lines)} points, paired by clip. An interval that "
-        "holds 0 shows no difference."
+        f"Differences in points, paired by clip: {'; '.join(lines)}. An interval that holds 0 "
+        "shows no difference."
     )
 
 

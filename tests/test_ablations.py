@@ -17,6 +17,7 @@ from test_stacks import dataset  # noqa: E402
 
 from twostream_utils import comparisons  # noqa: E402
 from twostream_utils.evaluation import bootstrap_interval  # noqa: E402
+from twostream_utils.fusion import late_fusion  # noqa: E402
 from twostream_utils.profiles import get_profile  # noqa: E402
 from twostream_utils.stacks import ClipDataset  # noqa: E402
 from twostream_utils.vgg import vgg19  # noqa: E402
@@ -223,6 +224,24 @@ def test_unpaired_gain_is_wider_than_the_paired_one():
     assert comparisons.unpaired_gain(shorter, b)[0] == pytest.approx(2 / 3 - 0.6)
 
 
+def test_a_difference_is_shown_if_its_interval_does_not_hold_0():
+    said = [comparisons.verdict(ends) for ends in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (0, 1))]
+    assert said == ["shown", "shown", "not shown", "not shown"]
+
+
+def test_averaged_runs_are_those_of_late_fusion_on_the_same_clips():
+    a = [kept_run([1, 1, 0], s) for s in range(2)]
+    b = [kept_run([0, 1, 1], s) for s in range(2)]
+    for space in "softmax", "logit":
+        fused = comparisons.averaged(a, b, space)
+        assert [run["meta"]["seed"] for run in fused] == [0, 1]
+        assert fused[0]["logits"] == pytest.approx(
+            late_fusion(a[0]["logits"], b[0]["logits"], space=space)
+        )
+    with pytest.raises(ValueError, match="same clips"):
+        comparisons.averaged(a, b[::-1])
+
+
 # --- benchmarks/accuracy.py -------------------------------------------------------------------
 
 
@@ -243,6 +262,7 @@ def test_accuracy_pools_the_splits_of_each_seed():
     assert (found["by_split"]["1"]["clips"], found["by_split"]["2"]["clips"]) == (2, 3)
     assert found["views"]["single"]["temporal"] == pytest.approx(0.6)
     assert found["runs"]["split 2 seed 0"]["temporal"] == pytest.approx(1 / 3)
+    assert found["runs, one view"] == found["runs"]
     ahead = found["differences"]["conv_fusion − average_fusion"]
     assert ahead["each_seed"] == pytest.approx([0.4, 0]) and ahead["gain"] == pytest.approx(0.2)
     assert found["differences"]["conv_fusion − better stream"] == ahead

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .evaluation import correct
+from .fusion import late_fusion
 
 KEPT = Path(__file__).resolve().parents[1] / "benchmarks" / "ablations"
 
@@ -92,6 +93,27 @@ def gain(
         )
     difference = hits_by_seed(a).astype(float) - hits_by_seed(b)
     return float(difference.mean()), interval(difference), difference.mean(axis=1).tolist()
+
+
+def verdict(interval: tuple[float, float]) -> str:
+    """Say whether a difference is ``"shown"``: its interval does not hold 0."""
+    low, high = interval
+    return "not shown" if low <= 0 <= high else "shown"
+
+
+def averaged(spatial: list[dict], temporal: list[dict], space: str = "softmax") -> list[dict]:
+    """Return average fusion of kept runs of both streams, as runs of their own.
+
+    ``space`` as in :func:`~twostream_utils.fusion.late_fusion`. Raises ``ValueError`` for streams
+    of other seeds, splits or clips.
+    """
+    runs = []
+    for s, t in zip(spatial, temporal, strict=True):
+        same = all(s["meta"][key] == t["meta"][key] for key in ("seed", "split"))
+        if not same or not np.array_equal(s["clips"], t["clips"]):
+            raise ValueError("the two streams were not tested on the same clips in the same order")
+        runs.append({**s, "logits": late_fusion(s["logits"], t["logits"], space=space)})
+    return runs
 
 
 def unpaired_gain(runs: list[dict], baseline: list[dict]) -> tuple[float, tuple[float, float]]:
