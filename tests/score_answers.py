@@ -180,7 +180,7 @@ WRONG = {
         (lambda x: x.argmax(2), "each view"),
     ],
     ex.check_bootstrap: [
-        (lambda h, n, rng: bootstrap_of(h, n, rng, replace=False), "putting back"),
+        (lambda h, n, rng: bootstrap_of(h, n, rng, replace=False), "without replacement"),
         (lambda h, n, rng: bootstrap_of(h, n, rng, tail=0.05), "90 %"),
         (lambda h, n, rng: bootstrap_of(h, n, rng, tail=0.005), "99 %"),
         (lambda h, n, rng: bootstrap_of(h, n, rng, size=len(h) // 2), "too small"),

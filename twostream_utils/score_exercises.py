@@ -124,7 +124,7 @@ def check_bootstrap(answer: Callable) -> None:
     deviation = hits.std()
     error = deviation / len(hits) ** 0.5
     widths = {
-        "It has no width: were clips drawn without putting back? Every draw is all of them": 0.0,
+        "It has no width: were clips drawn without replacement? Every draw is all of them": 0.0,
         "That is the middle 90 %: cut off 2.5 % at each end, not 5 %": 2 * 1.645 * error,
         "That is the middle 99 %: cut off 2.5 % at each end": 2 * 2.576 * error,
         "That is one deviation to each side, the middle 68 %": 2 * error,
@@ -160,7 +160,7 @@ def check_paired(answer: Callable) -> None:
         "what is easy for both then drops out": 2 * 1.96 * apart,
         "That is the gap between the ends of two intervals, one for each method: take the "
         "difference on each draw": 1.96 * 2 * (new.std() + old.std()) / 1000**0.5,
-        "It has no width: were clips drawn without putting back?": 0.0,
+        "It has no width: were clips drawn without replacement?": 0.0,
         "That is the middle 90 %: cut off 2.5 % at each end, not 5 %": 2 * 1.645 * error,
     }
     _compare_widths((low, high), gain.mean(), 2 * 1.96 * error, widths)
