@@ -44,7 +44,7 @@ from twostream_utils.conv_fusion import KINDS
 from twostream_utils.course import ROOT, setup
 from twostream_utils.device import PRECISIONS, mixed_precision, pick_device
 from twostream_utils.evaluation import score
-from twostream_utils.pipeline import FRESH, INPUTS, Course
+from twostream_utils.pipeline import INPUTS, Course
 from twostream_utils.pool import cores, in_order
 from twostream_utils.training import fit, load_checkpoint, save_atomically
 from twostream_utils.vgg import load_weights, vgg19
@@ -106,7 +106,7 @@ def defect(run: Run, course: Course) -> tuple:
     model = course.new(name)
     history = fit(
         model, DefectiveClips(course.dataset("train", inputs), defects), recipe, run.checkpoint,
-        seed=run.seed, workers=course.workers, fresh=FRESH[name],
+        seed=run.seed, workers=course.workers,
     )  # fmt: skip
     return model, DefectiveClips(course.dataset("test", inputs), defects), history
 

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-JUPYTER = {"jupyterlab", "nbclient"}  # Colab is the Jupyter
+JUPYTER = {"ipython", "jupyterlab", "nbclient", "nbformat"}  # Colab is the Jupyter
 KERNEL = ("ipython", "ipykernel")
 # Names to import, where they are not the name of the package.
 MODULES = {"opencv-contrib-python-headless": "cv2", "pillow": "PIL", "scikit-learn": "sklearn"}

@@ -15,12 +15,13 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from twostream_utils.aside import written_aside
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_BYTES = 1_000_000
+ROOM = 0.85  # of it is what a notebook is reduced to that is larger: room for the next change
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # Paths that exist on one machine only. A reader must never see them.
 MACHINE_PATH = re.compile(r"/(?:home|Users|root|tmp|work|private/var)/[\w.-]+|[A-Z]:\\Users\\")
@@ -115,8 +116,8 @@ def clean_outputs(notebook: nbformat.NotebookNode, label: str) -> None:
 
     Progress bars, live widgets (their state is not stored, so a reader would see nothing), stderr
     and timing go. What was printed in several moments becomes one text. Pictures keep their alt
-    text and lose the HTML copy that JupyterLab needs it in; in a notebook that is too large, the
-    largest pictures are reduced to 256 colours. Raises ``OutputProblem`` for what must not be
+    text, lose the HTML copy that JupyterLab needs it in, and are packed tighter; in a notebook that
+    is too large, some are reduced to 256 colours. Raises ``OutputProblem`` for what must not be
     committed.
     """
     notebook.metadata.pop("widgets", None)
@@ -137,6 +138,7 @@ def clean_outputs(notebook: nbformat.NotebookNode, label: str) -> None:
                 output.text = _last_writing(output.text)
             if "image/png" in output.get("data", {}):
                 output.data.pop("text/html", None)
+                output.data["image/png"] = _packed(output.data["image/png"])
     _fit_into_limit(notebook)
     for problem in output_problems(notebook):
         raise OutputProblem(f"{label}, {problem}")
@@ -192,23 +194,45 @@ def _last_writing(text: str) -> str:
     return "\n".join(line.rsplit("\r", 1)[-1] for line in text.replace("\r\n", "\n").split("\n"))
 
 
+def _packed(png: str) -> str:
+    """The same pixels in fewer bytes, if there is such a way: no alpha where all is opaque."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png)))
+    if picture.mode == "RGBA" and picture.getextrema()[3] == (255, 255):
+        picture = picture.convert("RGB")
+    out = io.BytesIO()
+    picture.save(out, "PNG", optimize=True)
+    return min(base64.b64encode(out.getvalue()).decode(), png, key=len)
+
+
 def _fit_into_limit(notebook: nbformat.NotebookNode) -> None:
-    """Reduce pictures to 256 colours, largest first, until the notebook is small enough."""
-    bundles = [
-        output.data
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
-    ]
-    for bundle in sorted(bundles, key=lambda data: -len(data["image/png"])):
-        if len(nbformat.writes(notebook).encode()) <= MAX_BYTES:
+    """Reduce pictures to 256 colours until the notebook is small enough.
+
+    First those that become smallest for the least change of their colours: a photograph does not
+    show it, a colour wheel does.
+    """
+    if len(nbformat.writes(notebook).encode()) <= MAX_BYTES:
+        return
+    candidates = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if png := output.get("data", {}).get("image/png"):
+                reduced, change = _reduced(png)
+                candidates.append(((len(png) - len(reduced)) / change, output.data, reduced))
+    for _, bundle, reduced in sorted(candidates, key=lambda found: -found[0]):
+        if len(nbformat.writes(notebook).encode()) <= ROOM * MAX_BYTES:
             return
-        png = base64.b64decode(bundle["image/png"])
-        picture = Image.open(io.BytesIO(png)).convert("RGB")
-        out = io.BytesIO()
-        # The default, median cut, spends its colours on large areas and turns pale flow brown.
-        picture.quantize(256, Image.Quantize.FASTOCTREE).save(out, "PNG", optimize=True)
-        bundle["image/png"] = base64.b64encode(min(out.getvalue(), png, key=len)).decode()
+        bundle["image/png"] = min(reduced, bundle["image/png"], key=len)
+
+
+def _reduced(png: str) -> tuple[str, float]:
+    """A picture in 256 colours, and by how much they changed (mean, in levels, at least 0.1)."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    # The default, median cut, spends its colours on large areas and turns pale flow brown.
+    few = picture.quantize(256, Image.Quantize.FASTOCTREE)
+    change = ImageStat.Stat(ImageChops.difference(picture, few.convert("RGB"))).mean
+    out = io.BytesIO()
+    few.save(out, "PNG", optimize=True)
+    return base64.b64encode(out.getvalue()).decode(), max(sum(change) / 3, 0.1)
 
 
 def write_notebook(notebook: nbformat.NotebookNode, path: Path) -> None:

@@ -40,6 +40,8 @@ METHODS = {
     "conv_fusion": "Conv fusion",
 }
 
+PARTS = {"training": "train", "validation": "val", "test": "test"}
+
 
 def load_results(path: Path) -> dict:
     """Read results.json. Raises ``FileNotFoundError`` or ``ValueError`` saying what to do."""
@@ -138,10 +140,16 @@ def caption(results: dict) -> str:
     """Where the figures come from: profile, split, clips, seed, versions."""
     return (
         f"Profile `{results['profile']}`, {len(results['classes'])} classes, "
-        f"split {results['split']}: {results['n_train']} training and {results['n_test']} test "
-        f"clips, seed {results['seed']}, torch {results['torch']} on {results['device']}. "
-        "Intervals: bootstrap over test clips."
+        f"split {results['split']}: {clip_counts(results)}, seed {results['seed']}, "
+        f"torch {results['torch']} on {results['device']}. Intervals: bootstrap over test clips."
     )
+
+
+def clip_counts(results: dict) -> str:
+    """How many clips there were to train on, to choose by (if any), and to test on."""
+    counts = {name: results.get(f"n_{key}") for name, key in PARTS.items()}
+    *first, last = [f"{n} {name}" for name, n in counts.items() if n]
+    return f"{', '.join(first)} and {last} clips"
 
 
 def updated(readme: str, results: dict) -> str:

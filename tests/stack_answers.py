@@ -120,7 +120,7 @@ RIGHT = {
     ex.check_mirror_stack: [mirror_slots, mirror_torch],
     ex.check_play_backwards: [backwards_reshape, backwards_slots],
     ex.check_normalise_flow: [normalise_once, normalise_numpy],
-    ex.check_enlarged_flow: [5, lambda: 4 * 64 / 51, 5.02],
+    ex.check_enlarged_flow: [4.4, lambda: 4 * 64 / 58, 4.41],
     ex.check_exchanged: ["a", lambda: " A) "],
 }
 
@@ -201,9 +201,9 @@ WRONG = {
     ],
     ex.check_enlarged_flow: [
         (4, "still says"),
-        (lambda: 4 * 51 / 64, "shrinks"),
-        (4 * (64 / 51) ** 2, "Areas"),
-        (64 / 51, "4 px before"),
+        (lambda: 4 * 58 / 64, "shrinks"),
+        (4 * (64 / 58) ** 2, "Areas"),
+        (64 / 58, "4 px before"),
         ([4, 5], "one number"),
     ],
     ex.check_exchanged: [

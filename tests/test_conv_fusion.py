@@ -225,6 +225,12 @@ def test_what_does_not_fit_is_named(streams):
         ConvFusion(streams[0], stream(100, width=0.25))
     with pytest.raises(ValueError, match="spatial 5, temporal 7"):
         ConvFusion(streams[0], vgg19(100, 7, 1 / 16, True))
+    with pytest.raises(ValueError, match="one has batch norm and the other has not"):
+        ConvFusion(streams[0], vgg19(100, CLASSES, 1 / 16))
+    with pytest.raises(ValueError, match=r"takes 30 channels, and with chunks=5 it gets 3; .*snip"):
+        ConvFusion(*streams, chunks=5)(torch.zeros(1, 30, 64, 64), torch.zeros(1, 100, 64, 64))
+    with pytest.raises(ValueError, match="temporal stream takes 100 .* gets 98$"):
+        fusion(torch.zeros(1, 30, 64, 64), torch.zeros(1, 98, 64, 64))
     for choice, message in (
         ({"kind": "mean"}, "no kind 'mean'; there are sum, max"),
         ({"layer": "relu6"}, "no layer 'relu6'"),

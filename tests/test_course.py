@@ -1,12 +1,18 @@
 """From frames on disk to results.json, on a few generated clips; and what setup says."""
 
+import importlib.metadata
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from twostream_utils import course
+from twostream_utils import course, device
+from twostream_utils.extract import extract
 from twostream_utils.mini import make_mini
 from twostream_utils.pipeline import Course
 from twostream_utils.profiles import PROFILES, Recipe, get_profile
@@ -60,9 +66,10 @@ def test_a_fold_that_does_not_exist_is_named(tiny):
 def test_results_json_has_the_agreed_fields(tiny):
     results = json.loads(tiny.write_results().read_text())
     assert list(results) == [
-        "profile", "split", "n_train", "n_test", "classes", "seed", "torch", "device", "methods",
+        "profile", "split", "n_train", "n_val", "n_test", "classes", "seed", "torch", "device",
+        "methods",
     ]  # fmt: skip
-    assert (results["n_train"], results["n_test"]) == (16, 8)
+    assert (results["n_train"], results["n_val"], results["n_test"]) == (16, 0, 8)
     assert results["classes"] == ["JumpRope", "TrampolineJumping"]
     assert list(results["methods"]) == ["spatial", "temporal", "average_fusion", "conv_fusion"]
     for row in results["methods"].values():
@@ -77,12 +84,80 @@ def test_results_follow_from_the_score_files(tiny):
     assert again.results() == before
     scores = tiny.scores("spatial")
     path = next(tiny.run_dir.glob("split1_seed0/spatial_*.npz"))
-    type(scores)(
-        scores.clips, (scores.labels + 1) % 2, scores.logits, scores.classes, scores.seconds
-    ).save(path)
+    replace(scores, logits=scores.logits[..., ::-1]).save(path)  # two classes, each the other's
     flipped = again.results()["methods"]["spatial"]["top1"]
     assert flipped == pytest.approx(1 - before["methods"]["spatial"]["top1"])
     scores.save(path)
+
+
+def test_scores_of_other_clips_are_made_anew(tiny):
+    scores = tiny.scores("spatial")
+    path = next(tiny.run_dir.glob("split1_seed0/spatial_*.npz"))
+    replace(scores, clips=scores.clips[::-1], logits=scores.logits + 1).save(path)
+    again = tiny.scores("spatial")
+    assert again.clips == scores.clips
+    np.testing.assert_allclose(again.logits, scores.logits, atol=1e-5)
+
+
+def test_results_say_where_the_networks_were_trained_not_who_reads(tiny, monkeypatch):
+    tiny.write_results()
+    made = tiny.made_on()
+    assert made["torch"] == torch.__version__ and made["device"].startswith("CPU")
+    before = tiny.results()
+    assert before["device"] == f"{made['device']}, {made['precision']}"
+    monkeypatch.setattr(torch, "__version__", "99.0")
+    monkeypatch.setattr(device, "describe_device", lambda where: "another machine")
+    monkeypatch.setenv("TWOSTREAM_PRECISION", "fp16")
+    assert tiny.results() == before
+    path = tiny.checkpoint("temporal")
+    kept = torch.load(path, weights_only=True)
+    other = {"device": "Tesla T4, 15 GiB", "precision": "fp16", "torch": "2.9.0"}
+    torch.save(kept | {"made_on": [other]}, path)
+    assert tiny.results()["device"].endswith(
+        f"and Tesla T4, 15 GiB, {made['precision']} and float16"
+    )
+    torch.save(kept, path)
+
+
+def test_another_split_has_other_networks(video_folder, tmp_path):
+    """The same frames, extracted with another pattern for the groups."""
+    courses = []
+    for folder, pattern in (("a", None), ("same", r"_(g\d+)_"), ("other", r"_(.+)_g\d+_")):
+        extract(video_folder, tmp_path / folder, group_pattern=pattern, workers=1)
+        courses.append(Course(TINY, FrameStore(tmp_path / folder), tmp_path / "runs"))
+    first, same, other = courses
+    assert first.checkpoint("spatial") == same.checkpoint("spatial") and first.train == same.train
+    assert set(first.test) & set(other.train)  # what the first network must not see
+    assert first.checkpoint("spatial") != other.checkpoint("spatial")
+
+
+def test_labels_are_part_of_the_fingerprint(data):
+    store = FrameStore(data)
+    before = store.fingerprint()
+    store.labels[store.clips[0]] = "TrampolineJumping"
+    assert store.fingerprint() != before
+
+
+def test_clips_of_other_classes_in_the_folder_change_no_name(video_folder, tmp_path):
+    """ucf10 and ucf20 share data/ucf101: what one fetches leaves the other's networks alone."""
+    extract(video_folder, tmp_path / "more", workers=1)
+    (tmp_path / "few").mkdir()
+    for label in ("JumpRope", "PullUps"):
+        shutil.copy(tmp_path / "more" / f"{label}.zip", tmp_path / "few")
+    two = replace(TINY, classes=("JumpRope", "PullUps"))
+    names = set()
+    for folder in ("few", "more"):
+        store = FrameStore(tmp_path / folder)
+        names.add(Course(two, store, tmp_path).checkpoint("spatial"))
+    assert len(store.clips) == 9 and len(names) == 1
+    three = replace(TINY, classes=("JumpRope", "PullUps", "YoYo"))
+    assert Course(three, store, tmp_path).checkpoint("spatial") not in names
+
+
+def test_bilinear_fusion_starts_alike_whether_its_streams_are_trained_or_loaded(tiny, tmp_path):
+    fresh = Course(TINY, tiny.store, tmp_path)
+    trained, loaded = (fresh.new("conv", kind="bilinear", towers=1) for _ in range(2))
+    assert torch.equal(trained.classifier.weight, loaded.classifier.weight)
 
 
 def test_other_sizes_are_other_checkpoints(tiny):
@@ -163,6 +238,18 @@ def test_environment_check_prints_a_line_for_everything(capsys):
     assert len(lines) > len(course.PACKAGES) + 3
     assert not course.check_environment("no such profile")
     assert "[FAIL] profile: no profile 'no such profile'" in capsys.readouterr().out
+
+
+def test_a_package_below_its_floor_is_named(capsys, monkeypatch):
+    def old(package, found=importlib.metadata.version):
+        return "2.8.9+cpu" if package == "torch" else found(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", old)
+    assert not course.check_environment("mini")
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[FAIL]")]
+    assert failed == [
+        "[FAIL] torch: 2.8.9+cpu is too old, the course needs 2.9. pip install -U torch"
+    ]
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -76,8 +76,21 @@ def test_scores_of_other_clips_are_named():
     ev.check_same_clips(make(), make())
     with pytest.raises(ValueError, match=r"1 only in the first \(\['d'\]\)"):
         ev.check_same_clips(make(), make(clips=("a", "b", "c", "e")))
-    with pytest.raises(ValueError, match="different classes: 3 and 2"):
-        ev.check_same_clips(make(), make(classes=("x", "y")))
+    with pytest.raises(ValueError, match=r"classes: 1 .* \(\['z'\]\), 1 .* second \(\['w'\]"):
+        ev.check_same_clips(make(), make(classes=("x", "y", "w")))
+    with pytest.raises(ValueError, match="same clips in another order: number 2 is b .* and c in"):
+        ev.check_same_clips(make(), make(clips=("a", "c", "b", "d")))
+    with pytest.raises(ValueError, match="same classes in another order: number 1 is x .* and y"):
+        ev.check_same_clips(make(), make(classes=("y", "x", "z")))
+    with pytest.raises(ValueError, match="clips that stand twice: 4 and 5"):
+        ev.check_same_clips(make(), make(clips=("a", "b", "c", "d", "d")))
+    with pytest.raises(ValueError, match="1 clips with other labels: b is z in the first and x in"):
+        ev.check_same_clips(make(), make(labels=np.array([0, 0, 2, 1])))
+
+
+def test_scores_and_labels_of_other_numbers_are_refused():
+    with pytest.raises(ValueError, match="scores of 4 clips, but 1 labels"):
+        ev.correct(LOGITS, LABELS[:1])
 
 
 def test_summary_has_the_fields_of_results_json():

@@ -12,6 +12,7 @@ import stack_answers
 import torch
 
 from twostream_utils import questions
+from twostream_utils.checking import ExerciseError, compare
 
 TOPICS = data_answers, stack_answers, layer_answers, score_answers, speed_answers
 RIGHT = {check: answers for topic in TOPICS for check, answers in topic.RIGHT.items()}
@@ -30,6 +31,12 @@ def test_right_answers_pass_however_written(check, capsys):
     for answer in RIGHT[check]:
         assert check(answer), (answer, capsys.readouterr().out)
         assert capsys.readouterr().out.startswith("✅")
+
+
+def test_a_single_number_has_no_place():
+    for actual, wanted, said in ((2.0, 3.0, "loss is 2, exp"), ([2.0], [3.0], r"loss\[0\] is 2")):
+        with pytest.raises(ExerciseError, match=said):
+            compare(actual, np.array(wanted), "loss", {})
 
 
 @pytest.mark.parametrize("check", WRONG, ids=NAMES.get)

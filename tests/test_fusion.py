@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from twostream_utils.fusion import choose_weights, late_fusion, product_fusion, svm_fusion
+from twostream_utils.fusion import choose_weights, late_fusion, product_fusion, softmax, svm_fusion
 
 
 def test_softmax_average_by_hand():
@@ -33,8 +33,16 @@ def test_late_fusion_names_what_is_wrong():
         late_fusion(a, b)
     with pytest.raises(ValueError, match="'softmax' and 'logit'"):
         late_fusion(a, a, space="max")
-    with pytest.raises(ValueError, match="weights"):
-        late_fusion(a, a, weights=(0, 0))
+    for weights in ((0, 0), (np.nan, 1), (-1, 3), (np.inf, 1)):
+        with pytest.raises(ValueError, match="weights must be numbers from 0 up, not both 0; got"):
+            late_fusion(a, a, weights=weights)
+    with pytest.raises(ValueError, match="two streams have two weights, got 3"):
+        late_fusion(a, a, weights=(1, 1, 1))
+
+
+def test_integer_logits_are_logits():
+    logits = np.array([[3, 1, 0], [0, 2, 1]])
+    np.testing.assert_array_equal(softmax(logits), softmax(logits.astype(np.float64)))
 
 
 def test_product_by_hand_and_as_the_logit_average_ranks():
@@ -59,6 +67,8 @@ def test_chosen_weights_follow_the_better_stream():
         spatial, temporal = choose_weights(poor, good, labels, space)
         assert spatial + temporal == pytest.approx(1) and temporal > 0.8
         assert choose_weights(good, poor, labels, space)[0] > 0.8
+    with pytest.raises(ValueError, match="scores of 400 clips, but 399 labels"):
+        choose_weights(good, poor, labels[1:])
 
 
 def test_svm_uses_both_streams_and_survives_classes_without_clips():
@@ -75,5 +85,7 @@ def test_svm_uses_both_streams_and_survives_classes_without_clips():
     two = labels < 2
     fused = svm_fusion((spatial[two], temporal[two]), labels[two], spatial, temporal)
     assert set(fused.argmax(1)) == {0, 1}
+    with pytest.raises(ValueError, match="4 classes in the held-out scores, 3 in the others"):
+        svm_fusion((spatial, temporal), labels, spatial[:, :3], temporal[:, :3])
     with pytest.raises(ValueError, match="two classes"):
         svm_fusion((spatial[:1], temporal[:1]), labels[:1], spatial, temporal)

@@ -340,6 +340,44 @@ def test_pictures_of_a_notebook_that_is_too_large_are_reduced(monkeypatch):
     assert len(nbformat.writes(notebook).encode()) <= size // 2
 
 
+def png_text(pixels: np.ndarray) -> str:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG", compress_level=1)
+    return base64.b64encode(out.getvalue()).decode()
+
+
+def test_pictures_are_packed_without_changing_a_pixel_or_losing_what_is_transparent():
+    pixels = np.random.default_rng(0).integers(0, 9, (60, 80, 4), dtype=np.uint8)
+    for alpha, mode in (255, "RGB"), (0, "RGBA"):
+        pixels[..., 3] = 255
+        pixels[0, 0, 3] = alpha
+        png = png_text(pixels)
+        packed = no._packed(png)
+        picture = Image.open(io.BytesIO(base64.b64decode(packed)))
+        assert len(packed) < len(png) and picture.mode == mode
+        np.testing.assert_array_equal(np.asarray(picture.convert("RGBA")), pixels)
+
+
+def test_a_picture_that_loses_little_is_reduced_before_one_that_loses_much(monkeypatch):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    few = 32 + 64 * rng.integers(0, 4, (90, 120, 3)) + rng.integers(-3, 4, (90, 120, 3))
+    few = few.astype(np.uint8)  # 64 colours, nearly
+    alt = {"image/png": {"alt": "noise in all colours"}}
+    cells = [
+        nbformat.v4.new_code_cell("x", outputs=[
+            nbformat.v4.new_output("display_data", {"image/png": png_text(p)}, metadata=alt)
+        ])
+        for p in (noise, few)
+    ]  # fmt: skip
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    packed = sum(len(no._packed(png_text(p))) for p in (noise, few))
+    monkeypatch.setattr(no, "MAX_BYTES", packed)  # one of the two must go
+    no.clean_outputs(notebook, "01_a")
+    pngs = [base64.b64decode(cell.outputs[0].data["image/png"]) for cell in notebook.cells]
+    assert [Image.open(io.BytesIO(png)).mode for png in pngs] == ["RGB", "P"]
+
+
 def test_a_failing_cell_is_named(sources, tmp_path):
     notebook = bn.build(sources[0], sources)
     notebook.cells[2] = nbformat.v4.new_code_cell("1 / 0")

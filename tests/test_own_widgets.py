@@ -14,6 +14,7 @@ from PIL import Image
 from tiny_course import TINY
 
 from twostream_utils import own_plots, own_widgets, plots
+from twostream_utils.flow import colour_wheel
 from twostream_utils.own_video import opinion
 from twostream_utils.video import VideoError
 from twostream_utils.views import span
@@ -120,6 +121,9 @@ def test_film_shows_the_clip_and_lights_what_counts(tiny, networks):
     assert film.shape == (len(range(1, n + 1, step)), 48 + own_plots.TITLE, 2 * 48 + 6, 3)
     assert film.dtype == np.uint8 and wait == 40 * step
     assert (film[0] != film[-1]).any()
+    wheel = colour_wheel(48 // own_plots.WHEEL)  # its legend, in each picture of flow
+    middle = len(wheel) // 2
+    assert (film[:, -len(wheel) + middle, -len(wheel) :] == wheel[middle]).all()
     assert span(TINY) < n  # so the stacks move along the clip
 
 

@@ -65,6 +65,28 @@ def test_every_figure_can_be_drawn_and_is_readable_in_width(draw):
     assert metadata == {"image/png": {"alt": "a figure drawn in a test"}}
 
 
+def test_filters_on_one_scale_can_be_compared():
+    strong = np.zeros((1, 3, 3, 3))
+    strong[0, 0, 1, 1], strong[0, 2, 0, 0] = 1.0, -0.5
+    weak = strong / 10
+    shown = [plots.filters(w, top=1.0).axes[0].images[0].get_array() for w in (strong, weak)]
+    np.testing.assert_allclose(shown[0][1, 1], [1, 0.5, 0.5])  # zero is mid-grey
+    np.testing.assert_allclose(shown[1][1, 1], [0.55, 0.5, 0.5])
+    alone = [plots.filters(w).axes[0].images[0].get_array() for w in (strong, weak)]
+    np.testing.assert_allclose(alone[0], alone[1], atol=1e-6)
+    mean = plots.filters(weak[:, :1], top=1.0).axes[0].images[0]
+    assert (mean.norm.vmin, mean.norm.vmax) == (-1, 1)
+
+
+def test_the_scale_of_a_flow_stack_is_its_speed_and_darkens_no_pixel():
+    slanting = np.zeros((36, 48, 2), np.float32)
+    slanting[:, :24] = 3.0, 4.0  # 5 px per frame, though neither part is more than 4
+    assert flow_plots.fastest(slanting) == 5 and flow_plots.fastest(0 * slanting) == 1
+    fig = flow_plots.flow_stack_grid(quantise(slanting)[None], [1])
+    assert fig.axes[-1].texts[0].get_text().startswith("rim: 5.0 px")
+    assert fig.axes[2].images[0].get_array().max(axis=-1).min() > 240  # full colour, not dark
+
+
 def test_stack_grids_title_each_frame_and_keep_its_pixels():
     fig = plots.rgb_stack_grid(FRAMES[:3], [1, 6, 11])
     assert [axis.get_title() for axis in fig.axes] == ["frame 1", "frame 6", "frame 11"]

@@ -89,8 +89,8 @@ def test_readme_links_lead_somewhere():
 
 
 RESULTS = {
-    "profile": "mini", "split": 1, "n_train": 720, "n_test": 280, "classes": ["a", "b"],
-    "seed": 0, "torch": "2.9.0", "device": "CPU, 2 threads, float32",
+    "profile": "mini", "split": 1, "n_train": 640, "n_val": 80, "n_test": 280,
+    "classes": ["a", "b"], "seed": 0, "torch": "2.9.0", "device": "CPU, 2 threads, float32",
     "methods": {
         method: {"top1": 0.5, "ci95": [0.4567, 0.6], "top5": 1.0, "seconds": 12.3}
         for method in update_readme.ROWS
@@ -103,7 +103,10 @@ def test_results_table_is_in_percent_beside_published_figures():
     assert len({len(line) for line in lines}) == 1
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert cells == ["Spatial stream", "50.0", "45.7 – 60.0", "100.0", "12", "82.61"]
-    assert "split 1: 720 training and 280 test clips, seed 0" in update_readme.caption(RESULTS)
+    said = update_readme.caption(RESULTS)
+    assert "split 1: 640 training, 80 validation and 280 test clips, seed 0" in said
+    without = update_readme.caption(RESULTS | {"n_val": 0})
+    assert "split 1: 640 training and 280 test clips, seed 0" in without
 
 
 def test_readme_update_replaces_what_stands_between_the_markers():

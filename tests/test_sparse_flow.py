@@ -98,11 +98,34 @@ def test_grad_cam_and_its_film_show_fields_that_are_there(stores):
         frame, flow = gradcam.shown_pair(thin, CLIP, number, view, 32)
         np.testing.assert_array_equal(frame, gradcam.shown_pair(whole, CLIP, number, view, 32)[0])
         np.testing.assert_array_equal(flow, gradcam.shown_pair(whole, CLIP, field, view, 32)[1])
-    assert gradcam.where_it_looks(networks, thin, CLIP, view, PROFILE, 1).axes
+    fig = gradcam.where_it_looks(networks, thin, CLIP, view, PROFILE, 1)
+    assert [axis.get_title() for axis in fig.axes][2::2] == ["flow", "direction"]
+    assert fig.axes[-1].texts[0].get_text().startswith("rim: ")
     film, wait = own_plots.gradcam_film(networks, thin, CLIP, PROFILE, 1, side=32)
     assert (len(film), wait) == (5, 80)  # as long as the clip: every 2nd frame, twice as long
     film, wait = own_plots.gradcam_film(networks, thin, CLIP, PROFILE, 1, side=32, most=3)
     assert (len(film), wait) == (3, 160)
+
+
+def test_grad_cam_draws_the_liveliest_field_of_its_stack(stores, monkeypatch):
+    store, drawn = stores[0], []
+    (view, _) = test_views(11, store.size(CLIP), PROFILE)
+    numbers = gradcam.flow_positions(store, CLIP, PROFILE, view.start)
+    read, pair = store.read_flow, gradcam.shown_pair
+
+    def one_moves(clip, which):
+        fields = np.full_like(read(clip, which), 128)
+        fields[np.asarray(which) == numbers[-1], :, : fields.shape[2] // 4, 0] = 160  # 5.1 px
+        return fields
+
+    monkeypatch.setattr(store, "read_flow", one_moves)
+    monkeypatch.setattr(gradcam, "shown_pair", lambda *a: drawn.append(a) or pair(*a))
+    networks = {
+        name: vgg19(6, 2, 1 / 32, batch_norm=True).eval() for name in ("spatial", "temporal")
+    }
+    fig = gradcam.where_it_looks(networks, store, CLIP, view, PROFILE, 1)
+    assert drawn[0][2] == numbers[-1]
+    assert fig.axes[-1].texts[0].get_text().startswith("rim: 5.1 px")
 
 
 def test_notebooks_ask_for_the_fields_that_are_there():

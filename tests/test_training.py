@@ -5,11 +5,12 @@ import platform
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 import torch
-from test_stacks import dataset
+from test_stacks import RampStore, dataset
 
 from twostream_utils import batches, device, training, validation
 from twostream_utils.evaluation import score
@@ -99,9 +100,42 @@ def test_loss_that_is_no_number_is_reported(tmp_path):
     model = network()
     with torch.no_grad():
         model.classifier[6].bias.fill_(float("inf"))
-    with pytest.raises(ValueError, match="epoch 1 .*lower Recipe.lr"):
+    with pytest.raises(ValueError, match="epoch 1 .*lower Recipe.lr$"):
         training.fit(model, data, RECIPE, tmp_path / "a.pt")
     assert not (tmp_path / "a.pt").exists()
+
+
+def test_a_loss_that_goes_wrong_later_leaves_the_last_good_epoch(tmp_path):
+    path = tmp_path / "a.pt"
+    train(path, stop_after=1)
+    kept = torch.load(path, weights_only=True)
+    kept["model"]["classifier.6.bias"].fill_(float("inf"))
+    torch.save(kept, path)
+    with pytest.raises(ValueError, match="epoch 2 .*a.pt holds the last good epoch"):
+        train(path)
+
+
+def test_interrupted_in_the_first_epoch_the_same_model_starts_anew(tmp_path, monkeypatch):
+    whole, history = train(tmp_path / "whole.pt")
+    step, steps = training._gradients, []
+
+    def interrupted(*arguments):
+        steps.append(1)
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    monkeypatch.setattr(training, "_gradients", interrupted)
+    model, path = network(), tmp_path / "broken.pt"
+    data = dataset(PROFILE, streams=("rgb",))
+    val = dataset(PROFILE, train=False, streams=("rgb",))
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(model, data, RECIPE, path, val)
+    assert not path.exists()
+    again = training.fit(model, data, RECIPE, path, val)
+    assert [row["loss"] for row in again] == [row["loss"] for row in history]
+    for (name, a), b in zip(whole.state_dict().items(), model.state_dict().values()):
+        assert torch.equal(a, b), name
 
 
 def test_schedule_rises_then_falls_to_zero():
@@ -111,11 +145,10 @@ def test_schedule_rises_then_falls_to_zero():
     assert factors[100] == pytest.approx(0)
 
 
-def test_decay_and_rates_per_group():
-    recipe = Recipe(1, 0.1, head_lr=10, weight_decay=0.01)
-    groups = training.parameter_groups(network(), recipe, ("classifier",))
-    found = {(round(g["lr"], 6), g["weight_decay"]): len(g["params"]) for g in groups}
-    assert found == {(0.1, 0.0): 48, (0.1, 0.01): 16, (1.0, 0.0): 3, (1.0, 0.01): 3}
+def test_biases_and_batch_norm_do_not_decay():
+    groups = training.parameter_groups(network(), Recipe(1, 0.1, weight_decay=0.01))
+    assert {g["weight_decay"]: len(g["params"]) for g in groups} == {0.0: 51, 0.01: 19}
+    assert all(p.ndim > 1 for p in groups[0]["params"])
 
 
 def test_scores_of_a_model_do_not_depend_on_the_batch(tmp_path):
@@ -128,6 +161,27 @@ def test_scores_of_a_model_do_not_depend_on_the_batch(tmp_path):
     assert one.logits.shape == (6, 2, 2)
     with pytest.raises(ValueError, match="train=False"):
         score(model, dataset(PROFILE, streams=("rgb",)))
+
+
+def test_whole_frames_of_several_sizes_are_scored_alike_in_any_batch():
+    class Mixed(RampStore):
+        """Every other clip stands upright."""
+
+        def size(self, clip):
+            return (40, 64) if int(clip[-1]) % 2 else (64, 40)
+
+        def images(self, clip, indices, flow=False):
+            self.shape = self.size(clip)
+            yield from super().images(clip, indices, flow)
+
+    data = dataset(PROFILE, train=False, streams=("rgb",), store=Mixed(), crops="whole")
+    model = network()
+    model.window = 1
+    one, all_ = score(model, data, batch_size=1), score(model, data, batch_size=6)
+    assert (one.logits == all_.logits).all()
+    with pytest.raises(ValueError, match="several sizes make no batch: 40×64 .*, 64×40 "):
+        data.batch([0, 1])
+    assert data.batch([0, 2])["rgb"].shape == (2, 2, 6, 40, 64)
 
 
 def test_frozen_trunks_see_the_validation_clips_once(tiny, monkeypatch):
@@ -201,6 +255,86 @@ def test_precision_is_probed_and_can_be_given(monkeypatch):
     monkeypatch.setenv("TWOSTREAM_PRECISION", "half")
     with pytest.raises(ValueError, match="'half'; there are no, bf16, fp16"):
         device.mixed_precision(cpu)
+
+
+def test_the_probe_draws_nothing_from_the_seed():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    device.bf16_gain.cache_clear()
+    device.bf16_gain()
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_training_goes_on_in_its_precision(tmp_path, precision, monkeypatch):
+    """bfloat16 in the first session; the second one's probe would choose float32."""
+    path = tmp_path / "broken.pt"
+    precision("bf16")
+    whole, history = train(tmp_path / "whole.pt")
+    train(path, stop_after=2)
+    monkeypatch.setenv("TWOSTREAM_PRECISION", "no")
+    with pytest.raises(ValueError, match="in bfloat16 so far, .* asks for float32: unset "):
+        train(path)
+    monkeypatch.delenv("TWOSTREAM_PRECISION")
+    monkeypatch.setattr(device, "bf16_gain", lambda: 0.5)
+    mended, again = train(path)
+    assert [row["loss"] for row in again] == [row["loss"] for row in history]
+    assert torch.equal(whole.classifier[6].weight, mended.classifier[6].weight)
+    (made,) = training.made_on(path)
+    assert made["precision"] == "bf16" and made["torch"] == torch.__version__
+    monkeypatch.setenv("TWOSTREAM_PRECISION", "no")
+    assert train(path)[1] == again  # finished: loaded, whatever is asked for
+
+
+def test_a_precision_that_the_device_lacks_is_left(monkeypatch, tmp_path):
+    monkeypatch.delenv("TWOSTREAM_PRECISION", raising=False)
+    monkeypatch.setattr(device, "bf16_gain", lambda: 0.5)
+    for kind, begun, goes_on in (
+        ("cpu", "fp16", "no"), ("cpu", "bf16", "bf16"), ("mps", "bf16", "no"), ("mps", "no", "no"),
+    ):  # fmt: skip
+        found = device.precision_to_go_on(torch.device(kind), begun, tmp_path / "a.pt")
+        assert found == goes_on, (kind, begun)
+
+
+def test_a_checkpoint_that_does_not_say_where_it_was_made_is_loaded(tmp_path):
+    path = tmp_path / "a.pt"
+    for epochs in (1, None):
+        model, history = train(path, stop_after=epochs)
+        kept = torch.load(path, weights_only=True)
+        assert [list(made) for made in kept.pop("made_on")] == [["device", "precision", "torch"]]
+        torch.save(kept, path)
+    again, history_again = train(path)
+    assert history_again == history and len(history) == RECIPE.epochs
+    assert training.made_on(path) == training.made_on(tmp_path / "none.pt") == []
+
+
+def test_the_device_can_be_given(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.delenv("TWOSTREAM_DEVICE", raising=False)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert device.pick_device() == torch.device("cuda")
+    monkeypatch.setenv("TWOSTREAM_DEVICE", "cpu")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert device.pick_device() == torch.device("cpu")
+    monkeypatch.setenv("TWOSTREAM_DEVICE", "cuda")
+    assert device.pick_device() == torch.device("cuda", 1)
+    for name in ("mps", "gpu"):
+        monkeypatch.setenv("TWOSTREAM_DEVICE", name)
+        with pytest.raises(ValueError, match=f"{name}' on this machine; it has cuda and cpu"):
+            device.pick_device()
+
+
+def test_only_cuda_is_copied_to_by_the_thread_that_reads():
+    class Value:
+        def to(self, where, **options):
+            copied.append((where.type, options, threading.current_thread()))
+            return self
+
+    for kind in ("mps", "cpu"):
+        copied = []
+        list(batches.ahead([{"x": Value()}, {"x": Value()}], torch.device(kind)))
+        assert copied == [(kind, {}, threading.main_thread())] * 2
 
 
 def test_training_in_bfloat16_learns_what_float32_does(tmp_path, precision):

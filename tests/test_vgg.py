@@ -1,10 +1,14 @@
 """VGG-19 and the first-layer transformation."""
 
+import urllib.error
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torchvision
 
-from twostream_utils.vgg import transform_first_layer, vgg19
+from twostream_utils import device, vgg
+from twostream_utils.vgg import load_weights, transform_first_layer, vgg19
 
 
 def test_transformation_by_hand():
@@ -76,8 +80,41 @@ def test_weights_that_do_not_fit_are_named():
     state = vgg19(3, 10, width=0.25).state_dict()
     with pytest.raises(ValueError, match=r"features.0.weight is \(16, 3, 3, 3\).*width 0.5"):
         vgg19(3, 10, width=0.5, weights=state)
+    with pytest.raises(ValueError, match="no features.0.weight among them, they begin with conv1"):
+        vgg19(weights=torchvision.models.resnet18().state_dict())
     with pytest.raises(FileNotFoundError, match="nowhere.pth"):
         vgg19(weights="nowhere.pth")
+
+
+def test_imagenet_weights_offline_say_the_way_out(monkeypatch, tmp_path):
+    asked = []
+
+    def offline(url, *arguments, **options):
+        asked.append(options)
+        raise urllib.error.URLError("no route")
+
+    monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", offline)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(RuntimeError, match=r"no route.* Download https://\S+vgg19_bn-\S+ .*'mini'"):
+        load_weights("imagenet", batch_norm=True)
+    assert asked[0]["weights_only"] and asked[0]["check_hash"]
+
+
+def test_pools_on_the_cpu_what_mps_cannot(monkeypatch):
+    for kind, side, where in (
+        ("mps", 2, "cpu"), ("mps", 7, "mps"), ("mps", 14, "mps"), ("mps", 1, "mps"),
+        ("cuda", 2, "cuda"), ("cpu", 2, "cpu"),
+    ):  # fmt: skip
+        x = SimpleNamespace(device=torch.device(kind), shape=(1, 8, side, side))
+        assert device.pooling_device(x, 7).type == where, (kind, side)
+    asked = []
+    monkeypatch.setattr(
+        vgg, "pooling_device", lambda x, size: asked.append(size) or torch.device("cpu")
+    )
+    model, x = vgg19(3, 5, 1 / 16), torch.randn(2, 3, 64, 64)
+    plain = torch.nn.AdaptiveAvgPool2d((7, 7))
+    assert torch.equal(model.avgpool(model.features(x)), plain(model.features(x)))
+    assert asked == [7] and not model.avgpool.state_dict()
 
 
 @pytest.mark.parametrize(("crop", "size"), [(64, (96, 128)), (224, (224, 256))])

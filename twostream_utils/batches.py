@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler
 from tqdm.auto import tqdm
 
-from .device import processes
+from .device import pick_device, processes
 from .stacks import ClipDataset, normalise
 
 Batch = dict[str, torch.Tensor]
@@ -31,15 +31,18 @@ class EpochSampler(Sampler):
 
 
 def make_loader(dataset: ClipDataset, batch_size: int, workers: int, seed: int) -> DataLoader:
-    """Return the loader of a dataset: shuffled anew each epoch for training, else in order."""
+    """Return the loader of a dataset: shuffled anew each epoch for training, else in order.
+
+    Whole frames of several sizes come one clip at a time.
+    """
     return DataLoader(
         range(len(dataset)),
-        batch_size,
+        batch_size if dataset.one_size() else 1,
         sampler=EpochSampler(dataset, seed) if dataset.train else None,
         num_workers=workers,
         collate_fn=dataset.batch,  # of indices: a batch is assembled whole, not joined from items
         drop_last=dataset.train and len(dataset) > batch_size,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pick_device().type == "cuda",
     )
 
 
@@ -47,7 +50,8 @@ def ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
     """Yield batches on ``device`` while the next one is read, and copied on a stream of its own.
 
     A thread does both, so that neither a loader without workers nor the copy keeps the network
-    waiting. At most two batches are there at a time.
+    waiting. At most two batches are there at a time. Only CUDA copies on a stream: MPS may read
+    memory that is free again, and is not made for two threads (pytorch issues 189690 and 197805).
     """
     cuda = device.type == "cuda"
     copying = torch.cuda.Stream(device) if cuda else None
@@ -56,9 +60,11 @@ def ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
     def fetch() -> tuple[Batch, torch.cuda.Event | None] | None:
         if (batch := next(source, None)) is None:
             return None
-        with torch.cuda.stream(copying):  # does nothing without a stream
+        if not cuda:
+            return batch, None
+        with torch.cuda.stream(copying):
             batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-            return batch, copying.record_event() if cuda else None
+            return batch, copying.record_event()
 
     with ThreadPoolExecutor(1, "batches") as thread:
         coming = thread.submit(fetch)
@@ -70,6 +76,8 @@ def ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
                 now.wait_event(copied)
                 for value in batch.values():  # its memory is not free before this stream is done
                     value.record_stream(now)
+            else:
+                batch = {name: value.to(device) for name, value in batch.items()}
             yield batch
 
 

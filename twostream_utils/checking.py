@@ -101,7 +101,7 @@ def compare(
         if values.shape == array.shape and np.allclose(array, values, atol=tolerance):
             raise ExerciseError(slip)
     place = np.unravel_index(np.argmax(np.abs(array - wanted)), wanted.shape)
-    index = "[" + ", ".join(str(int(i)) for i in place) + "]"
+    index = f"[{', '.join(str(int(i)) for i in place)}]" if place else ""
     raise ExerciseError(
         f"{what}{index} is {array[place]:.4g}, expected {wanted[place]:.4g}"
         if np.isfinite(array).all()

@@ -6,7 +6,9 @@ What `FrameStore` knows without opening a picture: the index, names, counts, wha
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -77,12 +79,21 @@ class ClipTable:
         archives = np.unique(self._index.archive[rows])
         return [self._archives[a].path for a in archives if a != IN_FOLDER]
 
-    def fingerprint(self) -> str:
-        """Sixteen hex digits that follow from the frames: names, counts, sizes and checksums."""
+    def fingerprint(self, clips: Iterable[str] | None = None) -> str:
+        """Sixteen hex digits that follow from `clips`, all of them by default, and nothing else.
+
+        From their names, labels and groups, and the counts, sizes and checksums of their frames.
+        """
         index = self._index
-        digest = hashlib.sha256("\n".join(self.clips).encode())
-        for array in (index.count, index.size, index.crc):
-            digest.update(np.ascontiguousarray(array))
+        rows = sorted(self._row[clip] for clip in (self.clips if clips is None else clips))
+        names = [self.clips[row] for row in rows]
+        said = [[c, self.labels.get(c, ""), self.groups.get(c, "")] for c in names]
+        digest = hashlib.sha256(json.dumps(said).encode())
+        digest.update(np.ascontiguousarray(index.count[rows]))
+        for row in rows:
+            for start, count in zip(index.start[row].tolist(), index.count[row].tolist()):
+                digest.update(np.ascontiguousarray(index.size[start : start + count]))
+                digest.update(np.ascontiguousarray(index.crc[start : start + count]))
         return digest.hexdigest()[:16]
 
     def _check(self, clip: str, flow: bool) -> int:

@@ -117,6 +117,11 @@ class ConvFusion(nn.Module):
     ):
         super().__init__()
         _check_choices(kind, layer, time, chunks, towers)
+        if spatial.pools != temporal.pools:
+            raise ValueError(
+                "the streams' layers differ: one has batch norm and the other has not; build both "
+                "with the same batch_norm"
+            )
         cut = spatial.pools[int(layer[4]) - 1]
         channels = _channels(spatial, cut)
         if channels != _channels(temporal, cut):
@@ -168,6 +173,13 @@ class ConvFusion(nn.Module):
     def trunks(self, rgb: torch.Tensor, flow: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return both streams' maps at the fusion layer, each ``(B·T, M, h, w)``."""
         rgb, flow = split_chunks(rgb, flow, self.chunks)
+        for name, stack in (("spatial", rgb), ("temporal", flow)):
+            if stack.shape[1] != (takes := getattr(self, name)[0].in_channels):
+                hint = "; Course.snippets makes the streams for chunks" if self.chunks > 1 else ""
+                raise ValueError(
+                    f"the {name} stream takes {takes} channels, and with chunks={self.chunks} it "
+                    f"gets {stack.shape[1]}{hint}"
+                )
         with torch.set_grad_enabled(self.train_trunks and torch.is_grad_enabled()):
             a, b = self.spatial(rgb), self.temporal(flow)
         if a.shape != b.shape:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import random
+import re
 import shlex
 import shutil
 import sys
@@ -24,7 +25,7 @@ from .store import FrameStore
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "torch", "torchvision", "numpy", "opencv-contrib-python-headless", "accelerate",
-    "scikit-learn", "matplotlib", "ipywidgets", "pillow", "tqdm", "safetensors",
+    "scikit-learn", "scipy", "matplotlib", "ipywidgets", "ipython", "pillow", "tqdm", "safetensors",
 )  # fmt: skip
 
 
@@ -160,13 +161,19 @@ def check_environment(profile: str = "mini") -> bool:
             raise RuntimeError(f"{sys.version.split()[0]} is too old")
         return sys.version.split()[0]
 
+    floors = dict(re.findall(r'"([\w-]+)>=([\d.]+)"', (ROOT / "pyproject.toml").read_text("utf-8")))
+
     def version_of(package: str) -> str:
         try:
-            return importlib.metadata.version(package)
+            found = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             if not package.startswith("opencv"):
                 raise
-            return importlib.metadata.version("opencv-contrib-python")  # Colab's, with windows
+            found = importlib.metadata.version("opencv-contrib-python")  # Colab's, with windows
+        have, need = ([int(n) for n in re.findall(r"\d+", v)] for v in (found, floors[package]))
+        if have < need:
+            raise RuntimeError(f"{found} is too old, the course needs {floors[package]}")
+        return found
 
     def free_disk() -> str:
         free = shutil.disk_usage(ROOT).free / 1e9
@@ -184,7 +191,7 @@ def check_environment(profile: str = "mini") -> bool:
 
     check("Python", python_version, "Install Python 3.10 or newer")
     for package in PACKAGES:
-        check(package, lambda p=package: version_of(p), f"pip install {package}")
+        check(package, lambda p=package: version_of(p), f"pip install -U {package}")
     check("disk", free_disk, "The mini set and its networks need about 2 GB")
     check("folder", writable, "Clone the course to a folder of your own")
     check("profile", lambda: get_profile(profile).title, f"Choose one of {', '.join(PROFILES)}")

@@ -8,6 +8,7 @@ import os
 import statistics
 import time
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -18,14 +19,19 @@ PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 def pick_device() -> torch.device:
     """Return the fastest device there is: CUDA, then MPS, then the CPU.
 
-    Each process of ``torchrun`` has a GPU of its own.
+    The environment variable ``TWOSTREAM_DEVICE`` goes before that. Each process of ``torchrun`` has
+    a GPU of its own. Raises ``ValueError`` if the variable names what is not there.
     """
-    if torch.cuda.is_available():
-        own = os.environ.get("LOCAL_RANK")
-        return torch.device("cuda") if own is None else torch.device("cuda", int(own))
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+    there = {
+        "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True,
+    }  # fmt: skip
+    found = [name for name in there if there[name]]
+    name = os.environ.get("TWOSTREAM_DEVICE") or found[0]
+    if name not in found:
+        has = " and ".join(found)
+        raise ValueError(f"no TWOSTREAM_DEVICE {name!r} on this machine; it has {has}")
+    own = os.environ.get("LOCAL_RANK") if name == "cuda" else None
+    return torch.device(name) if own is None else torch.device(name, int(own))
 
 
 def mixed_precision(device: torch.device) -> str:
@@ -44,6 +50,22 @@ def mixed_precision(device: torch.device) -> str:
     return "bf16" if device.type == "cpu" and bf16_gain() >= 1.2 else "no"
 
 
+def precision_to_go_on(device: torch.device, begun: str, checkpoint: Path) -> str:
+    """Return the precision in which to go on with a training that was ``begun`` in one.
+
+    The same one, unless ``device`` cannot compute in it. Raises ``ValueError`` if
+    ``TWOSTREAM_PRECISION`` asks for another.
+    """
+    own = mixed_precision(device)
+    if os.environ.get("TWOSTREAM_PRECISION") and own != begun:
+        raise ValueError(
+            f"{checkpoint} was trained in {PRECISIONS[begun]} so far, and TWOSTREAM_PRECISION asks "
+            f"for {PRECISIONS[own]}: unset the variable to go on, or delete the file to train again"
+        )
+    both = {"cuda": {"fp16", "no"} | {own}, "cpu": {"bf16", "no"}, "mps": {"no"}}
+    return begun if begun in both[device.type] else own
+
+
 @cache
 def bf16_gain() -> float:
     """Return how many times faster this CPU trains a convolution in bfloat16 than in float32.
@@ -51,7 +73,8 @@ def bf16_gain() -> float:
     A probe of well under a second, once a process: forward and backward of 16 maps 64×32×32. CPUs
     with instructions for it come to 2 or more, others to less than 1.
     """
-    layer = nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)
+    with torch.random.fork_rng(devices=[]):  # asking for the speed does not change what is drawn
+        layer = nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)
     x = torch.ones(16, 64, 32, 32).contiguous(memory_format=torch.channels_last)
 
     def seconds(bf16: bool) -> float:
@@ -117,6 +140,15 @@ def to_model_layout(model: nn.Module, device: torch.device) -> nn.Module:
         if parameter.ndim == 4:  # a 3D convolution has five dimensions and no such order
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model
+
+
+def pooling_device(x: torch.Tensor, size: int) -> torch.device:
+    """Return where ``x`` ``(…, H, W)`` can be pooled adaptively to ``size`` × ``size``.
+
+    Its own device; but MPS does it only where one side divides the other (pytorch issue 96056).
+    """
+    even = all(max(side, size) % min(side, size) == 0 for side in x.shape[-2:])
+    return x.device if even or x.device.type != "mps" else torch.device("cpu")
 
 
 def describe_device(device: torch.device) -> str:

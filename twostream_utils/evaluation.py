@@ -94,19 +94,42 @@ def score(model: nn.Module, dataset: ClipDataset, batch_size: int = 8, workers: 
 
 
 def check_same_clips(a: Scores, b: Scores) -> None:
-    """Raise ``ValueError`` unless two score files hold the same clips and classes in one order."""
-    if a.classes != b.classes:
-        raise ValueError(f"scores over different classes: {len(a.classes)} and {len(b.classes)}")
-    if a.clips != b.clips:
-        only_a, only_b = sorted(set(a.clips) - set(b.clips)), sorted(set(b.clips) - set(a.clips))
+    """Raise ``ValueError`` unless two score files hold the same classes and clips in one order.
+
+    The message names what only one of them has, or the first place where they part. The labels
+    have to be the same as well.
+    """
+    for what, one, two in (("classes", a.classes, b.classes), ("clips", a.clips, b.clips)):
+        if one == two:
+            continue
+        only_a, only_b = sorted(set(one) - set(two)), sorted(set(two) - set(one))
+        if only_a or only_b:
+            raise ValueError(
+                f"scores of different {what}: {len(only_a)} only in the first ({only_a[:3]}), "
+                f"{len(only_b)} only in the second ({only_b[:3]})"
+            )
+        if len(one) != len(two):
+            raise ValueError(f"{what} that stand twice: {len(one)} and {len(two)} in all")
+        place = next(k for k, (x, y) in enumerate(zip(one, two)) if x != y)
         raise ValueError(
-            f"scores of different clips: {len(only_a)} only in the first ({only_a[:3]}), "
-            f"{len(only_b)} only in the second ({only_b[:3]}), or the order differs"
+            f"scores of the same {what} in another order: number {place + 1} is {one[place]} in "
+            f"the first and {two[place]} in the second"
+        )
+    if len(differ := np.flatnonzero(a.labels != b.labels)):
+        x, y = (side.classes[side.labels[differ[0]]] for side in (a, b))
+        raise ValueError(
+            f"{len(differ)} clips with other labels: {a.clips[differ[0]]} is {x} in the first and "
+            f"{y} in the second"
         )
 
 
 def correct(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
-    """Return for each clip whether its label is among the k highest scores, ``(N,)`` bool."""
+    """Return for each clip whether its label is among the k highest scores, ``(N,)`` bool.
+
+    Raises ``ValueError`` for another number of labels.
+    """
+    if len(labels) != len(scores):
+        raise ValueError(f"scores of {len(scores)} clips, but {len(labels)} labels")
     k = min(k, scores.shape[1])
     return (np.argsort(-scores, axis=1, kind="stable")[:, :k] == labels[:, None]).any(axis=1)
 

@@ -72,8 +72,9 @@ def _diagram(store: FrameStore, clip: str, field: int, quality: int, height: int
     axis.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
     axis.minorticks_off()
     axis.set_xlabel("bound, px per frame")
-    axis.set_title("mean error, px", fontsize=9.5, loc="left")
-    axis.legend(fontsize=9, loc="upper right")
+    axis.set_ylabel("mean error, px", labelpad=1)
+    # Above the frame: the mark of the bound runs through all of it.
+    axis.legend(fontsize=9, loc="lower left", bbox_to_anchor=(-0.03, 0.98), ncols=2)
     return canvas.diagram(axis)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return the softmax over the last axis, the same shape, float64."""
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True, initial=-np.inf), dtype=np.float64)
+    logits = np.asarray(logits, np.float64)
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True, initial=-np.inf))
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
@@ -26,13 +27,15 @@ def late_fusion(
     softmax afterwards; ``weights`` are (spatial, temporal). Returns probabilities
     ``(N, classes)``, each row summing to 1.
 
-    Raises ``ValueError`` for shapes that differ, weights that do not sum to more than zero, or an
-    unknown space.
+    Raises ``ValueError`` for shapes that differ, weights that are not two numbers from 0 up with a
+    sum above 0, or an unknown space.
     """
     spatial, temporal = _same_shape(spatial, temporal)
+    if len(weights) != 2:
+        raise ValueError(f"two streams have two weights, got {len(weights)}: {tuple(weights)}")
     a, b = np.asarray(weights, dtype=np.float64)
-    if a < 0 or b < 0 or a + b <= 0:
-        raise ValueError(f"weights must be positive and not both zero, got {tuple(weights)}")
+    if not (a >= 0 and b >= 0 and 0 < a + b < np.inf):  # no comparison holds for NaN
+        raise ValueError(f"weights must be numbers from 0 up, not both 0; got {tuple(weights)}")
     a, b = a / (a + b), b / (a + b)
     if space == "softmax":
         return a * softmax(spatial) + b * softmax(temporal)
@@ -59,8 +62,12 @@ def choose_weights(
     ``spatial`` and ``temporal`` are logits ``(N, classes)`` of clips whose groups were held out of
     the training set, never of test clips; ``labels`` is ``(N,)``. Best is the lowest mean negative
     log-likelihood on a grid of 0.05: it is smooth where the accuracy of few clips has steps.
+
+    Raises ``ValueError`` for shapes that differ or another number of labels.
     """
     labels = np.asarray(labels)
+    if len(labels) != len(spatial):
+        raise ValueError(f"scores of {len(spatial)} clips, but {len(labels)} labels")
 
     def loss(b: float) -> float:
         fused = late_fusion(spatial, temporal, (1 - b, b), space)
@@ -83,14 +90,18 @@ def svm_fusion(
     from. Returns the decision values of the test clips, ``(N, classes)``, one against the rest;
     a class without a clip among the held-out ones gets the lowest value. C = 1.
 
-    Raises ``ValueError`` for shapes that differ or fewer than two classes among ``labels``.
+    Raises ``ValueError`` for shapes that differ, other classes among the test clips, or fewer than
+    two classes among ``labels``.
     """
     from sklearn.svm import LinearSVC
 
     known = np.unique(labels)
     if len(known) < 2:
         raise ValueError(f"an SVM needs clips of two classes or more, got labels {known.tolist()}")
-    machine = LinearSVC(C=1.0).fit(_stacked(*held_out), labels)
+    classes = np.shape(held_out[0])[1], np.shape(spatial)[1]
+    if classes[0] != classes[1]:
+        raise ValueError(f"{classes[0]} classes in the held-out scores, {classes[1]} in the others")
+    machine = LinearSVC(C=1.0, dual="auto").fit(_stacked(*held_out), labels)
     values = machine.decision_function(_stacked(spatial, temporal))
     if len(known) == 2:
         values = np.stack([-values, values], axis=1)

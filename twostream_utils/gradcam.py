@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from .flow import decode, flow_to_rgb
+from .flow_plots import fastest, with_wheel
 from .plots import ORANGE, pictures
 from .profiles import INPUTS
 from .stacks import crop_frames, flow_positions, normalise, read_stacks
@@ -122,15 +123,19 @@ def where_it_looks(
 ) -> Figure:
     """Draw where both streams look in one clip: frame and flow, each as it is and as a spotlight.
 
-    ``networks`` holds ``"spatial"`` and ``"temporal"``. Frame and field are those in the middle of
-    the flow stack of ``view``.
+    ``networks`` holds ``"spatial"`` and ``"temporal"``. Of the flow stack of ``view`` the liveliest
+    field is drawn, the one in which the fastest 2 % move farthest against the median, with its
+    frame; the colour wheel says how fast.
     """
-    middle = profile.flow_fields // 2
     numbers = flow_positions(store, clip, profile, view.start)
-    shown = shown_pair(store, clip, int(numbers[middle]), view, 240)
+    fields = decode(crop_frames(store.read_flow(clip, numbers), view, view.side))
+    median, fast = np.quantile(np.hypot(fields[..., 0], fields[..., 1]), (0.5, 0.98), axis=(1, 2))
+    liveliest = int((fast - median).argmax())
+    top = fastest(fields[liveliest])
+    shown = shown_pair(store, clip, int(numbers[liveliest]), view, 240, top)
     images, titles = [], []
     for (name, model), picture in zip(networks.items(), shown, strict=True):
         cam = looks(model, name, store, clip, [view], profile, target)[0]
         images += [picture, spotlight(picture, cam)]
         titles += ["frame" if name == "spatial" else "flow", f"{name} stream"]
-    return pictures(images, titles, columns=4)
+    return with_wheel(pictures(images, titles, columns=4), top)

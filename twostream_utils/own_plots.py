@@ -15,7 +15,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from .flow import decode
+from .flow import colour_wheel, decode
 from .gradcam import looks, shown_pair, spotlight
 from .own_video import Opinion
 from .plots import BLUE, ORANGE, check_alt
@@ -26,6 +26,7 @@ from .vgg import VGG
 from .views import span, test_views
 
 TITLE, GAP, INK = 20, 6, (34, 34, 34)
+WHEEL = 5  # the colour wheel takes a fifth of the height of a flow picture
 FILM_BYTES = 300_000
 
 
@@ -67,7 +68,9 @@ def gradcam_film(
 
     For each frame shown, the stacks are taken that have it nearest to their middle; near both ends
     of a clip, and in a short one throughout, that is the same stack for many frames, so the light
-    stands still while the picture moves. At most ``most`` frames are shown, evenly spread.
+    stands still while the picture moves. At most ``most`` frames are shown, evenly spread. The
+    flow has one scale throughout: its colour wheel stands in the corner, and the title says how
+    many px per frame its rim stands for.
 
     Returns ``(T, side + 20, 2·side + 6, 3)`` uint8 RGB and the milliseconds that a frame stays.
     """
@@ -83,16 +86,21 @@ def gradcam_film(
         for stream in ("spatial", "temporal")
     ]
     fields = crop_frames(store.read_flow(clip, numbers), centre, centre.side)
-    fastest = max(float(np.quantile(np.abs(decode(fields)), 0.999)), 1.0)
+    flow = decode(fields)
+    fastest = max(float(np.quantile(np.hypot(flow[..., 0], flow[..., 1]), 0.999)), 1.0)
+    wheel = colour_wheel(side // WHEEL)
+    disc = np.hypot(*np.mgrid[-1 : 1 : len(wheel) * 1j, -1 : 1 : len(wheel) * 1j]) <= 1
     film = np.full((len(numbers), TITLE + side, 2 * side + GAP, 3), 255, np.uint8)
     for frame, number, start in zip(film, numbers, starts, strict=True):
         pair = shown_pair(store, clip, number, centre, side, fastest)
-        for k, (picture, name) in enumerate(zip(pair, ("spatial stream", "temporal stream"))):
+        titles = "spatial stream", f"temporal, rim {fastest:.1f} px/frame"
+        for k, (picture, name) in enumerate(zip(pair, titles)):
             x = k * (side + GAP)
             frame[TITLE:, x : x + side] = spotlight(picture, cams[k][unique.index(start)])
             cv2.putText(
                 frame, name, (x + 2, TITLE - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA
             )
+        frame[-len(wheel) :, -len(wheel) :][disc] = wheel[disc]
     return film, 40 * (numbers[1] - numbers[0] if len(numbers) > 1 else 1)
 
 

@@ -6,20 +6,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from .conv_fusion import ConvFusion
-from .device import (
-    PRECISIONS,
-    describe_device,
-    mixed_precision,
-    pick_device,
-    processes,
-    wait_for_all,
-)
+from .device import PRECISIONS, pick_device, processes, wait_for_all
 from .evaluation import Scores, check_same_clips, score, summary, write_json
 from .fusion import late_fusion
 from .memory import micro_batch
@@ -27,11 +21,9 @@ from .profiles import INPUTS, Profile, Recipe
 from .splits import Split, class_order, group_folds, hold_out_groups, official_split
 from .stacks import ClipDataset
 from .store import FrameStore
-from .training import History, fingerprint, fit
+from .training import History, fingerprint, fit, made_on
 from .vgg import VGG, vgg19
 
-# Layers that start anew and learn at the recipe's own rate for them.
-FRESH = {"spatial": ("classifier",), "temporal": ("classifier",), "conv": ("fuse",)}
 FOLDS = 3
 
 
@@ -157,8 +149,9 @@ class Course:
         fusion = self._choices(fusion)
         chunks = fusion.get("chunks", 1)
         streams = self.snippets(chunks) if chunks > 1 else self
-        torch.manual_seed(self.seed)
-        model = ConvFusion(streams.trained("spatial"), streams.trained("temporal"), **fusion)
+        trunks = streams.trained("spatial"), streams.trained("temporal")
+        torch.manual_seed(self.seed)  # after them: training draws, loading does not
+        model = ConvFusion(*trunks, **fusion)
         for layer in model.modules():
             if isinstance(layer, nn.Dropout):
                 layer.p = self.recipe(name).dropout
@@ -168,6 +161,11 @@ class Course:
         """The choices of conv fusion: those given go before the profile's."""
         return {**self.profile.fusion, **fusion}
 
+    @cached_property
+    def _data(self) -> str:
+        """What names the course's clips; others in the same folder do not count."""
+        return self.store.fingerprint([*self.train, *self.val, *self.test])
+
     def _key(self, name: str, fusion: dict) -> str:
         sizes = self.profile.describe()
         others = {n for n in INPUTS if n != name} if name != "conv" else set()
@@ -176,7 +174,7 @@ class Course:
             for k, v in sizes.items()
             if k not in {*others, "title", "cache_gb", "positions", "crops", "fusion"}
         }
-        settings |= {"classes": self.classes, "data": self.store.fingerprint()}
+        settings |= {"classes": self.classes, "data": self._data}
         if name == "conv" and (choices := self._choices(fusion)):
             settings |= {"fusion": choices}
         return f"{name}_{fingerprint(settings)}"
@@ -205,7 +203,7 @@ class Course:
         return fit(
             model, self.dataset("train", INPUTS[name]), self.recipe(name),
             self.checkpoint(name, **fusion), val, seed=self.seed, workers=self.workers,
-            on_epoch=on_epoch, fresh=FRESH[name], compiled=compiled,
+            on_epoch=on_epoch, compiled=compiled,
             micro_batch=micro_batch(self.profile, name, model, pick_device()),
         )  # fmt: skip
 
@@ -218,17 +216,19 @@ class Course:
     def scores(self, name: str, part: str = "test", crops: str | None = None, **fusion) -> Scores:
         """Return the scores of ``name`` on the test views of ``part``, from their file if there.
 
-        ``crops`` are those of ``views.test_views``; without them, those of the profile.
+        A file of other clips than those of ``part`` is made anew. ``crops`` are those of
+        ``views.test_views``; without them, those of the profile.
         """
         crops = crops or self.profile.crops
         which = [f"{self.profile.positions}x2", *sorted({part, crops} - {"test", "centre"})]
         path = self._folder / f"{self._key(name, fusion)}_{'_'.join(which)}.npz"
-        if path.exists():
-            return Scores.load(path)
+        dataset = self.dataset(part, INPUTS[name], crops)
+        if path.exists() and (kept := Scores.load(path)).clips == tuple(dataset.clips):
+            return kept
         model = self.new(name, **fusion)
         history = self.fit(name, model, **fusion)
         began = time.perf_counter()
-        scores = score(model, self.dataset(part, INPUTS[name], crops), workers=self.workers)
+        scores = score(model, dataset, workers=self.workers)
         seconds = sum(row["seconds"] for row in history) + time.perf_counter() - began
         scores = replace(scores, seconds=seconds)
         if processes()[0] == 0:
@@ -254,19 +254,33 @@ class Course:
             "conv_fusion": (c, spatial.labels, both + conv.seconds),
         }
 
+    def made_on(self) -> dict[str, str]:
+        """Return ``{"device", "precision", "torch"}`` of the training of all three networks.
+
+        From their checkpoints, so it does not matter who asks; several values of one are joined.
+        """
+        sessions = [s for name in INPUTS for s in made_on(self.checkpoint(name))]
+        sessions = [s | {"precision": PRECISIONS[s["precision"]]} for s in sessions]
+        return {
+            what: " and ".join(dict.fromkeys(s[what] for s in sessions)) or "not recorded"
+            for what in ("device", "precision", "torch")
+        }
+
     def results(self) -> dict:
         """Return the content of ``results.json``, computed from the score files."""
-        device = pick_device()
+        methods = {n: summary(*values) for n, values in self.method_scores().items()}
+        made = self.made_on()
         return {
             "profile": self.profile.name,
             "split": self.split,
-            "n_train": len(self.train) + len(self.val),
+            "n_train": len(self.train),
+            "n_val": len(self.val),
             "n_test": len(self.test),
             "classes": self.classes,
             "seed": self.seed,
-            "torch": torch.__version__,
-            "device": f"{describe_device(device)}, {PRECISIONS[mixed_precision(device)]}",
-            "methods": {n: summary(*values) for n, values in self.method_scores().items()},
+            "torch": made["torch"],
+            "device": f"{made['device']}, {made['precision']}",
+            "methods": methods,
         }
 
     def write_results(self) -> Path:

@@ -110,24 +110,28 @@ def pictures(
 
 
 
-def rgb_stack_grid(frames: np.ndarray, indices: Sequence[int], columns: int = 10) -> Figure:
+def rgb_stack_grid(
+    frames: np.ndarray, indices: Sequence[int], columns: int = 10, width: float = 10.0
+) -> Figure:
     """Draw an RGB stack ``(T, H, W, 3)`` uint8 frame by frame, titled with 1-based ``indices``."""
-    return pictures(list(frames), [f"frame {i}" for i in indices], columns)
+    return pictures(list(frames), [f"frame {i}" for i in indices], columns, width)
 
 
 
 
 
 
-def batch_of_stacks(stacks: np.ndarray, titles: Sequence[str], columns: int = 10) -> Figure:
+def batch_of_stacks(
+    stacks: np.ndarray, titles: Sequence[str], columns: int = 10, width: float = 10.0
+) -> Figure:
     """Draw a batch ``(N, T, H, W, 3)`` uint8: one clip a row, its frames from left to right.
 
-    Of more than ``columns`` frames, ``columns`` evenly spread ones are drawn. For a batch of flow
-    stacks give ``flow_to_rgb`` pictures.
+    Of more than ``columns`` frames, ``columns`` evenly spread ones are drawn, in a figure ``width``
+    inches wide. For a batch of flow stacks give ``flow_to_rgb`` pictures.
     """
-    n, length, height, width = stacks.shape[:4]
+    n, length, height, across = stacks.shape[:4]
     chosen = np.linspace(0, length - 1, min(columns, length)).round().astype(int)
-    size = (10, n * 10 / (len(chosen) + 1) * height / width + 0.3)
+    size = (width, n * width / (len(chosen) + 1) * height / across + 0.3)
     fig, axes = plt.subplots(n, len(chosen), figsize=size, squeeze=False)
     fig.get_layout_engine().set(**TIGHT)
     for row, (stack, title) in enumerate(zip(stacks, titles, strict=True)):
@@ -147,17 +151,23 @@ def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], columns: 
     return pictures(images, titles, columns)
 
 
-def filters(weight: np.ndarray, titles: Sequence[str] = (), columns: int = 16) -> Figure:
+def filters(
+    weight: np.ndarray, titles: Sequence[str] = (), columns: int = 16, top: float | None = None
+) -> Figure:
     """Draw first-layer filters ``(N, 3, k, k)`` in colour or ``(N, 1, k, k)`` from blue to red.
 
-    Colour filters are stretched one by one to 0…1; the others share a scale with white at zero.
+    ``top`` is the weight drawn in full strength: give one number to several figures, and they can
+    be compared. Zero is mid-grey in colour filters and white in the others. Without ``top``, colour
+    filters are stretched one by one to 0…1, and the others to their largest weight.
     """
     weight = np.asarray(weight, dtype=np.float32).transpose(0, 2, 3, 1)
+    if weight.shape[-1] == 3 and top is not None:
+        return pictures(list(np.clip(weight / (2 * top) + 0.5, 0, 1)), titles, columns)
     if weight.shape[-1] == 3:
         low = weight.min(axis=(1, 2, 3), keepdims=True)
         high = weight.max(axis=(1, 2, 3), keepdims=True)
         return pictures(list((weight - low) / np.maximum(high - low, 1e-9)), titles, columns)
-    top = float(np.abs(weight).max())
+    top = top or float(np.abs(weight).max())
     return pictures(list(weight[..., 0]), titles, columns, cmap=FLOW_MAP, vmin=-top, vmax=top)
 
 

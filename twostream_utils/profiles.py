@@ -17,14 +17,12 @@ class Recipe:
 
     ``epochs`` passes over the training clips, batches of ``batch_size`` clips, peak learning
     rate ``lr`` after ``warmup`` (a fraction of all steps) and then a cosine down to zero.
-    ``head_lr`` multiplies the rate of layers that start from random weights.
     """
 
     epochs: int
     lr: float
     batch_size: int = 32
     warmup: float = 0.1
-    head_lr: float = 1.0
     weight_decay: float = 5e-4
     dropout: float = 0.5
     clip_norm: float = 5.0

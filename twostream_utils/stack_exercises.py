@@ -209,14 +209,14 @@ def check_normalise_flow(answer: Callable) -> None:
 
 check_enlarged_flow = number_question(
     "The stack still says 4 px; resizing moves values about and does not change them.",
-    right=4 * 64 / 51,
+    right=4 * 64 / 58,
     tolerance=0.06,
     slips={
         "4 px is what the resized stack still says. In the enlarged picture the same hand covers "
         "more pixels": 4.0,
-        "That is for a picture that shrinks: 51 px become 64 px": 4 * 51 / 64,
-        "Areas grow by (64 / 51)²; a distance grows by 64 / 51": 4 * (64 / 51) ** 2,
-        "64 / 51 is the factor; the hand moved 4 px before": 64 / 51,
+        "That is for a picture that shrinks: 58 px become 64 px": 4 * 58 / 64,
+        "Areas grow by (64 / 58)²; a distance grows by 64 / 58": 4 * (64 / 58) ** 2,
+        "64 / 58 is the factor; the hand moved 4 px before": 64 / 58,
     },
 )
 

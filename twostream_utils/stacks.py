@@ -200,6 +200,11 @@ class ClipDataset(Dataset):
         rng = np.random.default_rng((self.seed, self.epoch, index))
         return [random_view(rng, n_frames, size, self.profile)]
 
+    def one_size(self) -> bool:
+        """Whether the views of all clips have one size, so that they can be joined to batches."""
+        sizes = map(self.store.size, self.clips)
+        return self.train or self.crops != "whole" or len(set(sizes)) <= 1
+
     def first_view(self, clip: str) -> dict[str, torch.Tensor]:
         """Return the stacks of one view of ``clip`` by stream, each ``(channels, S, S)`` uint8."""
         item = self[self.clips.index(clip)]
@@ -209,9 +214,17 @@ class ClipDataset(Dataset):
         return {name: value[0] for name, value in self.batch([index]).items()}
 
     def batch(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
-        """Return items joined, stacks ``(B, V, …)``: each picture is written to its place once."""
+        """Return items joined, stacks ``(B, V, …)``: each picture is written to its place once.
+
+        Raises ``ValueError`` for whole frames of several sizes.
+        """
         clips = [index % len(self.clips) for index in indices]
         views = [self.views(index) for index in indices]
+        if views[0][0].side is None:
+            sizes = {self.store.size(self.clips[c]): self.clips[c] for c in clips}
+            if len(sizes) > 1:
+                found = ", ".join(f"{h}×{w} ({clip})" for (h, w), clip in sizes.items())
+                raise ValueError(f"whole frames of several sizes make no batch: {found}")
         labels = torch.tensor([self.labels[c] for c in clips])
         batch = {"label": labels, "index": torch.tensor(clips)}
         first = self.store, self.clips[clips[0]], views[0], self.profile

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,14 @@ from torch import nn
 
 from .aside import written_aside
 from .batches import Batch, make_loader, parts, progress, run_batch
-from .device import keep_freed_memory, mixed_precision, pick_device, to_model_layout
+from .device import (
+    describe_device,
+    keep_freed_memory,
+    mixed_precision,
+    pick_device,
+    precision_to_go_on,
+    to_model_layout,
+)
 from .profiles import Recipe
 from .stacks import ClipDataset
 from .validation import Validation
@@ -43,33 +51,32 @@ def save_atomically(path: Path, payload: dict) -> None:
         ) from error
 
 
-def load_checkpoint(path: Path) -> dict:
+def load_checkpoint(path: Path, mmap: bool = False) -> dict:
     """Read a checkpoint as data only. Raises ``ValueError`` naming a file that is damaged."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:
         raise ValueError(
             f"checkpoint {path} cannot be read ({error}); delete it to train again"
         ) from error
 
 
-def parameter_groups(model: nn.Module, recipe: Recipe, fresh: tuple[str, ...]) -> list[dict]:
-    """Split the trainable parameters: ``fresh`` ones learn at ``lr · head_lr``, others at ``lr``.
+def made_on(checkpoint: Path) -> list[dict[str, str]]:
+    """Return on what a network was trained: ``{"device", "precision", "torch"}`` of each session.
 
-    Biases and batch-norm parameters get no weight decay.
+    One entry for sessions that were alike; none without a checkpoint that says so.
     """
-    groups: dict[tuple[bool, bool], list] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            key = (name.startswith(fresh), parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
+    if not checkpoint.exists():
+        return []
+    return load_checkpoint(checkpoint, mmap=True).get("made_on", [])  # the weights are not read
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
+    """Return the trainable parameters; biases and batch-norm parameters get no weight decay."""
+    trained = [p for p in model.parameters() if p.requires_grad]
     return [
-        {
-            "params": params,
-            "lr": recipe.lr * (recipe.head_lr if is_fresh else 1.0),
-            "weight_decay": recipe.weight_decay if decays else 0.0,
-        }
-        for (is_fresh, decays), params in sorted(groups.items(), key=lambda item: item[0])
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
 
 
@@ -96,7 +103,6 @@ def fit(
     val_set: ClipDataset | None = None,
     *,
     seed: int = 0,
-    fresh: tuple[str, ...] = ("classifier",),
     workers: int = 0,
     on_epoch: Callable[[History], None] | None = None,
     stop_after: int | None = None,
@@ -108,7 +114,8 @@ def fit(
     SGD with momentum 0.9, cross-entropy, gradients clipped to ``recipe.clip_norm``, mixed
     precision where it is faster (accelerate). After each epoch everything that the next one
     depends on is written to ``checkpoint``: an interrupted training ends, on the CPU, in the very
-    weights of an unbroken one. A finished checkpoint is loaded and nothing is trained.
+    weights of an unbroken one, and in its precision. Where there is no checkpoint yet, ``model``
+    gets its first weights back. A finished checkpoint is loaded and nothing is trained.
 
     Under torchrun or ``notebook_launcher`` N processes train together, each on every Nth batch:
     the same training as one process with N times the batch, except where batch norm learns.
@@ -120,15 +127,24 @@ def fit(
     that of the batch, except where batch norm learns from each part alone. ``compiled`` trains
     through ``torch.compile``: a minute or more first, then faster steps on most GPUs.
 
-    Raises ``ValueError`` if the loss stops being a number, naming the epoch and the rate.
+    Raises ``ValueError`` if the loss stops being a number, naming the epoch and the rate, and if
+    ``TWOSTREAM_PRECISION`` asks for another precision than that of the epochs before.
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
     device = pick_device()
     if device.type == "cpu":
         keep_freed_memory()
-    accelerator = Accelerator(mixed_precision=mixed_precision(device), cpu=device.type == "cpu")
     checkpoint = Path(checkpoint)
+    state = load_checkpoint(checkpoint) if checkpoint.exists() else {}
+    history: History = state.get("history", [])
+    made = state.get("made_on", [])
+    precision = mixed_precision(device)
+    if made and len(history) < recipe.epochs:
+        precision = precision_to_go_on(device, made[-1]["precision"], checkpoint)
+    AcceleratorState._reset_state()  # else a process keeps the precision of its first training
+    accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
     model = network = to_model_layout(model, device)
     loader = make_loader(train_set, recipe.batch_size, workers, seed)
     if accelerator.num_processes > 1:
@@ -136,75 +152,96 @@ def fit(
         loader = accelerator.prepare_data_loader(loader, device_placement=False)
     if compiled:
         network = torch.compile(network)
-    groups = parameter_groups(model, recipe, fresh)
-    optimizer = torch.optim.SGD(groups, momentum=0.9, fused=device.type in ("cpu", "cuda"))
+    groups, fused = parameter_groups(model, recipe), device.type in ("cpu", "cuda")
+    optimizer = torch.optim.SGD(groups, recipe.lr, momentum=0.9, fused=fused)
     total = recipe.epochs * len(loader)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warmup_cosine(step, total, recipe.warmup)
     )
     optimizer = accelerator.prepare_optimizer(optimizer)
-    history: History = []
-    if checkpoint.exists():
-        state = load_checkpoint(checkpoint)
-        history = state["history"]
+    if state:
         model.load_state_dict(state["model"])
         if len(history) < recipe.epochs:
             optimizer.load_state_dict(state["optimizer"])
             schedule.load_state_dict(state["schedule"])
             if accelerator.scaler is not None and state["scaler"]:
                 accelerator.scaler.load_state_dict(state["scaler"])
+    here = {
+        "device": describe_device(device), "precision": precision, "torch": str(torch.__version__),
+    }  # fmt: skip
     last = min(recipe.epochs, stop_after or recipe.epochs)
     validate = Validation(val_set, recipe.batch_size, workers, device) if val_set else None
-    for epoch in range(len(history), last):
-        began = time.perf_counter()
-        train_set.epoch = epoch
-        # Dropout: like the order of clips, from the epoch alone; another one in each process.
-        torch.manual_seed(seed * 100_003 + epoch + 1_000_003 * accelerator.process_index)
-        network.train()
-        sums = torch.zeros(2, 3, device=device)  # training, validation: loss, right, clips
-        for batch in progress(loader, device, f"epoch {epoch + 1}/{recipe.epochs}"):
-            sums[0] += _gradients(
-                network, batch, train_set.streams, recipe, accelerator, micro_batch
-            )
-            accelerator.clip_grad_norm_(network.parameters(), recipe.clip_norm)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-        if validate:
-            sums[1] = validate(model)
-        rows = accelerator.reduce(sums).tolist()
-        row = {"epoch": epoch + 1, "loss": rows[0][0] / rows[0][2], "top1": rows[0][1] / rows[0][2]}
-        row["lr"] = schedule.get_last_lr()[0]
-        if not math.isfinite(row["loss"]):
-            raise ValueError(
-                f"the loss is no longer a number in epoch {epoch + 1} at learning rate "
-                f"{row['lr']:.2g}; lower Recipe.lr. {checkpoint} holds the last good epoch"
-            )
-        if validate:
-            row |= {"val_loss": rows[1][0] / rows[1][2], "val_top1": rows[1][1] / rows[1][2]}
-        row["seconds"] = time.perf_counter() - began
-        history.append(row)
-        if accelerator.is_main_process:
-            scaler = accelerator.scaler
-            payload = {
-                "model": {k: v.cpu() for k, v in model.state_dict().items()},
-                "history": history,
-                "scaler": scaler.state_dict() if scaler is not None else {},
-                "optimizer": {},
-                "schedule": {},
-            }
-            if epoch + 1 < recipe.epochs:  # a finished training needs no optimizer any more
-                payload |= {
-                    "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(),
+    with _first_weights_kept(model, checkpoint):
+        for epoch in range(len(history), last):
+            began = time.perf_counter()
+            train_set.epoch = epoch
+            # Dropout: like the order of clips, from the epoch alone; another one in each process.
+            torch.manual_seed(seed * 100_003 + epoch + 1_000_003 * accelerator.process_index)
+            network.train()
+            sums = torch.zeros(2, 3, device=device)  # training, validation: loss, right, clips
+            for batch in progress(loader, device, f"epoch {epoch + 1}/{recipe.epochs}"):
+                sums[0] += _gradients(
+                    network, batch, train_set.streams, recipe, accelerator, micro_batch
+                )
+                accelerator.clip_grad_norm_(network.parameters(), recipe.clip_norm)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+            if validate:
+                sums[1] = validate(model)
+            rows = accelerator.reduce(sums).tolist()
+            loss, right, clips = rows[0]
+            row = {"epoch": epoch + 1, "loss": loss / clips, "top1": right / clips}
+            row["lr"] = schedule.get_last_lr()[0]
+            if not math.isfinite(row["loss"]):
+                kept = f". {checkpoint} holds the last good epoch" if history else ""
+                raise ValueError(
+                    f"the loss is no longer a number in epoch {epoch + 1} at learning rate "
+                    f"{row['lr']:.2g}; lower Recipe.lr{kept}"
+                )
+            if validate:
+                row |= {"val_loss": rows[1][0] / rows[1][2], "val_top1": rows[1][1] / rows[1][2]}
+            row["seconds"] = time.perf_counter() - began
+            history.append(row)
+            if accelerator.is_main_process:
+                scaler = accelerator.scaler
+                payload = {
+                    "model": {k: v.cpu() for k, v in model.state_dict().items()},
+                    "history": history,
+                    "made_on": [*(other for other in made if other != here), here],
+                    "scaler": scaler.state_dict() if scaler is not None else {},
+                    "optimizer": {},
+                    "schedule": {},
                 }
-            save_atomically(checkpoint, payload)
-        accelerator.wait_for_everyone()
-        if on_epoch is not None:
-            on_epoch(history)
+                if epoch + 1 < recipe.epochs:  # a finished training needs no optimizer any more
+                    payload |= {
+                        "optimizer": optimizer.state_dict(),
+                        "schedule": schedule.state_dict(),
+                    }
+                save_atomically(checkpoint, payload)
+            accelerator.wait_for_everyone()
+            if on_epoch is not None:
+                on_epoch(history)
     accelerator.unwrap_model(network, keep_fp32_wrapper=False)  # what prepare_model did to forward
     model.eval()
     return history
+
+
+@contextlib.contextmanager
+def _first_weights_kept(model: nn.Module, checkpoint: Path) -> Iterator[None]:
+    """Give ``model`` its weights back if the block is left before there is a checkpoint.
+
+    Else the same cell run again would start from weights that are half an epoch old.
+    """
+    first = {}
+    if not checkpoint.exists():
+        first = {k: v.to("cpu", copy=True) for k, v in model.state_dict().items()}
+    try:
+        yield
+    except BaseException:  # a reader's interrupt above all
+        if not checkpoint.exists():
+            model.load_state_dict(first)
+        raise
 
 
 def _gradients(

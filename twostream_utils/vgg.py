@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from .device import pooling_device
+
 # Configuration E of Simonyan & Zisserman 2015 (arXiv:1409.1556), table 1; "M" is a 2×2 max pool.
 VGG19 = (64, 64, "M", 128, 128, "M", 256, 256, 256, 256, "M",
          512, 512, 512, 512, "M", 512, 512, 512, 512, "M")  # fmt: skip
@@ -62,6 +64,13 @@ def classify_windows(
     return x.mean(dim=(2, 3))
 
 
+class AveragePool(nn.AdaptiveAvgPool2d):
+    """Pools ``(B, M, h, w)`` to ``(B, M, size, size)``, on the CPU where the device cannot."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.to(pooling_device(x, self.output_size))).to(x.device)
+
+
 class VGG(nn.Module):
     """VGG with torchvision's parameter names, ``features`` and ``classifier``.
 
@@ -95,7 +104,7 @@ class VGG(nn.Module):
             channels = out
         hidden = round(4096 * width)
         self.features = nn.Sequential(*layers)
-        self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
+        self.avgpool = AveragePool(7)
         self.classifier = nn.Sequential(
             nn.Linear(channels * 49, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout),
             nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout),
@@ -139,15 +148,24 @@ def load_weights(weights: str | Path | Mapping[str, torch.Tensor], batch_norm: b
     """Return a state dict: ``"imagenet"`` (torchvision's), ``"mini"`` (shipped) or a file.
 
     torchvision downloads its file once (548 MB) and checks its hash. Files are read as data only,
-    safetensors or a pickle restricted to tensors. Raises ``FileNotFoundError`` naming the file.
+    safetensors or a pickle restricted to tensors. Raises ``FileNotFoundError`` naming the file, and
+    ``RuntimeError`` with the way out if torchvision's cannot be fetched.
     """
     if isinstance(weights, Mapping):
         return dict(weights)
     if weights == "imagenet":
         from torchvision.models import VGG19_BN_Weights, VGG19_Weights
 
-        which = VGG19_BN_Weights if batch_norm else VGG19_Weights
-        return which.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+        which = (VGG19_BN_Weights if batch_norm else VGG19_Weights).IMAGENET1K_V1
+        try:
+            return which.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        except OSError as error:
+            place = Path(torch.hub.get_dir()) / "checkpoints" / which.url.rsplit("/", 1)[1]
+            raise RuntimeError(
+                f"the ImageNet weights could not be fetched ({error}). Download {which.url} on a "
+                f"machine that is connected and put it at {place}, or take the profile 'mini', "
+                "whose weights are in the repository"
+            ) from error
     path = MINI_WEIGHTS if weights == "mini" else Path(weights)
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}; give 'imagenet', 'mini' or a file")
@@ -183,6 +201,9 @@ def vgg19(
     state = load_weights(weights, batch_norm)
     own = model.state_dict()
     first, last = "features.0.weight", "classifier.6."
+    if first not in state:
+        names = ", ".join([*state][:3])
+        raise ValueError(f"weights do not fit: no {first} among them, they begin with {names}")
     if state[first].shape[1] != in_channels:
         state[first] = transform_first_layer(state[first], in_channels, rescale)
     if last + "bias" in state and len(state[last + "bias"]) != num_classes:
