@@ -150,7 +150,8 @@ def test_kept_runs_are_small_and_say_where_they_come_from():
         rebuilt = ablations.Run(
             *(meta[k] for k in ("group", "variant", "profile", "split", "seed"))
         )
-        assert rebuilt.path == path and meta["commit"] and meta["torch"]
+        assert rebuilt.path == path and meta["torch"] and meta["precision"]
+        assert meta["commit"] and not meta["commit"].endswith("+"), "made by uncommitted code"
         assert run["logits"].shape == (len(run["clips"]), len(run["classes"]))
         assert np.isfinite(run["logits"]).all() and len(run["history"]) >= 4
         assert run["labels"].max() < len(run["classes"])
