@@ -1,7 +1,8 @@
 # One command each: make run, make lab, make test, make book. `make` alone prints the list.
 PYTHON  ?= python3
-PROFILE ?= mini
+PROFILE ?= $(or $(TWOSTREAM_PROFILE),mini)
 DATA    ?=
+GROUPS  ?=
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -11,9 +12,15 @@ STAMP := $(VENV)/.installed
 # their shards and checkpoints took hours.
 MADE := mini folder weizmann
 
+# Only where it was given: the variable goes before the word in a notebook's course.setup("mini").
+ifneq ($(origin PROFILE),file)
 export TWOSTREAM_PROFILE := $(PROFILE)
+endif
 ifneq ($(strip $(DATA)),)
 export TWOSTREAM_DATA := $(shell $(PYTHON) -c 'import os, sys; print(os.path.abspath(os.path.expanduser(sys.argv[1])))' "$(DATA)")
+endif
+ifneq ($(strip $(GROUPS)),)
+export TWOSTREAM_GROUPS := $(value GROUPS)
 endif
 
 .PHONY: help run lab test test-slow notebooks book ablations bench gpu-check colab-check clean
@@ -24,6 +31,7 @@ help: ## this list
 	@echo
 	@echo "  PROFILE=mini|folder|weizmann|ucf10|ucf20|ucf101   the scale of the course (now: $(PROFILE))"
 	@echo "  DATA=<folder>   your videos, <folder>/<class>/<clip>.avi, with PROFILE=folder or weizmann"
+	@echo "  GROUPS='^([a-z]+)_'   what in a video's name tells its group, with PROFILE=folder"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
@@ -45,24 +53,24 @@ lab: $(STAMP) ## open JupyterLab on notebook 00
 
 test: export TWOSTREAM_PROFILE := mini
 test: $(STAMP) ## run all tests, the notebooks among them
-	@env -u TWOSTREAM_DATA $(BIN)/python -m pytest
+	@env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS $(BIN)/python -m pytest
 
 test-slow: export TWOSTREAM_PROFILE := mini
 test-slow: $(STAMP) ## run the tests of minutes or gigabytes that `make test` leaves out
-	@env -u TWOSTREAM_DATA $(BIN)/python -m pytest -m slow tests
+	@env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS $(BIN)/python -m pytest -m slow tests
 
 notebooks: export TWOSTREAM_PROFILE := mini
 notebooks: $(STAMP) ## rebuild the committed notebooks from notebooks/source
-	@env -u TWOSTREAM_DATA $(BIN)/python data_scripts/build_notebooks.py --execute
+	@env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS $(BIN)/python data_scripts/build_notebooks.py --execute
 
 book: $(STAMP) ## the course with its outputs as a web site, in build/book
 	@$(BIN)/python data_scripts/build_book.py
 
 ablations: $(STAMP) ## what each choice is worth: hours of trainings behind notebooks 07 and 11
-	@env -u TWOSTREAM_DATA -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/ablations.py
+	@env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/ablations.py
 
 bench: $(STAMP) ## how fast it is, and against what: a table, and benchmarks/results.json
-	@env -u TWOSTREAM_DATA -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/bench.py
+	@env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/bench.py
 
 gpu-check: $(STAMP) ## run the GPU's tests and train each network for two minutes at full size
 	@$(BIN)/python benchmarks/gpu_check.py --compiled
@@ -79,7 +87,7 @@ $(COLAB_ENV)/.installed: data_scripts/colab_versions.txt
 
 colab-check: export TWOSTREAM_PROFILE := mini
 colab-check: $(STAMP) $(COLAB_ENV)/.installed ## open notebooks alone as Colab does, with its versions
-	@env -u TWOSTREAM_DATA TWOSTREAM_COLAB_PYTHON=$(COLAB_ENV)/bin/python \
+	@env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS TWOSTREAM_COLAB_PYTHON=$(COLAB_ENV)/bin/python \
 	  $(BIN)/python -m pytest -p no:nbval --override-ini addopts= tests/test_colab.py
 
 clean: ## remove the environment, generated data, runs and caches
@@ -87,7 +95,7 @@ clean: ## remove the environment, generated data, runs and caches
 	rm -rf $(addprefix runs/,$(MADE))
 	@for profile in folder weizmann; do \
 	  rm -f data/$$profile/*.zip data/$$profile/*.partial data/$$profile/*.json data/$$profile/skipped.txt \
-	    data/$$profile/.frame_index* data/$$profile/.extract.lock; \
+	    data/$$profile/.frame_index* data/$$profile/.lock; \
 	done
 	@rmdir data/* data runs 2>/dev/null || true
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,13 +1,13 @@
-"""Accuracy over several splits and seeds, with intervals over the clips.
+"""Accuracy over several splits and seeds, with intervals over seeds and clips.
 
-    python benchmarks/accuracy.py mini --seeds 0 1 2
-    python benchmarks/accuracy.py weizmann --splits 1 2 3 --crops centre five whole --data VIDEOS
+    python benchmarks/accuracy.py mini --splits 1 2 3 --seeds 0 1 2
+    python benchmarks/accuracy.py weizmann --splits 1 2 3 --seeds 0 1 2 --data VIDEOS
     torchrun --nproc-per-node 2 benchmarks/accuracy.py ucf20    # on two GPUs
 
 Trains (or loads) the networks of each split and seed, and pools the test clips: each row is the
-top-1 over all test clips of all splits, averaged over the seeds; the interval is a bootstrap over
-clips (a clip's value is its mean over the seeds). Rows are the profile's own test views; "views"
-has the same for a single view and for each of `--crops`.
+top-1 over all test clips of all splits, averaged over the seeds; "by_split" has each split alone.
+Intervals are a bootstrap over seeds and clips (`comparisons.interval`). Rows are the profile's own
+test views; "views" has the same for a single view and for each of `--crops`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from twostream_utils.comparisons import interval
 from twostream_utils.course import ROOT, setup
 from twostream_utils.device import PRECISIONS, mixed_precision, pick_device, processes
-from twostream_utils.evaluation import bootstrap_interval, correct, write_json
+from twostream_utils.evaluation import correct, write_json
+from twostream_utils.fusion import late_fusion
 from twostream_utils.pipeline import Course
 
-METHODS = ("spatial", "temporal", "average_fusion", "conv_fusion")
+CROPS = "centre", "five", "whole"
+METHODS = ("spatial", "temporal", "average_fusion", "average_logits", "conv_fusion")
+PAIRS = (  # what is compared on the same clips, the second taken from the first
+    ("average_fusion", "better stream"), ("average_logits", "better stream"),
+    ("conv_fusion", "better stream"), ("average_logits", "average_fusion"),
+    ("conv_fusion", "average_fusion"), ("conv_fusion", "average_logits"),
+)  # fmt: skip
 
 
 def hits(course: Course, crops: str) -> tuple[dict, dict]:
@@ -39,8 +47,11 @@ def hits(course: Course, crops: str) -> tuple[dict, dict]:
         methods = course.method_scores("centre", view=middle)
     else:
         methods = course.method_scores(crops)
-    right = {m: correct(scores, labels) for m, (scores, labels, _) in methods.items()}
-    return right, {m: seconds for m, (*_, seconds) in methods.items()}
+    (a, labels, _), (b, *_) = methods["spatial"], methods["temporal"]
+    seconds = methods["average_fusion"][2]
+    methods["average_logits"] = late_fusion(a, b, space="logit"), labels, seconds
+    right = {m: correct(methods[m][0], labels) for m in METHODS}
+    return right, {m: methods[m][2] for m in METHODS}
 
 
 def pooled(found: dict[tuple[int, int], dict], seeds: list[int]) -> dict[str, np.ndarray]:
@@ -54,12 +65,57 @@ def pooled(found: dict[tuple[int, int], dict], seeds: list[int]) -> dict[str, np
     }  # fmt: skip
 
 
+def summary(values: np.ndarray) -> dict:
+    """Mean and interval of ``(seeds, clips)``, as they are written to the file."""
+    return {"top1": float(values.mean()), "ci95": list(interval(values))}
+
+
+def report(found: dict[str, dict], own: str, seeds: list[int]) -> dict:
+    """All figures from which clips were right, ``{crops: {(split, seed): {method: (N,) bool}}}``.
+
+    ``own`` are the profile's crops. A difference is that of :data:`PAIRS`, paired by clip.
+    """
+    values = pooled(found[own], seeds)
+    better = max(("spatial", "temporal"), key=lambda m: values[m].mean())
+    differences = {}
+    for new, old in PAIRS:
+        change = values[new] - values[better if old == "better stream" else old]
+        differences[f"{new} − {old}"] = {"gain": float(change.mean())} | {
+            "ci95": list(interval(change)), "each_seed": change.mean(axis=1).tolist(),
+        }  # fmt: skip
+    splits = dict.fromkeys(split for split, _ in found[own])
+    alone = {
+        k: pooled({key: h for key, h in found[own].items() if key[0] == k}, seeds) for k in splits
+    }
+    return {
+        "clips": values["spatial"].shape[1],
+        "better": better,
+        "methods": {m: summary(right) for m, right in values.items()},
+        "differences": differences,
+        "by_split": {
+            str(k): {"clips": rows["spatial"].shape[1]} | {m: summary(r) for m, r in rows.items()}
+            for k, rows in alone.items()
+        },
+        "views": {
+            crops: {m: float(r.mean()) for m, r in pooled(h, seeds).items()}
+            for crops, h in found.items()
+        },
+        **{
+            title: {
+                f"split {split} seed {seed}": {m: float(r.mean()) for m, r in right.items()}
+                for (split, seed), right in found[crops].items()
+            }
+            for title, crops in (("runs", own), ("runs, one view", "single"))
+        },
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("profile")
     parser.add_argument("--splits", type=int, nargs="+", default=[1])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--crops", nargs="+", default=[], help="further views: centre five whole")
+    parser.add_argument("--crops", nargs="+", default=list(CROPS), help="further views")
     parser.add_argument("--data", type=Path, help="folder of class folders with videos")
     options = parser.parse_args()
     if options.data:
@@ -85,60 +141,39 @@ def main() -> None:
 
     if processes()[0]:  # of several, the first one reports
         return
-    views = {crops: pooled(h, options.seeds) for crops, h in found.items()}
-    values = views[own]
-    clips = values["spatial"].shape[1]
-    both = seconds["spatial"] + seconds["temporal"]
-    spent = dict(
-        zip(METHODS, (seconds["spatial"], seconds["temporal"], both, sum(seconds.values())))
-    )
-    better = max(("spatial", "temporal"), key=lambda m: values[m].mean())
+    figures = report(found, own, options.seeds)
+    for method, row in figures["methods"].items():
+        row["seconds"] = round(seconds[method], 1)
     print(
-        f"\n{options.profile}: {clips} test clips, splits {options.splits}, seeds {options.seeds}, "
-        f"{course.profile.positions} positions x flip x {own}"
+        f"\n{options.profile}: {figures['clips']} test clips, splits {options.splits}, seeds "
+        f"{options.seeds}, {course.profile.positions} positions x flip x {own}"
     )
-    rows = {}
-    for method, right in values.items():
-        low, high = bootstrap_interval(right.mean(axis=0))
-        rows[method] = {
-            "top1": float(right.mean()), "ci95": [low, high], "seconds": round(seconds[method], 1),
-        }  # fmt: skip
-        line = f"  {method:15s} {100 * right.mean():5.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-        if method.endswith("fusion"):
-            gain = (right - values[better]).mean(axis=0)
-            low, high = bootstrap_interval(gain)
-            rows[method] |= {"gain": float(gain.mean()), "gain_ci95": [low, high]}
-            line += f"   {100 * gain.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-            line += f" over {better}"
-        print(line)
-    top1 = {crops: {m: float(r.mean()) for m, r in rs.items()} for crops, rs in views.items()}
-    for crops, row in top1.items():
+    for method, row in figures["methods"].items():
+        low, high = row["ci95"]
+        print(f"  {method:15s} {100 * row['top1']:5.1f} [{100 * low:.1f}, {100 * high:.1f}]")
+    for name, row in figures["differences"].items():
+        low, high = row["ci95"]
+        print(f"  {name:40s} {100 * row['gain']:+5.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
+    for crops, row in figures["views"].items():
         print(f"  {crops:7s} views: " + ", ".join(f"{m} {100 * v:.1f}" for m, v in row.items()))
     print(
         f"  {time.perf_counter() - began:.0f} s in this run; training and scoring took "
         f"{seconds['average_fusion']:.0f} s for average fusion, {seconds['conv_fusion']:.0f} s for "
         "everything"
     )
-    runs = {
-        f"split {split} seed {seed}": {m: float(r.mean()) for m, r in right.items()}
-        for (split, seed), right in found[own].items()
-    }
     write_json(
         ROOT / "benchmarks" / f"accuracy_{options.profile}.json",
         {
             "profile": options.profile,
             "splits": options.splits,
             "seeds": options.seeds,
-            "clips": clips,
             "torch": torch.__version__,
             "precision": PRECISIONS[mixed_precision(pick_device())],
             "python": platform.python_version(),
             "cores": os.cpu_count(),
             "crops": own,
-            "methods": rows,
-            "views": top1,
-            "runs": runs,
-        },  # fmt: skip
+            **figures,
+        },
     )
 
 

@@ -66,8 +66,8 @@ def step(channels: int, classes: int, crop: int, sizes: Sizes) -> Sample:
     return stopwatch(work, 4)
 
 
-@row("a clip of 10 frames and their flow, loaded and trained on", x="flow fields in a stack",
-     rounds=5, one_core=True)  # fmt: skip
+@row("a clip of 10 frames and their flow, 224 px, loaded and trained on",
+     x="flow fields in a stack", rounds=5, one_core=True)  # fmt: skip
 def growth_frames(sizes: Sizes) -> Iterator:
     samples = {}
     for fields in FIELDS:

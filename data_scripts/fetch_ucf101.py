@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 
 from twostream_utils.clip_folder import ClipFolder
 from twostream_utils.download import CONNECTIONS, Line, gigabytes
 from twostream_utils.fetch import Job, Source, fetch, fetch_first, table
 from twostream_utils.profiles import PROFILES
-from twostream_utils.splits import SPELLING, UCF101_CLASSES
+from twostream_utils.splits import SPELLING, UCF101_CLASSES, parse_name
 from twostream_utils.ucf101_clips import ucf101_clips
 from twostream_utils.web import FetchError
 
@@ -73,11 +73,14 @@ def wanted_classes(profile: str | None, names: list[str] | None) -> tuple[str, .
 
 
 def next_command(videos: Path, out: Path, *options: str) -> str:
-    """The command that makes shards of `videos`, as it is to be typed here."""
-    script = Path(__file__).with_name("extract.py")
-    paths = [os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-             for path in (script, videos.absolute(), out)]  # fmt: skip
-    return shlex.join(["python", *paths, *options])
+    """The command that makes shards of `videos`, as it is to be typed here.
+
+    Paths are absolute unless this was given in the repository: cells of a notebook run elsewhere.
+    """
+    paths = [Path(__file__).resolve().with_name("extract.py"), videos.absolute(), out]
+    if Path.cwd() == DATA.parent:
+        paths = [p.relative_to(DATA.parent) if p.is_relative_to(DATA.parent) else p for p in paths]
+    return shlex.join(["python", *map(str, paths), *options])
 
 
 def finish(videos: Path, folder: ClipFolder, due: int, command: str) -> None:
@@ -123,7 +126,8 @@ def main(arguments: list[str] | None = None) -> int:
         classes = wanted_classes(options.profile, options.classes)
         folder = ClipFolder(options.out, classes)
         archives = options.out.absolute().parent / "downloads"
-        job = Job(folder, archives, options.dry_run, line=Line(options.connections))
+        due = Counter(parse_name(clip).label for clip in ucf101_clips(classes))
+        job = Job(folder, archives, options.dry_run, line=Line(options.connections), due=due)
         named = [source for source in SOURCES if source.name == options.source]
         if options.source == "auto" or named:
             print(f"Sources:\n{table(named or SOURCES)}\n")
@@ -141,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         side = PROFILES["ucf101"].short_side
         command = next_command(options.out, DATA / "ucf101", "--short-side", str(side))
-        finish(options.out, folder, len(ucf101_clips(classes)), command)
+        finish(options.out, folder, due.total(), command)
     return 0
 
 

@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.source and "://" not in options.source:
             folder = ClipFolder(options.out, WEIZMANN_ACTIONS, weizmann_place)
-            fetch(options.source, Job(folder, archives, options.dry_run))
+            due = dict.fromkeys(WEIZMANN_ACTIONS, CLIPS // len(WEIZMANN_ACTIONS))
+            fetch(options.source, Job(folder, archives, options.dry_run, due=due))
         else:
             site = (options.source or _SITE).rstrip("/")
             for source in SOURCES:

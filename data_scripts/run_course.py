@@ -3,7 +3,8 @@
     python data_scripts/run_course.py                                   the mini profile
     python data_scripts/run_course.py --profile folder --data VIDEOS    your own videos
 
-TWOSTREAM_PROFILE and TWOSTREAM_DATA say the same. Executed copies and results.json go to
+TWOSTREAM_PROFILE and TWOSTREAM_DATA say the same, and TWOSTREAM_GROUPS is a pattern that finds the
+group in a video's name. Executed copies and results.json go to
 runs/<profile>/ (or <profile>/ in the folder that TWOSTREAM_RUNS names), and minutes.json if the run
 began without trained networks. Interrupted, it goes on
 with the first notebook that was not finished; data and checkpoints are used again in any case.
@@ -119,10 +120,10 @@ def main(arguments: list[str] | None = None) -> int:
     if data:
         os.environ["TWOSTREAM_DATA"] = data
     try:
-        from twostream_utils import course, profiles  # seconds: torch is imported here
+        from twostream_utils import course  # seconds: torch is imported here
 
         run_dir = course.runs_folder() / options.profile
-        course.prepare_data(profiles.get_profile(options.profile), data or None)
+        course.prepare_data(course.choose_profile(options.profile), data or None)
         from_scratch = not any(run_dir.glob("*/*.pt"))
         prepared = time.perf_counter() - began
         waits = run_notebooks(notebooks, run_dir, data)

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from twostream_utils.video import open_video
+
 REPO = Path(__file__).resolve().parent.parent
 
 
@@ -49,6 +51,12 @@ def write_video(path: Path, frames: np.ndarray, fps: float = 25.0, codec: str = 
         video.write(np.ascontiguousarray(frame[..., ::-1]))
     video.release()
     return path
+
+
+def read_video(path: Path, short_side: int = 256) -> tuple[np.ndarray, float]:
+    """All frames of a video `(T, H, W, 3)` and its rate."""
+    rate, frames = open_video(path, short_side)
+    return np.stack(list(frames)), rate
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def scaled_in_place(gradient, scale):
 
 RIGHT = {
     ex.check_pace: [lambda c, ms, gpu: min(1000 * c / ms, gpu), pace_branch],
-    ex.check_cores: [4, lambda: math.ceil(40 * 90 / 1000)],
+    ex.check_cores: [6, lambda: math.ceil(60 * 90 / 1000)],
     ex.check_scaled: [
         lambda g, s: (g * s).half().float() / s,
         lambda g, s: torch.mul(g, s).to(torch.float16).to(torch.float32).div(s),
@@ -64,8 +64,8 @@ WRONG = {
         (lambda c, ms, gpu: None, "return"),
     ],
     ex.check_cores: [
-        (3, "round up"),
-        (3.6, "no part of a core"),
+        (5, "round up"),
+        (5.4, "no part of a core"),
         (1000 / 90, "one core"),
         (8, "too high"),
     ],

@@ -11,10 +11,13 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import ablations  # noqa: E402
+import accuracy  # noqa: E402
 import original  # noqa: E402
 from test_stacks import dataset  # noqa: E402
 
 from twostream_utils import comparisons  # noqa: E402
+from twostream_utils.evaluation import bootstrap_interval  # noqa: E402
+from twostream_utils.fusion import late_fusion  # noqa: E402
 from twostream_utils.profiles import get_profile  # noqa: E402
 from twostream_utils.stacks import ClipDataset  # noqa: E402
 from twostream_utils.vgg import vgg19  # noqa: E402
@@ -147,7 +150,8 @@ def test_kept_runs_are_small_and_say_where_they_come_from():
         rebuilt = ablations.Run(
             *(meta[k] for k in ("group", "variant", "profile", "split", "seed"))
         )
-        assert rebuilt.path == path and meta["commit"] and meta["torch"]
+        assert rebuilt.path == path and meta["torch"] and meta["precision"]
+        assert meta["commit"] and not meta["commit"].endswith("+"), "made by uncommitted code"
         assert run["logits"].shape == (len(run["clips"]), len(run["classes"]))
         assert np.isfinite(run["logits"]).all() and len(run["history"]) >= 4
         assert run["labels"].max() < len(run["classes"])
@@ -176,7 +180,105 @@ def test_seeds_are_averaged_and_splits_joined():
     assert mean == pytest.approx(0.6) and each == pytest.approx([0.6, 0.6])
     assert low < 0.6 < high
     worse = [kept_run([0, 0, 0], 0, 1, "b"), kept_run([1, 0], 0, 2, "b")]
-    difference, _ = comparisons.gain(runs, worse)
+    difference, _, each = comparisons.gain(runs, worse)
     assert difference == pytest.approx(2 / 5)  # seed 0 alone: it is the only common one
+    assert each == pytest.approx([2 / 5])
     with pytest.raises(ValueError, match="'a' and 'b'"):
         comparisons.gain(runs, [kept_run([1, 1], 0, 1, "b")])
+
+
+def test_interval_draws_seeds_and_clips():
+    rng = np.random.default_rng(0)
+    clips = rng.random((1, 200)) < 0.8
+    assert comparisons.interval(clips) == pytest.approx(bootstrap_interval(clips[0]), abs=0.01)
+    # Seeds that agree on every clip add nothing; seeds that differ as wholes widen it.
+    same = comparisons.interval(np.repeat(clips, 3, axis=0))
+    assert same == pytest.approx(comparisons.interval(clips), abs=0.01)
+    apart = np.stack([np.arange(200) < n for n in (100, 150, 200)])
+    low, high = comparisons.interval(apart)
+    assert low < 0.6 and high > 0.9
+    by_clip = bootstrap_interval(apart.mean(axis=0))
+    assert high - low > 2 * (by_clip[1] - by_clip[0])
+    # All clips alike: what is left is the spread of the drawn seeds, of which there are two.
+    low, high = comparisons.interval(np.array([[1] * 50, [0] * 50]))
+    assert (low, high) == (0, 1)
+
+
+def test_gain_of_one_lucky_seed_is_not_shown():
+    """Two seeds without a difference, one with a large one: over clips alone it looked certain."""
+    base = [kept_run([0] * 100, s, 1, "b") for s in range(3)]
+    runs = [kept_run([s == 0 and k < 30 for k in range(100)], s) for s in range(3)]
+    mean, (low, high), each = comparisons.gain(runs, base)
+    assert mean == pytest.approx(0.1) and each == pytest.approx([0.3, 0, 0])
+    assert low == 0 < high
+    assert bootstrap_interval(np.repeat([0.1, 0], [30, 70]))[0] > 0
+
+
+def test_unpaired_gain_is_wider_than_the_paired_one():
+    a = [kept_run([k % 5 > 0 for k in range(100)], s) for s in range(2)]
+    b = [kept_run([k % 5 > 1 for k in range(100)], s, variant="b") for s in range(2)]
+    other, (low, high) = comparisons.unpaired_gain(a, b)
+    mean, paired, _ = comparisons.gain(a, b)
+    assert other == pytest.approx(mean) == pytest.approx(0.2)
+    assert low < paired[0] and high > paired[1] and low < 0.2 < high
+    shorter = [kept_run([1, 1, 0])]
+    assert comparisons.unpaired_gain(shorter, b)[0] == pytest.approx(2 / 3 - 0.6)
+
+
+def test_a_difference_is_shown_if_its_interval_does_not_hold_0():
+    said = [comparisons.verdict(ends) for ends in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (0, 1))]
+    assert said == ["shown", "shown", "not shown", "not shown"]
+
+
+def test_averaged_runs_are_those_of_late_fusion_on_the_same_clips():
+    a = [kept_run([1, 1, 0], s) for s in range(2)]
+    b = [kept_run([0, 1, 1], s) for s in range(2)]
+    for space in "softmax", "logit":
+        fused = comparisons.averaged(a, b, space)
+        assert [run["meta"]["seed"] for run in fused] == [0, 1]
+        assert fused[0]["logits"] == pytest.approx(
+            late_fusion(a[0]["logits"], b[0]["logits"], space=space)
+        )
+    with pytest.raises(ValueError, match="same clips"):
+        comparisons.averaged(a, b[::-1])
+
+
+# --- benchmarks/accuracy.py -------------------------------------------------------------------
+
+
+def test_accuracy_pools_the_splits_of_each_seed():
+    right = {
+        (1, 0): [1, 1], (2, 0): [1, 0, 0], (1, 1): [1, 0], (2, 1): [1, 1, 0],
+    }  # fmt: skip
+    rows = {key: dict.fromkeys(accuracy.METHODS, np.array(v, bool)) for key, v in right.items()}
+    for (_, seed), methods in rows.items():
+        methods["spatial"] = np.zeros_like(methods["spatial"])
+        if seed == 0:
+            methods["conv_fusion"] = np.ones_like(methods["conv_fusion"])
+    found = accuracy.report({"five": rows, "single": rows}, "five", [0, 1])
+    assert found["clips"] == 5 and found["better"] == "temporal"
+    assert found["methods"]["temporal"]["top1"] == pytest.approx(0.6)
+    assert found["by_split"]["1"]["temporal"]["top1"] == pytest.approx(3 / 4)
+    assert found["by_split"]["2"]["temporal"]["top1"] == pytest.approx(3 / 6)
+    assert (found["by_split"]["1"]["clips"], found["by_split"]["2"]["clips"]) == (2, 3)
+    assert found["views"]["single"]["temporal"] == pytest.approx(0.6)
+    assert found["runs"]["split 2 seed 0"]["temporal"] == pytest.approx(1 / 3)
+    assert found["runs, one view"] == found["runs"]
+    ahead = found["differences"]["conv_fusion − average_fusion"]
+    assert ahead["each_seed"] == pytest.approx([0.4, 0]) and ahead["gain"] == pytest.approx(0.2)
+    assert found["differences"]["conv_fusion − better stream"] == ahead
+    assert found["differences"]["average_logits − average_fusion"]["ci95"] == [0, 0]
+
+
+def test_accuracy_averages_logits_too():
+    a, b = np.array([[4.0, 0, 3.9]]), np.array([[0.0, 9, 8.5]])
+
+    class Course:
+        def method_scores(self, crops, view=None):
+            softmax = a - a.max(), np.array([2]), 3.0
+            streams = {"spatial": (a, *softmax[1:]), "temporal": (b, *softmax[1:])}
+            return {**streams, "average_fusion": softmax, "conv_fusion": softmax}
+
+    right, seconds = accuracy.hits(Course(), "five")
+    assert right["average_logits"].tolist() == [True] and not right["spatial"].any()
+    assert seconds["average_logits"] == 3.0 and set(right) == set(accuracy.METHODS)

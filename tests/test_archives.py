@@ -158,6 +158,13 @@ def test_zip_in_several_disks(shards, tmp_path):  # noqa: F811
         list(Archive(path).directory())
 
 
+def test_what_macos_leaves_beside_an_archive_is_no_archive(shards, tmp_path):  # noqa: F811
+    root = write_archives(tmp_path / "data", members(shards))
+    for name in "._ucf101_jpegs_256.zip.001", "._YoYo.zip":
+        (root / name).write_bytes(b"\0\5\x16\7")
+    assert FrameStore(root).clips == FrameStore(shards).clips
+
+
 def test_joined_zip_beside_its_parts(shards, tmp_path):  # noqa: F811
     path = write_zip(tmp_path / "all.zip", members(shards))
     data = path.read_bytes()

@@ -17,6 +17,7 @@ from pathlib import Path
 import colab_boot
 import nbformat
 import pytest
+from conftest import moving_frames, write_video
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,9 +70,9 @@ def session(published, tmp_path_factory) -> tuple[Path, dict[str, str]]:
     # A clone starts with the generated clips, which the first cell would take a minute to make.
     hook = home / "template" / "hooks" / "post-checkout"
     hook.parent.mkdir(parents=True)
-    data = ROOT / "data"
-    data.mkdir(exist_ok=True)
-    hook.write_text(f'#!/bin/sh\nln -s "{data.resolve()}" data\n')
+    data = ROOT / "data" / "mini"
+    data.mkdir(parents=True, exist_ok=True)
+    hook.write_text(f'#!/bin/sh\nmkdir data && ln -s "{data.resolve()}" data/mini\n')
     hook.chmod(0o755)
     runs = home / "runs"
     if (ROOT / "runs" / "mini").is_dir():
@@ -116,6 +117,7 @@ def colab(session, tmp_path_factory) -> dict[str, str]:
     spec.write_text(json.dumps({"argv": argv, "display_name": "Colab", "language": "python"}))
     variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "TWOSTREAM_DATA")}
     variables |= session[1] | {"JUPYTER_PATH": str(folder / "jupyter")}
+    variables["PATH"] = os.pathsep.join([str(python.parent), variables["PATH"]])
     if importable(python, "from setuptools.command import bdist_wheel"):
         variables["PIP_NO_BUILD_ISOLATION"] = "0"  # it means yes: build with what is there
     assert not importable(python, "import twostream_utils")
@@ -126,14 +128,15 @@ def importable(python: Path, code: str) -> bool:
     return subprocess.run([python, "-I", "-c", code], capture_output=True).returncode == 0
 
 
-def open_alone(published: Path, number: str, content: Path, variables: dict[str, str]):
-    """Execute a notebook as Colab does: alone in a folder; its set-up cell twice."""
+def open_alone(published: Path, number: str, content: Path, variables: dict[str, str], *more: str):
+    """Execute a notebook as Colab does: alone in a folder; its set-up cell twice, then `more`."""
     path = next((published / "notebooks").glob(f"{number}_*.ipynb"))
     notebook = nbformat.read(path, as_version=4)
     setup = next(cell for cell in notebook.cells if "setup" in cell.metadata.get("tags", []))
     again = nbformat.v4.new_code_cell(setup.source)
     where = nbformat.v4.new_code_cell("import os; print(os.getcwd())")
-    notebook.cells += [again, where]
+    others = [nbformat.v4.new_code_cell(source) for source in more]
+    notebook.cells += [again, where, *others]
     # The client looks for the kernel where this process says.
     old = os.environ.get("JUPYTER_PATH")
     os.environ["JUPYTER_PATH"] = variables["JUPYTER_PATH"]
@@ -146,7 +149,7 @@ def open_alone(published: Path, number: str, content: Path, variables: dict[str,
         os.environ.pop("JUPYTER_PATH")
         if old is not None:
             os.environ["JUPYTER_PATH"] = old
-    return setup, again, where
+    return setup, again, where, *others
 
 
 def printed(cell) -> str:
@@ -167,12 +170,19 @@ def test_a_notebook_alone_fetches_the_course_and_the_next_session_has_it(
 ):
     content, own = session[0], Path(colab["SESSION"])
     assert not list(content.iterdir())
-    setup, again, where = open_alone(published, NUMBERS[0], content, colab)
+    write_video(tmp_path / "v_YoYo_g01_c01.avi", moving_frames(6))
+    # As the README says it, and then what that printed, as a cell.
+    fetch = "{course.ROOT}/data_scripts/fetch_ucf101.py"
+    get = f"said = !python {fetch} --classes YoYo --source {tmp_path}"
+    cells = get, "command = said[-1].strip()\n!{command}"
+    setup, again, where, _, extracted = open_alone(published, NUMBERS[0], content, colab, *cells)
     clone = content / "two-stream"
     assert "The course is in two-stream/" in printed(setup)
     assert "The course is in" not in printed(again) and "profile 'mini'" in printed(again)
     assert Path(printed(where).strip()) == (clone / "notebooks").resolve()
     assert [path.name for path in content.iterdir()] == ["two-stream"]
+    assert "1 clips (1 new), 6 frames" in printed(extracted)
+    assert (clone / "data" / "ucf101" / "YoYo.zip").is_file()
     brought = {path.name.split("-")[0].lower() for path in own.glob("*.dist-info")}
     assert not brought & {"torch", "torchvision", "ipython", "ipykernel", "ipywidgets", "numpy"}
     assert "two_stream_course" in brought
@@ -183,8 +193,9 @@ def test_a_notebook_alone_fetches_the_course_and_the_next_session_has_it(
     before = stamps(own)
     try:
         for number in NUMBERS:
-            setup, again, where = open_alone(published, number, content, colab)
+            setup, *_, extracted = open_alone(published, number, content, colab, *cells)
             assert "profile 'mini'" in printed(setup)
+            assert "1 clips (0 new), 6 frames" in printed(extracted)
             assert "fatal" not in printed(setup)
     finally:
         bare.with_name("gone").rename(bare)

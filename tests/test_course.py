@@ -4,12 +4,15 @@ import importlib.metadata
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from conftest import moving_frames, write_video
 
 from twostream_utils import course, device
 from twostream_utils.extract import extract
@@ -216,6 +219,42 @@ def test_a_profile_without_data_names_the_commands(monkeypatch, tmp_path, profil
         course.prepare_data(get_profile(profile))
     for script in re.findall(r"python (\S+)", str(refused.value)):
         assert (ROOT / script).is_file()
+
+
+def test_in_colab_commands_are_those_of_any_folder_and_the_end_is_named(
+    data, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    monkeypatch.setattr(course, "ROOT", tmp_path)
+    with pytest.raises(FileNotFoundError) as refused:
+        course.prepare_data(get_profile("ucf10"))
+    said = str(refused.value)
+    assert f"python {tmp_path.as_posix()}/data_scripts/fetch_ucf101.py --profile ucf10\n" in said
+    paths = ("data_scripts/extract.py", "data/ucf101_videos", "data/ucf101")
+    assert " ".join((tmp_path / path).as_posix() for path in paths) in said
+    monkeypatch.delenv("TWOSTREAM_PROFILE", raising=False)
+    monkeypatch.setattr(course, "prepare_data", lambda *arguments: data)
+    course.setup("folder")
+    assert "end with this session: mount Google Drive" in capsys.readouterr().out
+
+
+def test_the_variable_gives_a_folder_its_groups(monkeypatch, tmp_path, capsys):
+    for label in "jump", "wave":
+        for k, person in enumerate(("anna", "ben", "carl")):
+            write_video(tmp_path / "v" / label / f"{person}_{k}.avi", moving_frames(8, seed=k))
+    monkeypatch.setattr(course, "ROOT", tmp_path)
+    monkeypatch.setenv("TWOSTREAM_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("TWOSTREAM_PROFILE", "folder")
+    monkeypatch.setenv("TWOSTREAM_DATA", str(tmp_path / "v"))
+    monkeypatch.delenv("TWOSTREAM_GROUPS", raising=False)
+    course.setup("mini")
+    assert "warning: no group is known for 6 of 6 clips" in capsys.readouterr().out
+    monkeypatch.setenv("TWOSTREAM_GROUPS", "^([a-z]+)_")
+    made = course.setup("mini")
+    assert {made.store.group(clip) for clip in made.train + made.test} == {"anna", "ben", "carl"}
+    assert "no group" not in capsys.readouterr().out
+    for name in "weizmann", "mini", "ucf10":
+        assert course.choose_profile(name) == get_profile(name)
 
 
 def test_archives_in_parts_and_unpacked_folders_are_data(monkeypatch, tmp_path):

@@ -42,14 +42,33 @@ def test_sections_that_lecturers_are_sent_to_are_there():
         assert any(heading.startswith(name) for heading in headings), name
 
 
-def test_plans_fill_their_hours():
+def minutes_and_breaks(title: str) -> list[tuple[int, int]]:
+    """Of each table of a plan: the minutes in all, and of these the breaks."""
     plans = re.split(r"^## ", LECTURERS, flags=re.MULTILINE)
-    two = next(plan for plan in plans if plan.startswith("Two hours"))
-    minutes = [int(number) for number in re.findall(r"^\| (\d+) \|", two, flags=re.MULTILINE)]
-    assert sum(minutes) == 120
-    four = next(plan for plan in plans if plan.startswith("Four hours"))
-    added = [int(number) for number in re.findall(r"^\| (\d+) \|", four, flags=re.MULTILINE)]
-    assert 225 <= sum(minutes) + sum(added) + 15 <= 240  # 02 grows from 30 to 45 minutes
+    plan = next(plan for plan in plans if plan.startswith(title))
+    found = []
+    for table in re.split(r"\n\n(?!\|)", plan):
+        rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", table, flags=re.MULTILINE)
+        if rows:
+            breaks = sum(int(number) for number, what in rows if what == "break")
+            found.append((sum(int(number) for number, _ in rows), breaks))
+    return found
+
+
+def test_plans_fill_their_hours_and_have_breaks():
+    (two,) = minutes_and_breaks("Two hours")
+    (added,) = minutes_and_breaks("Four hours")
+    blocks = minutes_and_breaks("Eight hours")
+    assert two[0] == two[0] + added[0] - 120 == 120
+    assert [block[0] for block in blocks] == [240, 240]
+    for minutes, breaks in (two, added, *blocks):
+        assert breaks >= minutes / 15
+
+
+def test_the_whole_course_has_every_notebook_up_to_08_in_order():
+    plan = LECTURERS.split("## Eight hours")[1].split("## Grading")[0]
+    numbers = re.findall(r"^\| \d+ \| (\d\d)\b", plan, flags=re.MULTILINE)
+    assert numbers == [f"{k:02}" for k in range(9)]
 
 
 def test_contributing_is_short_and_names_what_is_there():

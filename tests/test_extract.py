@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPO, moving_frames, texture, write_video
+from conftest import REPO, moving_frames, read_video, texture, write_video
 
-from twostream_utils.extract import VideoError, encode_clip, extract, read_video
+from twostream_utils.extract import VideoError, encode_clip, extract
 from twostream_utils.flow import decode
 from twostream_utils.shards import ShardWriter
 from twostream_utils.store import FrameStore

@@ -16,19 +16,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import moving_frames, texture, write_video
+from conftest import moving_frames, read_video, texture, write_video
 from test_extract import ENV, command, run_script
 from torchvision.models.optical_flow import raft_small
 
 from twostream_utils import estimate as estimate_module
-from twostream_utils import raft
+from twostream_utils import pool, raft
 from twostream_utils.estimate import Estimate, duration
 from twostream_utils.extract import encode_clip, extract
 from twostream_utils.lock import NAME, locked
 from twostream_utils.profiles import get_profile
 from twostream_utils.stacks import flow_positions, read_stacks
 from twostream_utils.store import FrameStore, StoreError
-from twostream_utils.video import read_video
 from twostream_utils.views import View
 
 # Every Nth field
@@ -205,6 +204,15 @@ def test_raft_without_its_weights_says_what_to_do(video_folder, tmp_path, monkey
 
 
 # Two at once
+
+
+def test_windows_is_asked_for_no_more_workers_than_it_can_wait_for(monkeypatch):
+    monkeypatch.setattr(pool, "MOST", 1)  # 61 there
+    assert set(pool.in_order(process_number, range(3), workers=100)) == {os.getpid()}
+
+
+def process_number(_):
+    return os.getpid()
 
 
 def test_second_extraction_into_a_folder_is_refused(video_folder, tmp_path):

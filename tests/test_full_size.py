@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torchvision
-from test_memory import kept_bytes
 from torch import nn
 
 from twostream_utils import memory
@@ -72,7 +71,7 @@ def test_activations_are_those_of_the_table_of_batch_sizes(streams):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for model, inputs in (spatial, [rgb]), (temporal, [flow]), (fusion, [rgb, flow]):
             model.train()
-            one, two = (kept_bytes(model, *(x[:n].clone() for x in inputs)) for n in (1, 2))
+            one, two = (memory.kept_bytes(model, *(x[:n].clone() for x in inputs)) for n in (1, 2))
             grown.append(two - one)
     for channels, measured in zip((30, 100), grown):
         assert measured == pytest.approx(

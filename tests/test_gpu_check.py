@@ -30,6 +30,17 @@ def test_without_a_gpu_it_says_so_and_is_no_failure(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+def test_the_tests_of_the_gpu_are_chosen_without_nbval():
+    """In Colab, which has no nbval, pyproject's options would be unknown ones."""
+    done = subprocess.run(
+        [sys.executable, *gpu_check.TESTS, "--collect-only"], cwd=ROOT, text=True,
+        capture_output=True, env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    collected = [line for line in done.stdout.splitlines() if "::" in line]
+    assert len(collected) >= 8 and all("test_gpu.py::" in line for line in collected)
+
+
 def test_a_rehearsal_on_the_cpu_prints_rate_memory_and_loss_of_each(tmp_path):
     sizes = ["--width", "0.1", "--crop", "64", "--batch-size", "8", "--epoch-clips", "24"]
     done = command(*sizes, "--seconds", "1", "--device", "cpu", "--data", str(tmp_path))

@@ -12,29 +12,12 @@ from twostream_utils.profiles import INPUTS, Recipe, get_profile
 from twostream_utils.vgg import vgg19
 
 
-def kept_bytes(model, *inputs) -> int:
-    """Bytes of all tensors that a forward pass keeps, each once, without the weights."""
-    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    kept = {}
-
-    def note(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = (storage.nbytes(), tensor)  # alive: no address comes twice
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        out = model(*inputs)
-    del out
-    return sum(size for size, _ in kept.values())
-
-
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize(("width", "crop", "channels"), [(1 / 8, 96, 30), (1 / 4, 64, 100)])
 def test_activations_are_those_that_autograd_keeps(width, crop, channels, batch_norm):
     model = vgg19(channels, 10, width, batch_norm)
     small, large = (
-        kept_bytes(model, torch.zeros(n, channels, crop, crop)) for n in (2, 5)
+        memory.kept_bytes(model, torch.zeros(n, channels, crop, crop)) for n in (2, 5)
     )  # their difference has no part that is the same for every batch
     expected = memory.activation_bytes(channels, crop, width, batch_norm)
     assert (large - small) / 3 == pytest.approx(expected, rel=0.02)
@@ -53,7 +36,7 @@ def test_frozen_trunks_keep_little():
     profile = get_profile("ucf101", crop=64, width=1 / 8)
     streams = [vgg19(c, 10, 1 / 8) for c in (30, 100)]
     model = ConvFusion(*streams)
-    kept = kept_bytes(model, torch.zeros(2, 30, 64, 64), torch.zeros(2, 100, 64, 64)) / 2
+    kept = memory.kept_bytes(model, torch.zeros(2, 30, 64, 64), torch.zeros(2, 100, 64, 64)) / 2
     assert kept < memory.clip_bytes((30, 100), profile, frozen=True) - 5 * 130 * 64**2
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,25 @@ def test_whole_shards_are_kept_and_stale_or_broken_ones_are_remade(tmp_path, mon
     assert not list(root.glob("*.partial"))
     make(seed=5)
     assert _sha(punch) != before
+
+
+def test_of_two_calls_at_once_one_makes_the_shards_and_the_other_waits(small, tmp_path):
+    code = (
+        "import sys\nfrom twostream_utils.mini import make_mini\n"
+        "make_mini(sys.argv[1], classes=('GolfSwing', 'Punch'), groups=1, workers=1)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=env, text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("another command is writing to" in out for out, _ in said) == 1
+    assert sum("mini set" in bars for _, bars in said) == 1, "both rendered"
+    assert [_sha(tmp_path / path.name) for path in small[1]] == [_sha(path) for path in small[1]]
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_bad_arguments_are_refused_by_name(tmp_path):

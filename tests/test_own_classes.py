@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import pytest
 from conftest import moving_frames, write_video
 
 from twostream_utils.own_classes import export_videos, group_warnings, own_classes
-from twostream_utils.profiles import Recipe
+from twostream_utils.pipeline import make_shards
+from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.store import FrameStore
 
 RECIPE = Recipe(1, 0.01, batch_size=4)
@@ -38,6 +42,26 @@ def test_clips_without_groups_are_warned_of_and_a_pattern_gives_them(tmp_path, c
     own = own_classes(tmp_path / "v", tmp_path / "b", group_pattern="^([a-z]+)_", **SIZES)
     assert "no group" not in capsys.readouterr().out
     assert {own.store.group(k) for k in own.train + own.test} == {"anna", "ben", "carl"}
+
+
+def test_shards_of_classes_that_the_videos_do_not_have_are_named_and_kept(video_folder, tmp_path):
+    videos = shutil.copytree(video_folder, tmp_path / "videos")
+    out, profile = tmp_path / "shards", get_profile("folder", short_side=48)
+    make_shards(videos, out, profile)
+    (videos / "YoYo").rename(videos / "Yo")
+    for source, names in (videos, "YoYo.zip"), (tmp_path / "other", "JumpRope.zip, .*YoYo.zip"):
+        if not source.exists():
+            write_video(source / "jump" / "a_g01_c01.avi", moving_frames(8))
+        with pytest.raises(ValueError, match=rf"classes that {source} does not have: {names}"):
+            make_shards(source, out, profile)
+        assert sorted(path.stem for path in out.glob("*.zip")) == ["JumpRope", "PullUps", "YoYo"]
+    with pytest.raises(ValueError, match="Move them elsewhere or delete them"):
+        own_classes(tmp_path / "other", tmp_path, **SIZES)
+    (out / "YoYo.zip").unlink()
+    make_shards(videos, out, profile)
+    assert set(FrameStore(out).labels.values()) == {"JumpRope", "PullUps", "Yo"}
+    # A profile that names its classes reads no others, and may be filled from several folders.
+    make_shards(videos, out, replace(profile, classes=("Yo",)))
 
 
 def test_a_class_that_is_missing_in_one_part_is_named(tmp_path):

@@ -100,7 +100,7 @@ def test_of_a_fast_video_every_second_frame_is_used(tmp_path):
     frames = moving_frames(20, 48, 64)
     path = write_video(tmp_path / "a.avi", frames, fps=60)
     kept, notes = own_video.read_own(path, 48)
-    assert len(kept) == 10 and "every 2. frame" in notes[0]
+    assert len(kept) == 10 and "one frame in 2 is used" in notes[0]
     assert np.abs(kept[3].astype(float) - frames[6]).mean() < 12
 
 

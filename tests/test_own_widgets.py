@@ -76,6 +76,14 @@ def test_controls_ask_about_clip_upload_and_recording():
     assert "no camera" in result.value and len(asked) == 4
 
 
+def test_an_error_of_any_kind_is_seen_beside_the_controls():
+    def answer(source):
+        raise MemoryError("no room for <b>")
+
+    result = parts(own_widgets.video_chooser(["a"], answer))[-1]
+    assert "did not work: no room for &lt;b&gt; (MemoryError)" in result.value
+
+
 def test_the_recorder_is_javascript_that_parses(tmp_path):
     node = shutil.which("node")
     if node is None:

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from twostream_utils import flow_plots, plots
+from twostream_utils import flow_plots, plots, score_plots
 from twostream_utils.flow import colour_wheel, quantise
 
 RNG = np.random.default_rng(0)
@@ -152,6 +152,22 @@ def test_accuracy_bars_show_interval_ends():
     assert [sorted(end[1] for end in line) for line in segments] == pytest.approx(
         np.array([[40, 60], [80, 95]])
     )
+
+
+def test_intervals_name_seeds_only_where_their_dots_show():
+    rows = [("a", 0.5, (0.4, 0.6), [0.5]), ("b", 0.7, (0.6, 0.8), [0.7])]
+    legend = lambda fig: [t.get_text() for t in fig.axes[0].get_legend().get_texts()]  # noqa: E731
+    assert legend(score_plots.intervals(rows)) == ["mean and 95 % interval"]
+    rows[1] = ("b", 0.7, (0.6, 0.8), [0.6, 0.8])
+    assert legend(score_plots.intervals(rows)) == ["mean and 95 % interval", "each seed"]
+
+
+def test_seed_curves_have_a_band_from_the_lowest_to_the_highest_seed():
+    fig = score_plots.seed_curves({"a": np.array([[0.1, 0.2], [0.3, 0.2]])}, top=30)
+    (band,) = fig.axes[0].collections
+    assert sorted(set(band.get_paths()[0].vertices[:, 1].round())) == [10, 20, 30]
+    assert fig.axes[0].get_ylim() == (0, 30)
+    assert fig.axes[0].lines[0].get_ydata() == pytest.approx([20, 20])
 
 
 def test_opinions_mark_the_true_class_and_leave_out_what_nobody_says():

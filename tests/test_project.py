@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +22,10 @@ PACKAGE = ROOT / "twostream_utils"
 
 # A module imports only from modules that stand before it.
 ORDER = (
-    "aside pool splits parts archives flat_file frame_index clip_table flow store raft shards "
+    "aside lock pool splits parts archives flat_file frame_index clip_table flow store raft shards "
     "video "
     "web download clip_folder remote_zip unpack fetch "
-    "lock estimate extract_report extract ucf101_clips flow_check verify "
+    "estimate extract_report extract ucf101_clips flow_check verify "
     "mini_figure mini_motion mini_scene mini_clip mini_still mini "
     "profiles device views stacks batches vgg fusion conv_fusion memory validation training "
     "evaluation comparisons pipeline "
@@ -34,6 +36,32 @@ ORDER = (
     "checking questions data_exercises stack_exercises layer_exercises score_exercises "
     "original_exercises own_video_exercises speed_exercises course"
 ).split()
+
+
+def made(*words: str, **variables: str) -> dict[str, str]:
+    """The variables of the course that a recipe of the Makefile sees."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    show = "show:\n\t@env | grep ^TWOSTREAM_ || true\n"
+    given = ("TWOSTREAM_", "MAKE", "PROFILE", "DATA", "GROUPS")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(given)}
+    done = subprocess.run(
+        ["make", "-s", "-f", "Makefile", "-f", "-", "show", *words], input=show, cwd=ROOT,
+        env=clean | variables, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return dict(line.split("=", 1) for line in done.stdout.splitlines())
+
+
+def test_make_exports_what_was_given_and_leaves_the_word_in_the_cell_alone():
+    assert made() == {}
+    assert made("PROFILE=ucf10") == {"TWOSTREAM_PROFILE": "ucf10"}
+    assert made(PROFILE="ucf10") == {"TWOSTREAM_PROFILE": "ucf10"}
+    assert made(TWOSTREAM_PROFILE="ucf10") == {"TWOSTREAM_PROFILE": "ucf10"}
+    given = made("PROFILE=folder", f"DATA={ROOT}", r"GROUPS=^([a-z]+)_\d$")
+    assert given == {
+        "TWOSTREAM_PROFILE": "folder", "TWOSTREAM_DATA": str(ROOT),
+        "TWOSTREAM_GROUPS": r"^([a-z]+)_\d$",
+    }  # fmt: skip
 
 
 def tracked_files() -> list[Path]:
@@ -119,16 +147,35 @@ def test_readme_update_replaces_what_stands_between_the_markers():
         update_readme.updated("no markers", RESULTS)
 
 
-def test_accuracy_table_names_folds_seeds_and_clips():
-    one_view = {"single": {method: 0.25 for method in update_readme.ROWS}}
-    where = {"splits": [1, 2, 3], "seeds": [0], "clips": 90, "cores": 2, "precision": "float32"}
-    run = {**RESULTS, **where, "views": one_view}
-    lines = update_readme.accuracy_table([run, {**run, "splits": [1], "seeds": [0, 1]}]).split("\n")
-    assert "`mini`, 3 folds, 90 test clips" in lines[0]
-    assert "`mini`, 2 seeds, 90 test clips" in lines[0]
-    assert lines[2].count("50.0 (45.7 – 60.0)") == lines[2].count(" 25.0 |") == 2
-    said = update_readme.compute([run, {**run, "profile": "weizmann"}])
-    assert "2 cores in float32: `mini` 12 s, `weizmann` 12 s." in said
+def test_accuracy_table_names_splits_seeds_and_clips():
+    row = {"top1": 0.5, "ci95": [0.4567, 0.6], "seconds": 12.3}
+    run = {
+        "profile": "mini", "splits": [1, 2, 3], "seeds": [0], "clips": 90, "cores": 2,
+        "precision": "float32", "methods": dict.fromkeys(update_readme.METHODS, row),
+        "views": {"single": dict.fromkeys(update_readme.METHODS, 0.25)},
+        "differences": {
+            pair: {"gain": gain, "ci95": [gain - 0.01, gain + 0.01]}
+            for pair, gain in (
+                ("average_fusion − better stream", 0.08),
+                ("conv_fusion − average_fusion", 0.02),
+                ("conv_fusion − average_logits", -0.005),
+            )
+        },
+    }  # fmt: skip
+    both = {**run, "seeds": [0, 1]}
+    lines = update_readme.accuracy_table([run, both, {**both, "splits": [1]}]).split("\n")
+    assert "`mini`, 3 splits, 90 test clips" in lines[0]
+    assert "`mini`, 3 splits, 2 seeds, 90 test clips" in lines[0]
+    assert "`mini`, 2 seeds, 90 test clips" in lines[0] and len(lines) == 7
+    assert lines[2].count("50.0 (45.7 – 60.0)") == lines[2].count(" 25.0 |") == 3
+    said = update_readme.compute([run, {**both, "profile": "weizmann"}])
+    assert "2 cores in float32: `mini` 9 networks, 12 s; `weizmann` 18 networks, 12 s." in said
+    said = update_readme.differences([run, {**run, "profile": "weizmann"}])
+    assert said.startswith(
+        "Differences in points, paired by clip: average fusion minus the better stream `mini` +8.0 "
+        "(+7.0 to +9.0), `weizmann` +8.0 (+7.0 to +9.0); conv fusion minus average fusion `mini` +2"
+    )
+    assert "; conv fusion minus the average of logits `mini` -0.5 (-1.5 to +0.5), " in said
 
 
 def test_unfinished_results_are_named(tmp_path):

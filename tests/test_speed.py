@@ -128,4 +128,7 @@ def test_ratios_and_growth_draw_what_is_kept():
     assert [label.get_text() for label in axis.get_yticklabels()] == ["first"]
     panels = [axis for axis in speed_plots.growth(entries).axes if axis.get_visible()]
     assert len(panels) == 1 and panels[0].get_xlabel() == "clips"
+    assert panels[0].get_title() == "reading"
+    entries["curve"]["one_core"] = True
+    assert speed_plots.growth(entries).axes[0].get_title() == "reading\n(one CPU core)"
     assert "10 → 1, 100 → 2" in measure.table({"curve": entries["curve"]})

@@ -457,6 +457,23 @@ def test_index_goes_to_the_users_cache_where_the_data_is_read_only(
     assert len(count_builds) == 1
 
 
+def test_index_goes_to_the_users_cache_where_files_beside_the_data_cannot_be_mapped(
+    shards, tmp_path, count_builds, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = shutil.copytree(shards, tmp_path / "copy", ignore=shutil.ignore_patterns(".*"))
+    map_arrays = frame_index.map_arrays
+
+    def only_elsewhere(path):
+        if path.parent == root:
+            raise OSError("no such operation on this network drive")
+        return map_arrays(path)
+
+    monkeypatch.setattr(frame_index, "map_arrays", only_elsewhere)
+    assert FrameStore(root)._index.mapped_from and FrameStore(root)._index.mapped_from
+    assert len(count_builds) == 1
+
+
 def test_index_is_compact(shards):
     index = FrameStore(shards)._index
     arrays = [index.archive, index.offset, index.size, index.method, index.crc]

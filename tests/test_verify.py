@@ -139,7 +139,7 @@ def test_both_spellings_count_as_there(copy):
 
 
 @pytest.mark.parametrize("how", ["gap", "field too few", "no flow", "corrupt"])
-@pytest.mark.parametrize("form", ["shard", "parts", "tree"])
+@pytest.mark.parametrize("form", ["shard", "archive", "parts", "tree"])
 def test_damage_is_found_and_a_way_out_named(shards, tmp_path, how, form):  # noqa: F811
     files = members(shards)
     message = {
@@ -160,24 +160,31 @@ def test_damage_is_found_and_a_way_out_named(shards, tmp_path, how, form):  # no
     root = tmp_path / "data"
     root.mkdir()
     if form == "shard":
-        write_zip(root / "YoYo.zip", files)
+        write_zip(root / "YoYo.zip", {**files, "dataset.json": b'{"settings": {}}'})
+    elif form == "archive":  # as published: not ours, tens of gigabytes, hard to get
+        for name, start in (("ucf101_jpegs_256.zip", "jpegs"), ("ucf101_tvl1_flow.zip", "tvl1")):
+            write_zip(root / name, {n: d for n, d in files.items() if n.startswith(start)})
     else:
         (write_archives if form == "parts" else write_tree)(root, files)
     quick, full = check(root), check(root, full=True)
     assert len(full.problems) == 1 and CLIP in full.problems[0] and message in full.problems[0]
     assert quick.problems == ([] if how == "corrupt" else full.problems)
+    own = "make shards from videos in another folder: python data_scripts/extract.py VIDEOS FOLDER"
+    archives = ("ucf101_jpegs_256.zip", "ucf101_tvl1_flow.zip")
     expected = {
         "shard": [
             f"rm {root}/YoYo.zip",
             f"python data_scripts/extract.py VIDEOS {root}  # VIDEOS: their folder of videos",
         ],
         "tree": ["# unpack or extract the clips named above again"],
+        "archive": [f"# fetch {name} again; or {own}" for name in archives],
         "parts": [
-            f"# fetch {name} again, or only the part that a message above names"
-            for name in ("ucf101_jpegs_256.zip", "ucf101_tvl1_flow.zip")
-            if how != "no flow" or "jpegs" in name
+            f"# fetch {name} again, or only the part that a message above names; or {own}"
+            for name in archives
         ],
     }[form]
+    if how == "no flow" and form != "shard":
+        expected = [f"# put the archive beside it that has the other half; or {own}"]
     assert full.commands == expected
 
 

@@ -213,8 +213,14 @@ def controls_of(widget):
             yield child
 
 
+def choices_of(control) -> list:
+    """The values of a menu, whose options may be pairs of title and value; of others none."""
+    options = getattr(control, "options", ())
+    return [option[1] if isinstance(option, tuple) else option for option in options]
+
+
 def other_value(control):
-    options = getattr(control, "options", None)
+    options = choices_of(control)
     if options:
         return next(option for option in options if option != control.value)
     if isinstance(control.value, bool):
@@ -273,7 +279,7 @@ def explorers(tmp_path) -> dict:
 
 def values_of(control) -> list:
     """Nine values all over the range of a control, none of them twice in a row."""
-    if options := getattr(control, "options", None):
+    if options := choices_of(control):
         return [options[k % len(options)] for k in range(1, 10)]
     if isinstance(control.value, bool):
         return [bool(k % 2) for k in range(1, 10)]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .evaluation import bootstrap_interval, correct
+from .evaluation import correct
+from .fusion import late_fusion
 
 KEPT = Path(__file__).resolve().parents[1] / "benchmarks" / "ablations"
 
@@ -49,19 +50,38 @@ def hits_by_seed(runs: list[dict]) -> np.ndarray:
     return np.array([np.concatenate(rows) for rows in seeds.values()])
 
 
-def top1(runs: list[dict]) -> tuple[float, tuple[float, float], list[float]]:
-    """Return the mean top-1 over seeds, its interval over clips, and the top-1 of each seed.
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of a mean over seeds and clips, both drawn anew.
 
-    A clip's value is its mean over the seeds (bootstrap, 95 %).
+    ``values`` is ``(seeds, clips)``: whether a clip was right, or a paired difference. Each draw
+    takes as many seeds as there are, with replacement, then as many clips, the same for all of
+    its seeds. With one seed only the clips are drawn, and another training is not accounted for.
     """
+    low, high = np.quantile(_drawn(values), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _drawn(values: np.ndarray, seed: int = 0, draws: int = 10_000) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    seeds, clips = values.shape
+    weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
+    chosen = rng.integers(clips, size=(draws, clips))
+    return np.take_along_axis(weights @ values, chosen, axis=1).mean(axis=1)
+
+
+def top1(runs: list[dict]) -> tuple[float, tuple[float, float], list[float]]:
+    """Return the mean top-1, its :func:`interval` over seeds and clips, and that of each seed."""
     hits = hits_by_seed(runs)
-    return float(hits.mean()), bootstrap_interval(hits.mean(axis=0)), hits.mean(axis=1).tolist()
+    return float(hits.mean()), interval(hits), hits.mean(axis=1).tolist()
 
 
-def gain(runs: list[dict], baseline: list[dict]) -> tuple[float, tuple[float, float]]:
+def gain(
+    runs: list[dict], baseline: list[dict]
+) -> tuple[float, tuple[float, float], list[float]]:
     """Return the top-1 of ``runs`` minus that of ``baseline``, seeds and clips paired.
 
-    Only seeds that both have count. Raises ``ValueError`` for other test clips or no common seed.
+    The mean, its :func:`interval` over seeds and clips, and the difference of each seed. Only
+    seeds that both have count. Raises ``ValueError`` for other test clips or no common seed.
     """
     common = {r["meta"]["seed"] for r in runs} & {r["meta"]["seed"] for r in baseline}
     a, b = ([r for r in side if r["meta"]["seed"] in common] for side in (runs, baseline))
@@ -71,8 +91,40 @@ def gain(runs: list[dict], baseline: list[dict]) -> tuple[float, tuple[float, fl
             f"{runs[0]['meta']['variant']!r} and {baseline[0]['meta']['variant']!r} were not "
             f"tested on the same clips with the same seeds"
         )
-    difference = (hits_by_seed(a).astype(float) - hits_by_seed(b)).mean(axis=0)
-    return float(difference.mean()), bootstrap_interval(difference)
+    difference = hits_by_seed(a).astype(float) - hits_by_seed(b)
+    return float(difference.mean()), interval(difference), difference.mean(axis=1).tolist()
+
+
+def verdict(interval: tuple[float, float]) -> str:
+    """Say whether a difference is ``"shown"``: its interval does not hold 0."""
+    low, high = interval
+    return "not shown" if low <= 0 <= high else "shown"
+
+
+def averaged(spatial: list[dict], temporal: list[dict], space: str = "softmax") -> list[dict]:
+    """Return average fusion of kept runs of both streams, as runs of their own.
+
+    ``space`` as in :func:`~twostream_utils.fusion.late_fusion`. Raises ``ValueError`` for streams
+    of other seeds, splits or clips.
+    """
+    runs = []
+    for s, t in zip(spatial, temporal, strict=True):
+        same = all(s["meta"][key] == t["meta"][key] for key in ("seed", "split"))
+        if not same or not np.array_equal(s["clips"], t["clips"]):
+            raise ValueError("the two streams were not tested on the same clips in the same order")
+        runs.append({**s, "logits": late_fusion(s["logits"], t["logits"], space=space)})
+    return runs
+
+
+def unpaired_gain(runs: list[dict], baseline: list[dict]) -> tuple[float, tuple[float, float]]:
+    """Return the top-1 of ``runs`` minus that of ``baseline`` on other clips, with its interval.
+
+    Seeds and clips of both are drawn for themselves, so it is wider than a paired one.
+    """
+    a, b = hits_by_seed(runs).astype(float), hits_by_seed(baseline).astype(float)
+    means = _drawn(a, 0) - _drawn(b, 1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(a.mean() - b.mean()), (float(low), float(high))
 
 
 def curves(runs: list[dict], key: str = "val_top1") -> np.ndarray:

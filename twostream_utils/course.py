@@ -10,6 +10,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 
 from .device import PRECISIONS, describe_device, mixed_precision, pick_device
 from .frame_index import FOLDERS
+from .own_classes import group_warnings
 from .parts import find_archives
 from .pipeline import Course, make_shards
 from .pool import cores
@@ -42,6 +44,11 @@ def runs_folder() -> Path:
     if given := os.environ.get("TWOSTREAM_RUNS"):
         return Path(given).expanduser().resolve()
     return DRIVE / "two_stream_runs" if DRIVE.is_dir() else ROOT / "runs"
+
+
+def in_colab() -> bool:
+    """Return whether this is a notebook in Google Colab."""
+    return "google.colab" in sys.modules
 
 
 def shown(path: Path) -> str:
@@ -79,12 +86,17 @@ def prepare_data(profile: Profile, videos: str | Path | None = None) -> Path:
 
 
 def _commands(profile: Profile) -> list[str]:
-    """What brings the shards of ``profile``: fetching where there is a source, and extraction."""
+    """What brings the shards of ``profile``: fetching where there is a source, and extraction.
+
+    Paths are those of the repository, and in Colab, where cells run elsewhere, absolute.
+    """
     root = data_root(profile)
+    place = Path.as_posix if in_colab() else shown
     fetch = {"ucf101": f"fetch_ucf101.py --profile {profile.name}", "weizmann": "fetch_weizmann.py"}
-    first = [f"python data_scripts/{fetch[root.name]}"] if root.name in fetch else []
-    videos = f"{shown(root)}_videos" if first else "VIDEOS"  # with a folder of videos a class
-    words = ["data_scripts/extract.py", videos, shown(root), "--short-side", profile.short_side]
+    scripts = place(ROOT / "data_scripts")
+    first = [f"python {scripts}/{fetch[root.name]}"] if root.name in fetch else []
+    videos = f"{place(root)}_videos" if first else "VIDEOS"  # with a folder of videos a class
+    words = [f"{scripts}/extract.py", videos, place(root), "--short-side", profile.short_side]
     if profile.group_pattern:
         words += ["--group-pattern", profile.group_pattern]
     return [*first, shlex.join(["python", *map(str, words)])]
@@ -95,6 +107,18 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def choose_profile(name: str, **changes) -> Profile:
+    """Return a profile with ``changes`` and with ``TWOSTREAM_GROUPS`` as its ``group_pattern``.
+
+    The variable is for folders of videos: a pattern or an official split goes before it.
+    """
+    chosen = get_profile(name, **changes)
+    groups = os.environ.get("TWOSTREAM_GROUPS")
+    if groups and chosen.group_pattern is None and chosen.split_rule == "folds":
+        return replace(chosen, group_pattern=groups)
+    return chosen
 
 
 def setup(
@@ -108,11 +132,11 @@ def setup(
     """Set one notebook up and return its :class:`~twostream_utils.pipeline.Course`.
 
     ``profile`` is the one word that changes the scale; the environment variable
-    ``TWOSTREAM_PROFILE`` goes before it, and ``TWOSTREAM_DATA`` names a folder of videos to
-    extract. ``changes`` overwrite single sizes, such as ``rgb_frames=5``. Data that is missing is
-    generated or extracted.
+    ``TWOSTREAM_PROFILE`` goes before it. ``TWOSTREAM_DATA`` names a folder of videos to extract,
+    and ``TWOSTREAM_GROUPS`` is the ``group_pattern`` of their names. ``changes`` overwrite single
+    sizes, such as ``rgb_frames=5``. Data that is missing is generated or extracted.
     """
-    chosen = get_profile(os.environ.get("TWOSTREAM_PROFILE") or profile, **changes)
+    chosen = choose_profile(os.environ.get("TWOSTREAM_PROFILE") or profile, **changes)
     root = prepare_data(chosen, os.environ.get("TWOSTREAM_DATA") or None)
     seed_everything(seed)
     store = FrameStore(root, cache_gb=chosen.cache_gb)
@@ -143,8 +167,13 @@ def report(course: Course) -> None:
             f"the data has {len(course.classes)} of the {len(wanted)} classes of this profile; "
             f"without {first}. To get the rest:\n  {_commands(course.profile)[0]}"
         )
+    if course.profile.split_rule == "folds":
+        for warning in group_warnings(course):
+            print(f"warning: {warning}")
     if course.run_dir.is_relative_to(DRIVE):
         print("checkpoints and scores are kept on Google Drive: the next session goes on from them")
+    elif in_colab():
+        print("checkpoints and scores end with this session: mount Google Drive to keep them")
 
 
 def check_environment(profile: str = "mini") -> bool:

@@ -118,10 +118,21 @@ class Line:
 
 def arrived(remote: Remote, path: Path) -> int:
     """Bytes of a download to `path` that are on the disk already."""
+    if _is_whole(remote, path):
+        return path.stat().st_size
     growing = _growing(remote, path)
-    files = [path] if path.is_file() else [growing] if growing.is_file() else []
+    files = [growing] if growing.is_file() else []
     parts = path.parent.glob(f"{glob.escape(path.name)}.{remote.tag}-*-*.partial")
     return sum(file.stat().st_size for file in [*files, *parts])
+
+
+def _is_whole(remote: Remote, path: Path) -> bool:
+    """Whether `path` is this version of the file, by the record beside it."""
+    return path.is_file() and read_json(_record(path)).get("tag") == remote.tag
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
 
 
 def _growing(remote: Remote, path: Path) -> Path:
@@ -213,14 +224,14 @@ def download(
 
     Until it is whole it is called `<path>.<tag>.partial`. After a cut, a kill or a full disk the
     next call goes on; only a server without byte ranges has to start anew. A file that is there
-    already, with a record of this same version, is left alone.
+    already, with a record of this same version, is left alone. One process at a time may write to
+    the folder: `lock.locked`.
 
     Raises:
         FetchError: in plain words; no file of the final name appears.
     """
     line = line or Line()
-    record = path.with_name(path.name + ".json")
-    if path.is_file() and read_json(record).get("tag") == remote.tag:
+    if _is_whole(remote, path):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     growing = _growing(remote, path)
@@ -234,9 +245,16 @@ def download(
             _grow(remote, growing, path, line, part)
         else:
             _pour(remote, growing, line)
-    digest = sha256(growing, progress)
-    facts = {"url": remote.url, "tag": remote.tag, "bytes": growing.stat().st_size}
-    write_json(record, {**facts, "sha256": digest})
+    size = growing.stat().st_size
+    if remote.size not in (None, size):
+        growing.unlink()
+        raise FetchError(
+            f"{path.name} has {size:,} bytes and should have {remote.size:,}: deleted. Did two "
+            "commands write here at once? The same command gets it again"
+        )
+    facts = {"url": remote.url, "tag": remote.tag, "bytes": size}
+    path.unlink(missing_ok=True)  # else a kill before the last line passes an old file as this one
+    write_json(_record(path), {**facts, "sha256": sha256(growing, progress)})
     os.replace(growing, path)
     return path
 
@@ -244,8 +262,11 @@ def download(
 def _grow(remote: Remote, growing: Path, stem: Path, line: Line, part: int) -> None:
     """Append parts in order. Killed while appending, it cuts back to whole parts and goes on."""
     with room_or_message(growing), open(growing, "ab") as whole:
-        if whole.tell() != remote.size:
-            whole.truncate(whole.tell() // part * part)
+        have = whole.tell()
+        if have > remote.size:  # two commands at once have written here
+            whole.truncate(0)
+        elif have < remote.size:
+            whole.truncate(have // part * part)
         have = whole.seek(0, os.SEEK_END)
         ends = [min(start + part, remote.size) for start in range(have, remote.size, part)]
         spans = list(zip([have, *ends], ends))

@@ -15,7 +15,7 @@ from .plots import BLUE, RED
 from .widgets import Drawing, explorer
 
 WEIGHTS = np.linspace(0, 1, 21)  # of the temporal stream; the spatial stream has the rest
-SPACES = ("softmax", "logit")
+SPACES = {"softmax": "softmax", "logit": "logits"}  # and what they are called on a picture
 EVEN = 10  # place of half and half in WEIGHTS
 _RIGHT, _WRONG = (170, 205, 230), (213, 94, 0)
 _LISTED = 8
@@ -86,7 +86,7 @@ def fusion_view(swept: Sweep, weight: float = 0.5, space: str = "softmax") -> Dr
     if len(flips) > _LISTED:
         canvas.text(650, 62 + 27 * _LISTED, f"and {len(flips) - _LISTED} more", size=8.5)
     sentence = (
-        f"Average of {space}, {1 - weight:.2f} spatial and {weight:.2f} temporal: top-1 "
+        f"Average of {SPACES[space]}, {1 - weight:.2f} spatial and {weight:.2f} temporal: top-1 "
         f"{now.mean():.1%} of {len(now)} clips; half and half of softmax: {even.mean():.1%}. "
         f"{len(won)} clips are won and {len(lost)} lost against it."
     )
@@ -100,8 +100,8 @@ def _curves(swept: Sweep) -> Diagram:
     axis = canvas.axes(52, 30, 270, 244)
     for name, colour, style in zip(SPACES, (BLUE, RED), ("o-", "s--")):
         axis.plot(WEIGHTS, 100 * swept.right(name).mean(axis=1), style, color=colour, markersize=3,
-                  linewidth=1.5, label=name)  # fmt: skip
-    axis.set_xlabel("weight of the temporal stream")
+                  linewidth=1.5, label=f"average of {SPACES[name]}")  # fmt: skip
+    axis.set(xlabel="weight of the temporal stream", xticks=[0, 0.5, 1])
     axis.set_title("top-1 %", fontsize=9.5, loc="left")
     axis.legend(fontsize=9, loc="lower center")
     return canvas.diagram(axis)
@@ -136,6 +136,8 @@ def fusion_explorer(spatial: Scores, temporal: Scores) -> widgets.VBox:
         value=0.5, min=0, max=1, step=0.05, description="temporal weight",
         style={"description_width": "110px"},
     )  # fmt: skip
-    space = widgets.Dropdown(options=list(SPACES), description="average of")
+    space = widgets.Dropdown(
+        options=[(title, name) for name, title in SPACES.items()], description="average of"
+    )
     swept = sweep(spatial, temporal)
     return explorer(partial(fusion_view, swept), {"weight": weight, "space": space})

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .canvas import Canvas, heat, resize
-from .flow import decode, flow_to_rgb
+from .flow import colour_wheel, decode, flow_to_rgb
 from .stacks import ClipDataset, normalise
 from .widgets import Drawing, clip_menus, explorer, int_slider
 
@@ -97,6 +97,9 @@ def fusion_layer_view(
     half = TOP + (PANEL + TOP + 6) // 2
     canvas.picture((ground * lit[..., None]).astype(np.uint8), x, half, PANEL, PANEL,
                    "bright: where both answer")  # fmt: skip
+    side = 76
+    right, low = canvas.width - side - 12, canvas.height - side - 12
+    canvas.picture(colour_wheel(side), right, low, side, side, "direction")
     for y, name, value in ((TOP, "spatial", w[o, s]), (TOP + 20, "temporal", w[o, size + t])):
         canvas.text(x, y + 14, f"{name} map into output {o}: {value:+.3f}")
     where = "nowhere on this clip"

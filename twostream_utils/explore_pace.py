@@ -27,11 +27,13 @@ def pace_view(cores: int = 2, decode_ms: float = 90.0, gpu_clips: float = 40.0) 
     most = max(8, cores + 2)
     counts = range(1, most + 1)
     rates = [pace(n, decode_ms, gpu_clips) for n in counts]
-    axis.plot(counts, [r.loader for r in rates], "--", color=BLUE, linewidth=1.5, label="loader")
+    top = 1.6 * max(gpu_clips, now.together)
+    label = "loader" if rates[0].loader < top else "loader ↑"  # above the picture
+    axis.plot(counts, [r.loader for r in rates], "--", color=BLUE, linewidth=1.5, label=label)
     axis.axhline(gpu_clips, color=GREEN, linestyle=":", linewidth=1.5, label="GPU")
     axis.plot(counts, [r.together for r in rates], color="black", label="together")
     axis.plot(cores, now.together, "o", color="black", markersize=8)
-    axis.set(xlabel="cores", xlim=(0.5, most + 0.5), ylim=(0, 1.6 * max(gpu_clips, now.together)))
+    axis.set(xlabel="cores", xlim=(0.5, most + 0.5), ylim=(0, top))
     axis.set_title("clips a second", fontsize=9.5, loc="left")
     axis.legend(fontsize=8.5, loc="upper left", ncols=3, handlelength=1.5, columnspacing=1)
     sentence = (

@@ -22,10 +22,9 @@ from .lock import locked
 from .pool import cores, in_order
 from .shards import FLOW_METHODS, QUALITY, ShardWriter, encode_clip
 from .splits import SPELLING, parse_name
-from .video import VIDEO_SUFFIXES, VideoError, open_video, read_video
+from .video import VIDEO_SUFFIXES, VideoError, open_video
 
-__all__ = ["Report", "ShardWriter", "VideoError", "encode_clip", "extract", "read_video"]
-
+__all__ = ["Report", "ShardWriter", "VideoError", "encode_clip", "extract", "other_shards"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def extract(
         FileNotFoundError: no such source, or no videos in it.
         ValueError: unknown method or class, a broken pattern, nothing readable.
         RuntimeError: RAFT's weights cannot be fetched.
-        OSError: another extraction writes to `out`, or the disk is full; whole shards are kept.
+        OSError: another command writes to `out`, or the disk is full; whole shards are kept.
     """
     source, out = Path(source), Path(out)
     if method not in FLOW_METHODS:
@@ -185,6 +184,13 @@ def _plan(
                       settings.get("flow_every", 1))
             )  # fmt: skip
     return plan
+
+
+def other_shards(source: Path, out: Path) -> list[Path]:
+    """Zips in `out` of classes that `source` has no videos of: a store of `out` reads them, too."""
+    folders = _class_folders(source, out, None)
+    labels = {SPELLING.get(folder.name, folder.name) for folder in folders if _videos(folder)}
+    return sorted(path for path in out.glob("*.zip") if path.stem not in labels)
 
 
 def _class_folders(source: Path, out: Path, classes: Iterable[str] | None) -> list[Path]:

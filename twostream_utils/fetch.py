@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import ZipInfo
 
 from .clip_folder import ClipFolder
 from .download import Line, NoRoomError, arrived, check_room, download, gigabytes
+from .lock import locked
 from .remote_zip import fetch_members, make_plan, read_directory
-from .unpack import room_for_zip, unpack
+from .unpack import find_rar_tools, room_for_zip, unpack
 from .web import FetchError, NoRangesError, Remote, probe
 
 
@@ -33,7 +36,8 @@ class Job:
     """What is wanted and how: the clips' folder, where whole archives are kept, a dry run or not.
 
     A dry run asks the servers and prints what would be fetched, and fetches nothing but the
-    directory of a zip.
+    directory of a zip. `due` is the number of clips of each class: where all of them are
+    there, an archive that would have to be fetched or unpacked as a whole is left alone.
     """
 
     folder: ClipFolder
@@ -41,6 +45,25 @@ class Job:
     dry_run: bool = False
     progress: bool = True
     line: Line = field(default_factory=Line)
+    due: Mapping[str, int] | None = None
+
+    def complete(self) -> bool:
+        """Whether every clip that is due is in the folder; says so if it is."""
+        counts = self.folder.counts()
+        if not self.due or any(counts[label] != n for label, n in self.due.items()):
+            return False
+        print(f"  {_clips(self, counts.total(), counts.total())}: nothing to do")
+        return True
+
+    @contextlib.contextmanager
+    def alone(self, folder: Path) -> Iterator[None]:
+        """Be the only command that writes to `folder`, unless this is a dry run."""
+        if self.dry_run:
+            yield
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            yield
 
 
 def table(sources: Sequence[Source]) -> str:
@@ -87,6 +110,7 @@ def fetch(where: str | Path, job: Job) -> None:
 
     Raises:
         FetchError: in plain words. Whole clips are kept, and the next call goes on.
+        OSError: another command writes to the same folder.
     """
     if "://" not in str(where):
         return _take_here(Path(where).expanduser(), job)
@@ -108,6 +132,13 @@ def _fetch_members(remote: Remote, job: Job) -> None:
     }
     if lacking := [label for label in job.folder.classes if label not in found]:
         raise FetchError(f"{remote.url} has no clips of {_listed(lacking)}")
+    with job.alone(job.folder.root):
+        damaged = _fetch_planned(remote, directory, job)
+    if damaged:
+        raise FetchError(_damage_message(remote.url, damaged))
+
+
+def _fetch_planned(remote: Remote, directory: Sequence[ZipInfo], job: Job) -> list[str]:
     damaged: list[str] = []
     for again in (False, True):
         plan = make_plan(remote, directory, job.folder)
@@ -119,15 +150,28 @@ def _fetch_members(remote: Remote, job: Job) -> None:
             f"({plan.size / remote.size:.0%})\n  room: {gigabytes(needed)} needed, "
             f"{gigabytes(free)} free" + ("\n  once more for what arrived damaged" if again else "")
         )
-        if job.dry_run or not plan.spans:
-            return
-        damaged = fetch_members(plan, job.folder, job.line, job.progress)
+        if job.dry_run:
+            break
+        progress = job.progress and bool(plan.spans)
+        damaged = fetch_members(plan, job.folder, job.line, progress)
         if not damaged:
-            return
-    raise FetchError(_damage_message(remote.url, damaged))
+            break
+    return damaged
 
 
 def _fetch_whole(remote: Remote, job: Job) -> None:
+    if job.complete():
+        return
+    if remote.kind == "rar":
+        find_rar_tools(remote.url)  # before gigabytes have come that nothing here can read
+    with job.alone(job.archives):
+        path = _fetch_archive(remote, job)
+    if not job.dry_run:
+        print(f"  {path} is whole; delete it when you have all classes that you want")
+        _unpack_all(path, job)
+
+
+def _fetch_archive(remote: Remote, job: Job) -> Path:
     path = job.archives / remote.name
     size, here = remote.size or 0, arrived(remote, path)
     # A rar is unpacked as a whole beside the archive; videos hardly shrink when packed.
@@ -140,17 +184,17 @@ def _fetch_whole(remote: Remote, job: Job) -> None:
         f"  room: {gigabytes(needed)} needed, {gigabytes(free)} free"
         + ("" if remote.kind == "rar" else "; the clips come on top of it")
     )
-    if job.dry_run:
-        return
-    download(remote, path, job.line, progress=job.progress)
-    print(f"  {path} is whole; delete it when you have all classes that you want")
-    _unpack_all(path, job)
+    if not job.dry_run:
+        download(remote, path, job.line, progress=job.progress)
+    return path
 
 
 def _take_here(path: Path, job: Job) -> None:
     if not path.exists():
         raise FetchError(f"there is no file or folder {path}")
     inside = room_for_zip(path, job.folder) if path.is_file() else None
+    if path.is_file() and not inside and job.complete():
+        return
     total, present, needed = inside or (0, 0, 0)
     free = check_room(job.folder.root, needed)
     print(f"  {path}{f', {gigabytes(path.stat().st_size)}' if path.is_file() else ''}")
@@ -164,7 +208,8 @@ def _take_here(path: Path, job: Job) -> None:
 
 
 def _unpack_all(path: Path, job: Job) -> None:
-    damaged = unpack(path, job.folder, job.progress)
+    with job.alone(job.folder.root):
+        damaged = unpack(path, job.folder, job.progress)
     if damaged:
         raise FetchError(_damage_message(path, damaged))
     counts = job.folder.counts()

@@ -106,7 +106,8 @@ def load_index(root: Path) -> FrameIndex:
         with contextlib.suppress(OSError):
             header = {name: getattr(index, name) for name in _TEXTS} | {"fingerprint": fingerprint}
             save_arrays(path, header, {name: getattr(index, name) for name in _ARRAYS})
-            return _map(archives, path, fingerprint) or index
+            if mapped := _map(archives, path, fingerprint):  # some network drives cannot map
+                return mapped
     return index
 
 

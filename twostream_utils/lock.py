@@ -5,24 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-NAME = ".extract.lock"
+NAME = ".lock"
 _FAR = 1 << 20  # Windows locks bytes against reading too: lock one behind the text
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold the lock of `folder`, a file with the holder's process number, while the block runs.
 
     Where the file system knows no locks (some network drives), or the folder cannot be written at
     all, the block runs without one.
 
+    Args:
+        folder: a folder that is there.
+        wait: while another process has the lock, say so once and wait for it.
+
     Raises:
-        OSError: another process has it; the message says which.
+        OSError: another process has it and `wait` is off; the message says which.
     """
     path = folder / NAME
+    told = False
     if not os.access(folder, os.W_OK):  # whole shards can be used there all the same
         yield
         return
@@ -32,10 +38,14 @@ def locked(folder: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read(200).decode(errors="replace").strip()
             file.close()
-            raise OSError(
-                f"another extraction is writing to {folder} ({holder or 'starting now'}): wait "
-                "for it or stop it, or give another folder"
-            )
+            what = f"another command is writing to {folder} ({holder or 'starting now'})"
+            if not wait:
+                raise OSError(f"{what}: wait for it or stop it, or give another folder")
+            if not told:
+                print(f"{what}: waiting for it", flush=True)
+            told = True
+            time.sleep(0.2)
+            continue
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 break

@@ -46,6 +46,27 @@ def activation_bytes(
     return kept + maps * 49 * element + 2 * hidden * (2 * element + 1)
 
 
+def kept_bytes(model: nn.Module, *inputs: torch.Tensor) -> int:
+    """Return what the forward pass keeps for the backward pass, in bytes, as autograd counts it.
+
+    All tensors, each once, without the weights. On ``meta`` tensors it costs nothing. What does
+    not depend on the batch is in it: take the difference of two batches for that of a clip.
+    """
+    weights = {p.untyped_storage()._cdata for p in model.parameters()}
+    kept = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = (storage.nbytes(), tensor)  # alive: no address comes twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        out = model(*inputs)
+    del out
+    return sum(size for size, _ in kept.values())
+
+
 def clip_bytes(
     channels: Sequence[int], profile: Profile, frozen: bool = False, element: int = 4
 ) -> int:

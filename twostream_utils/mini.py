@@ -15,6 +15,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from .archives import Archive, ArchiveError
+from .lock import locked
 from .mini_clip import CLASSES, HEIGHT, RECIPES, WIDTH, render_clip
 from .mini_still import STILL_CLASSES, render_still
 from .pool import in_order
@@ -39,7 +40,7 @@ def make_mini(
 
     1000 clips of 52–70 frames of 96×72 px by default. The same seed gives the same bytes. Shards
     that are whole and current are kept, so an interrupted call goes on with the next class and a
-    second call returns at once.
+    second call returns at once. Of two calls at once one makes the shards and the other waits.
 
     Args:
         root: folder for `<Class>.zip`; made if missing.
@@ -62,20 +63,32 @@ def make_mini(
     paths = [root / f"{label}.zip" for label in classes]
     info = {"generator": "mini", "seed": seed, "groups": groups, "flow": FLOW, "quality": QUALITY}
     infos = {label: info | {"probe": _probe(label, seed)} for label in classes}
-    due = [k for k, path in zip(classes, paths, strict=True) if _info(path) != infos[k]]
-    if not due:
-        return paths
+
+    def due() -> list[str]:
+        return [k for k, path in zip(classes, paths, strict=True) if _info(path) != infos[k]]
+
+    if due():
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root, wait=True):
+            _make_shards(root, due(), infos, groups, workers, progress)
+    return paths
+
+
+def _make_shards(
+    root: Path, due: list[str], infos: dict[str, dict], groups: int, workers: int | None,
+    progress: bool,
+) -> None:
+    seed = infos[due[0]]["seed"] if due else 0
     jobs = [(label, group, seed) for label in due for group in range(1, groups + 1)]
     with (closing(in_order(_encode_group, jobs, workers)) as results,
           tqdm(total=len(jobs) * CLIPS_PER_GROUP, unit="clip", desc="mini set",
-               disable=not progress) as bar):
+               disable=not progress or not due) as bar):
         for label in due:
             with ShardWriter(root / f"{label}.zip", infos[label]) as shard:
                 for _ in range(groups):
                     for members, meta in next(results):
                         shard.add(members, meta)
                         bar.update()
-    return paths
 
 
 def _encode_group(job: tuple[str, int, int]) -> list[tuple[list[tuple[str, bytes]], dict]]:

@@ -53,7 +53,7 @@ def group_warnings(course: Course) -> list[str]:
             f"no group is known for {alone} of {len(clips)} clips, so each of these is its own. If "
             "two show the same person or place, one may be in training and the other in the test, "
             "and the test flatters. Put the group into the name (wave_g01_c02.mp4), or give "
-            "group_pattern"
+            "group_pattern (with make: GROUPS)"
         )
     for name, part in parts.items():
         if missing := sorted(set(course.classes) - {store.label(clip) for clip in part}):

@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def steady_frames(times: np.ndarray, rate: float = RATE) -> tuple[np.ndarray, li
     step = max(1, round(mean / rate))
     notes = []
     if step > 1:
-        notes.append(f"{mean:.0f} frames per second: every {step}. frame is used")
+        notes.append(f"{mean:.0f} frames per second: one frame in {step} is used")
     low, high = np.quantile(gaps, (0.05, 0.95))
     if high - low <= 0.25 / mean:
         return every[::step], notes
@@ -201,7 +202,8 @@ def own_clip(
         except VideoError as error:
             raise VideoError(name, error.reason) from None
         finally:
-            os.unlink(path)
+            with suppress(OSError):  # Windows keeps a file that a decoder has not closed yet
+                os.unlink(path)
     path = Path(video)
     if not path.is_file():
         raise FileNotFoundError(f"no video {path}")

@@ -126,8 +126,8 @@ def video_chooser(
 ) -> widgets.Widget:
     """Return the controls: menu of ``clips``, upload and webcam buttons, room for the answer.
 
-    ``answer`` gets a clip name, or name and bytes of a video, and returns HTML. A video that cannot
-    be used (``VideoError``) becomes its message. For the webcam in JupyterLab the page needs
+    ``answer`` gets a clip name, or name and bytes of a video, and returns HTML. An error
+    becomes its message. For the webcam in JupyterLab the page needs
     :func:`show_chooser`.
     """
     menu = widgets.Dropdown(options=list(clips), description="clip")
@@ -146,6 +146,9 @@ def video_chooser(
                 result.value = answer(source)
         except VideoError as error:
             result.value = f"<p>⚠️ {html.escape(str(error))}</p>"
+        except Exception as error:  # a callback's traceback would be seen by nobody
+            said = f"This did not work: {error} ({type(error).__name__})"
+            result.value = f"<p>⚠️ {html.escape(said)}</p>"
 
     def take(change: dict) -> None:
         if change["new"]:

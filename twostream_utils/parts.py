@@ -114,7 +114,8 @@ def find_archives(root: Path) -> list[list[Path]]:
     folder = root if root.is_dir() else root.parent
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         match = _PART.fullmatch(path.name)
-        if not path.is_file() or not (match or path.suffix == ".zip"):
+        hidden = path.name.startswith(".")  # macOS leaves a ._x.zip beside an x.zip
+        if hidden or not path.is_file() or not (match or path.suffix == ".zip"):
             continue
         # A zip and the parts it was joined from are two archives: the index names the doublet.
         key = f"{match[1]}." if match else path.name

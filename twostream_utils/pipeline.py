@@ -31,9 +31,19 @@ def make_shards(videos: str | Path, root: Path, profile: Profile) -> None:
     """Extract a folder of class folders with videos to shards in ``root``, in a profile's sizes.
 
     Goes on where an earlier call was interrupted, and prints what was left out and why.
-    """
-    from .extract import extract
 
+    Raises ``ValueError`` where ``root`` has shards of classes that ``videos`` does not have and the
+    profile names none: they would be trained on with the rest.
+    """
+    from .extract import extract, other_shards
+
+    if profile.classes is None and (others := other_shards(Path(videos), root)):
+        raise ValueError(
+            f"{root} has shards of classes that {videos} does not have: "
+            f"{', '.join(path.name for path in others)}. They come from another folder of videos, "
+            "or a class was renamed since, and would be trained on with the rest. Move them "
+            "elsewhere or delete them, then do the same again"
+        )
     report = extract(
         videos, root, short_side=profile.short_side, group_pattern=profile.group_pattern,
         classes=profile.classes,

@@ -13,6 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 import cv2
 
+MOST = 61 if os.name == "nt" else 1024  # Windows waits for no more than 63 handles at once
+
 
 def cores() -> int:
     """Number of cores that this process may use."""
@@ -28,7 +30,7 @@ def in_order(function: Callable, tasks: Sequence, workers: int | None = None) ->
     process itself; ``None`` means one worker a core. Close the iterator to stop the workers.
     Raises ``RuntimeError`` if a worker was killed, and whatever ``function`` raises.
     """
-    workers = min(workers or cores(), len(tasks))
+    workers = min(workers or cores(), len(tasks), MOST)
     if workers <= 1:
         yield from map(function, tasks)
         return

@@ -93,11 +93,6 @@ class Plan:
         """Bytes to fetch."""
         return sum(stop - start for start, stop, _ in self.spans)
 
-    @property
-    def clips(self) -> int:
-        """Clips to fetch."""
-        return sum(len(members) for *_, members in self.spans)
-
     def disk(self, connections: int) -> int:
         """Most bytes that the disk will need, the spans on their way among them."""
         largest = max((stop - start for start, stop, _ in self.spans), default=0)

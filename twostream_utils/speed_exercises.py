@@ -39,13 +39,13 @@ def check_pace(answer: Callable) -> None:
 
 
 check_cores = number_question(
-    "Three cores load 33 clips a second, which is not enough for 40; four load 44.",
-    4,
+    "Five cores load 56 clips a second, which is not enough for 60; six load 67.",
+    6,
     {
-        "That many cores load fewer clips than the GPU takes: round up": 3,
-        "There is no part of a core: round up": 3.6,
+        "That many cores load fewer clips than the GPU takes: round up": 5,
+        "There is no part of a core: round up": 5.4,
         "That is what one core loads in a second": 1000 / 90,
-        "That is milliseconds of loading in a second; how many cores is that?": 3600,
+        "That is milliseconds of loading in a second; how many cores is that?": 5400,
     },
     0.05,
 )

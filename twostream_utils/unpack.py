@@ -122,10 +122,31 @@ def _from_tar(path: Path, folder: ClipFolder, progress: bool) -> list[str]:
     return []
 
 
-def _from_rar(path: Path, folder: ClipFolder, progress: bool) -> list[str]:
-    tools = {name: command for name, command in _RAR_TOOLS.items() if shutil.which(name)}
+def find_rar_tools(what: str | Path) -> dict[str, list[str]]:
+    """Programs of this machine that unpack a rar, with their words.
+
+    Raises:
+        FetchError: there is none; names `what` and the packages to install.
+    """
+    tools = {name: command for name, command in _RAR_TOOLS.items() if _reads_rar(name)}
     if not tools:
-        raise FetchError(f"{path} is a rar, which Python cannot read: {_RAR_HELP}")
+        raise FetchError(f"{what} is a rar, which Python cannot read: {_RAR_HELP}")
+    return tools
+
+
+def _reads_rar(name: str) -> bool:
+    """Whether a program is here and reads rar: Debian's 7-Zip is built without."""
+    if shutil.which(name) is None:
+        return False
+    if not name.startswith("7z"):
+        return True
+    return b" Rar5 " in subprocess.run([name, "i"], capture_output=True).stdout
+
+
+def _from_rar(path: Path, folder: ClipFolder, progress: bool) -> list[str]:
+    tools = find_rar_tools(path)
+    for left in folder.root.glob(".unpacked-*"):  # by a kill
+        shutil.rmtree(left, ignore_errors=True)
     check_room(folder.root, path.stat().st_size)
     folder.root.mkdir(parents=True, exist_ok=True)
     complaints = []

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 from tqdm.auto import tqdm
 
@@ -28,6 +29,8 @@ _OPTIONS = {
     "--every": ("flow_every", 1),
     "--group-pattern": ("group_pattern", None),
 }
+# A way out where no archive can be had.
+_OWN = "make shards from videos in another folder: python data_scripts/extract.py VIDEOS FOLDER"
 
 
 @dataclass
@@ -153,32 +156,45 @@ def _check_split(
 
 
 def _mend(store: FrameStore, found: Verification) -> None:
-    """Commands for clips that are there and damaged: by shard, by part, or by folder."""
-    files = {path for clip in found.broken for path in store.files(clip)}
-    for path in sorted(files):
+    """Commands for clips that are there and damaged.
+
+    Only shards of our own are to be deleted: the published archives have tens of gigabytes, and
+    who has them may not get them again.
+    """
+    half = {clip for clip in found.broken if not (store.n_frames(clip) and store.n_flow(clip))}
+    files = {clip: set(store.files(clip)) for clip in found.broken}
+    shards = sorted(path for path in set().union(*files.values()) if _made_from(path))
+    lost = {clip: paths for clip, paths in files.items() if not paths & set(shards)}
+    damaged = [paths for clip, paths in lost.items() if clip not in half]
+    for path in sorted(set().union(*damaged)):
+        what = f"fetch {path.name} again"
         if is_part(path):
-            found.commands.append(
-                f"# fetch {path.name[:-4]} again, or only the part that a message above names"
-            )
-    shards = sorted(path for path in files if not is_part(path))
+            what = f"fetch {path.name[:-4]} again, or only the part that a message above names"
+        found.commands.append(f"# {what}; or {_OWN}")
+    if not all(damaged):
+        found.commands.append("# unpack or extract the clips named above again")
+    if half & lost.keys():
+        found.commands.append(f"# put the archive beside it that has the other half; or {_OWN}")
     if shards:
         names = " ".join(shlex.quote(str(path)) for path in shards)
         found.commands += [
             f"rm {names}",
             f"{_extract_command(store, 'VIDEOS')}  # VIDEOS: their folder of videos",
         ]
-    if any(not store.files(clip) for clip in found.broken):
-        found.commands.append("# unpack or extract the clips named above again")
+
+
+def _made_from(path: Path) -> dict:
+    """`dataset.json` of a shard that was extracted or generated here; empty for any other file."""
+    with suppress(OSError, KeyError, ValueError, zipfile.BadZipFile):
+        with zipfile.ZipFile(path) as file:
+            return json.loads(file.read("dataset.json"))
+    return {}
 
 
 def _extract_command(store: FrameStore, videos: str) -> str:
     """What makes the shards that are missing and leaves the others: with the settings of these."""
-    settings = {}
-    for shard in sorted(store.root.glob("*.zip")):
-        with suppress(OSError, KeyError, ValueError, zipfile.BadZipFile):
-            with zipfile.ZipFile(shard) as file:
-                settings = json.loads(file.read("dataset.json"))["settings"]
-            break
+    made = (_made_from(shard).get("settings") for shard in sorted(store.root.glob("*.zip")))
+    settings = next(filter(None, made), {})
     words = ["python", "data_scripts/extract.py", videos, str(store.root)]
     for option, (name, default) in _OPTIONS.items():
         if (value := settings.get(name, default)) != default:

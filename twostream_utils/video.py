@@ -23,27 +23,19 @@ class VideoError(ValueError):
         return f"{self.args[0]}: {self.reason}"
 
 
-def read_video(path: str | os.PathLike, short_side: int = 256) -> tuple[np.ndarray, float]:
-    """All frames of a video and its rate.
+def open_video(path: str | os.PathLike, short_side: int) -> tuple[float, Iterator[np.ndarray]]:
+    """Frame rate of a video and an iterator over its frames: not all of it has to lie in memory.
 
     Frames are turned upright (rotation flag) and scaled down while reading so that the short side
     is `short_side` px; smaller videos keep their size, since enlarging adds nothing but bytes.
 
     Returns:
-        `(T, H, W, 3)` uint8 RGB and frames per second (0.0 where the file does not say).
+        Frames per second (0.0 where the file does not say), and `(H, W, 3)` uint8 RGB frames.
 
     Raises:
-        VideoError: not a video, no frames or only one, cut short.
+        VideoError: not a video, no frames or only one, cut short; by the iterator where it is
+            found further in.
         FileNotFoundError: no such file.
-    """
-    rate, frames = open_video(path, short_side)
-    return np.stack(list(frames)), rate
-
-
-def open_video(path: str | os.PathLike, short_side: int) -> tuple[float, Iterator[np.ndarray]]:
-    """Frame rate and an iterator over the frames, for videos too long to lie in memory.
-
-    Frames and errors as in `read_video`; what is wrong further in is raised by the iterator.
     """
     path = Path(path)
     if not path.is_file():
