@@ -27,7 +27,6 @@ PACKAGES = (
     "scikit-learn", "matplotlib", "ipywidgets", "pillow", "tqdm", "safetensors",
 )  # fmt: skip
 
-
 DRIVE = Path("/content/drive/MyDrive")  # where Colab shows a mounted Google Drive
 
 

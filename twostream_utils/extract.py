@@ -27,7 +27,6 @@ from .video import VIDEO_SUFFIXES, VideoError, open_video, read_video
 __all__ = ["Report", "ShardWriter", "VideoError", "encode_clip", "extract", "read_video"]
 
 
-
 @dataclass(frozen=True)
 class _Task:
     """One video on its way to a worker."""

@@ -109,7 +109,6 @@ def pictures(
     return fig
 
 
-
 def rgb_stack_grid(frames: np.ndarray, indices: Sequence[int], columns: int = 10) -> Figure:
     """Draw an RGB stack ``(T, H, W, 3)`` uint8 frame by frame, titled with 1-based ``indices``."""
     return pictures(list(frames), [f"frame {i}" for i in indices], columns)
