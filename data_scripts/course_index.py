@@ -41,7 +41,7 @@ def columns(measured: dict) -> list[str]:
 
 
 def minutes(source, column: str, measured: dict) -> str:
-    """Minutes of one notebook, measured ones rounded up. What stands behind a CPU's number stays."""
+    """Minutes of one notebook, measured ones rounded up; what follows a CPU's number stays."""
     run = measured.get(column, {}).get("notebooks", {})
     number = math.ceil(run[source.stem]["seconds"] / 60) if source.stem in run else None
     if column != "cpu":
