@@ -158,6 +158,13 @@ def lab(clips_folder, tmp_path_factory):
             server.wait(30)
 
 
+def kernel_state(lab: str) -> str:
+    """What the server says of the notebook's kernel; the page says idle before there is one."""
+    server = lab.removesuffix("/lab/tree/explorers.ipynb")
+    with urllib.request.urlopen(f"{server}/api/sessions") as answer:
+        return "".join(session["kernel"]["execution_state"] for session in json.load(answer))
+
+
 @pytest.fixture(scope="module")
 def notebook(lab):
     """The page after *Run All Cells*, and what its console complained about."""
@@ -170,22 +177,24 @@ def notebook(lab):
         complaints = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else 0)
-        idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+        page.goto(lab)
         which_kernel = page.locator(".jp-Dialog-button.jp-mod-accept")
-        for _ in range(2):
-            page.goto(lab)
-            with contextlib.suppress(sync_api.TimeoutError):
-                idle.or_(which_kernel).first.wait_for()
+        for _ in range(240):
+            if which_kernel.is_visible():  # a busy server lists its kernels too late
+                which_kernel.click()
+                which_kernel.wait_for(state="hidden")
+            if kernel_state(lab) == "idle":
                 break
-        prompt = page.locator(".jp-CodeCell .jp-InputPrompt").first.element_handle()
-        begun = "prompt => prompt.innerText.trim() !== '[ ]:'"
+            page.wait_for_timeout(500)
+        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+        prompt = "document.querySelector('.jp-CodeCell .jp-InputPrompt')"
+        begun = f"() => !['', '[ ]:'].includes({prompt}.innerText.trim())"
         for _ in range(5):  # a kernel that has only just come up may lose the request
             with contextlib.suppress(sync_api.TimeoutError):
-                if which_kernel.is_visible():  # a busy server lists its kernels too late
-                    which_kernel.click(timeout=5_000)
                 page.get_by_role("menuitem", name="Run", exact=True).click(timeout=5_000)
-                page.get_by_text("Run All Cells", exact=True).click(timeout=5_000)
-                page.wait_for_function(begun, arg=prompt, timeout=5_000)
+                run_all = page.locator(".lm-Menu").get_by_text("Run All Cells", exact=True)
+                run_all.click(timeout=5_000)
+                page.wait_for_function(begun, timeout=5_000)
                 break
         last = page.locator(".jp-CodeCell").nth(len(EXPLORERS)).locator(".jp-OutputArea-output")
         with contextlib.suppress(sync_api.TimeoutError):  # the tests say what is missing
