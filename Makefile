@@ -85,10 +85,18 @@ $(COLAB_ENV)/.installed: data_scripts/colab_versions.txt
 	@$(COLAB_ENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+# Colab's widgets, for a JupyterLab in the browser; jupyterlab_widgets 1 draws them there.
+COLAB_WIDGETS := build/colab-widgets
+
+$(COLAB_WIDGETS)/.installed: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+	  --target $(COLAB_WIDGETS) 'ipywidgets==7.7.1' 'jupyterlab_widgets<2' 'widgetsnbextension<4' ipython_genutils
+	@touch $@
+
 colab-check: export TWOSTREAM_PROFILE := mini
-colab-check: $(STAMP) $(COLAB_ENV)/.installed ## open notebooks alone as Colab does, with its versions
-	@env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS TWOSTREAM_COLAB_PYTHON=$(COLAB_ENV)/bin/python \
-	  $(BIN)/python -m pytest -p no:nbval --override-ini addopts= tests/test_colab.py
+colab-check: $(STAMP) $(COLAB_ENV)/.installed $(COLAB_WIDGETS)/.installed ## open notebooks alone as Colab does, with its versions
+	@env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS TWOSTREAM_COLAB_PYTHON=$(COLAB_ENV)/bin/python TWOSTREAM_WIDGETS=$(COLAB_WIDGETS) \
+	  $(BIN)/python -m pytest -p no:nbval --override-ini addopts= tests/test_colab.py tests/test_browser.py
 
 clean: ## remove the environment, generated data, runs and caches
 	rm -rf $(VENV) data/mini data/bench build *.egg-info .pytest_cache .ruff_cache

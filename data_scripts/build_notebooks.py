@@ -26,7 +26,15 @@ from pathlib import Path
 import jupytext
 import nbformat
 import yaml
-from course_index import index_table, longest_wait, minutes, read_minutes, write_index
+from course_index import (
+    COLUMNS,
+    columns,
+    index_table,
+    longest_wait,
+    minutes,
+    read_minutes,
+    write_index,
+)
 from glossary import TermLinker, read_terms
 from notebook_outputs import OutputProblem, clean_outputs, execute, write_notebook
 
@@ -65,7 +73,6 @@ class Source:
     learn: list[str]
     before: str
     cpu: str
-    t4: str
     gpu: str
     data: str
     text: str = field(repr=False)
@@ -92,7 +99,7 @@ def read_source(path: Path) -> Source:
     if match is None:
         raise SourceProblem(f"{path}: starts without front matter (--- title: … ---)")
     front = yaml.safe_load(match[1])
-    wanted = {"title", "learn", "before", "cpu", "t4", "gpu"}
+    wanted = {"title", "learn", "before", "cpu", "gpu"}
     if not isinstance(front, dict) or set(front) - {"data"} != wanted:
         raise SourceProblem(
             f"{path}: front matter needs exactly {', '.join(sorted(wanted))}, and data if the "
@@ -152,12 +159,13 @@ def head_cell(source: Source, solved: bool) -> str:
         lines += [f"The exercises of [{source.stem}](../{source.stem}.ipynb), solved.", ""]
     lines += ["**You will learn**", "", *(f"- {item}" for item in source.learn), ""]
     measured = read_minutes()
-    times = f"{minutes(source, 'cpu', measured)} | {minutes(source, 't4', measured)}"
-    lines += [
-        "| Before this | Minutes on a CPU | on a T4 | Needs a GPU? |",
-        "|---|---|---|---|",
-        f"| {source.before} | {times} | {source.gpu} |",
-    ]
+    times = {
+        f"Minutes to run on a {COLUMNS[column]}": minutes(source, column, measured)
+        for column in columns(measured)
+    }
+    cells = {"Before this": source.before, **times, "Needs a GPU?": source.gpu}
+    lines += [f"| {' | '.join(cells)} |", "|---" * len(cells) + "|"]
+    lines += [f"| {' | '.join(cells.values())} |"]
     if wait := longest_wait(source, measured):
         lines += ["", wait]
     return "\n".join(lines)

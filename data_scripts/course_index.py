@@ -1,8 +1,8 @@
 """The index of the course: what each notebook teaches, needs and costs, as a Markdown table.
 
 Minutes come from notebooks/source/minutes.json, which update_readme.py fills from a `make run` that
-started without trained networks. What no run measured is an estimate of the source's front matter
-and marked with ≈.
+started without trained networks. On a CPU, what no run measured is the estimate of the source's
+front matter, marked with ≈. A T4 gets its column with its first run: nothing is guessed there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MINUTES = ROOT / "notebooks" / "source" / "minutes.json"
-COLUMNS = ("cpu", "t4")
+COLUMNS = {"cpu": "CPU", "t4": "T4"}
 
 
 def read_minutes(path: Path = MINUTES) -> dict:
@@ -35,14 +35,20 @@ def record(run: dict, path: Path = MINUTES) -> str | None:
     return column
 
 
+def columns(measured: dict) -> list[str]:
+    """The columns to show: the CPU's, and of the others those that were measured."""
+    return [column for column in COLUMNS if column == "cpu" or column in measured]
+
+
 def minutes(source, column: str, measured: dict) -> str:
-    """Minutes of one notebook, measured ones rounded up. What stands behind the number stays."""
-    estimate = getattr(source, column)
+    """Minutes of one notebook, measured ones rounded up; what follows a CPU's number stays."""
     run = measured.get(column, {}).get("notebooks", {})
-    if source.stem not in run:
-        return f"≈{estimate}"
-    number = math.ceil(run[source.stem]["seconds"] / 60)
-    return f"{number}{re.sub(r'^[0-9.]+', '', estimate)}"
+    number = math.ceil(run[source.stem]["seconds"] / 60) if source.stem in run else None
+    if column != "cpu":
+        return "–" if number is None else str(number)
+    if number is None:
+        return f"≈{source.cpu}"
+    return f"{number}{re.sub(r'^[0-9.]+', '', source.cpu)}"
 
 
 def longest_wait(source, measured: dict) -> str:
@@ -56,30 +62,28 @@ def longest_wait(source, measured: dict) -> str:
 
 def caption(sources: list, measured: dict) -> str:
     """Where the minutes come from."""
-    lines = []
-    for column in COLUMNS:
-        if column in measured:
-            run = measured[column]
-            lines.append(
-                f"Measured by `make run` on {run['device']}, torch {run['torch']}, with the "
-                "networks trained on the way; whole minutes, rounded up."
-            )
-    if any(
-        source.stem not in measured.get(column, {}).get("notebooks", {})
-        for source in sources
-        for column in COLUMNS
-    ):
+    lines = [
+        f"Measured by `make run` on {run['device']}, torch {run['torch']}, with the networks "
+        "trained on the way; whole minutes, rounded up."
+        for run in (measured[column] for column in COLUMNS if column in measured)
+    ]
+    done = measured.get("cpu", {}).get("notebooks", {})
+    if any(source.stem not in done for source in sources):
         lines.append("≈ marks an estimate that was not measured.")
+    if "t4" not in measured:
+        lines.append("On a T4: not measured yet.")
     data = "Data: *profile* means the clips of the chosen profile, generated on the spot in `mini`."
-    return " ".join([data, "Minutes are those of `mini`.", *lines])
+    return " ".join([data, "Minutes are those of `mini`, to run all cells.", *lines])
 
 
 def index_table(sources: list, prefix: str = "", measured: dict | None = None) -> str:
     """The index as a Markdown table with its caption; ``prefix`` goes before each file name."""
     measured = read_minutes() if measured is None else measured
+    times = columns(measured)
+    head = "".join(f" {COLUMNS[column]}, min to run |" for column in times)
     rows = [
-        "| | Notebook | You will learn | Data | CPU, min | T4, min | Exercises |",
-        "|---|---|---|---|---|---|---|",
+        f"| | Notebook | You will learn | Data |{head} Exercises |",
+        "|---" * (5 + len(times)) + "|",
     ]
     for source in sources:
         cells = [
@@ -87,7 +91,7 @@ def index_table(sources: list, prefix: str = "", measured: dict | None = None) -
             f"[{source.title}]({prefix}{source.stem}.ipynb)",
             "; ".join(source.learn),
             source.data,
-            *(minutes(source, column, measured).split(" (")[0] for column in COLUMNS),
+            *(minutes(source, column, measured).split(" (")[0] for column in times),
             str(source.exercises or "–"),
         ]
         rows.append(f"| {' | '.join(cells)} |")

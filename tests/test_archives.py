@@ -12,7 +12,15 @@ import zipfile
 import archive_index
 import numpy as np
 import pytest
-from test_store import CLIP, cut, members, shards, write_archives, write_tree, write_zip  # noqa: F401
+from test_store import (  # noqa: F401
+    CLIP,
+    cut,
+    members,
+    shards,
+    write_archives,
+    write_tree,
+    write_zip,
+)
 
 from twostream_utils.archives import Archive, ArchiveError
 from twostream_utils.parts import PartedFile

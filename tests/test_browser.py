@@ -1,10 +1,16 @@
-"""The explorers in a real JupyterLab, in a real browser: run all, move a control, look again."""
+"""The explorers in a real JupyterLab, in a real browser: run all, move a control, look again.
+
+TWOSTREAM_WIDGETS names a folder of other widgets (`pip install --target`), such as Colab's:
+`make colab-check` fills one with ipywidgets 7.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,7 +21,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import REPO, moving_frames
+from conftest import REPO, moving_frames, write_video
 
 from twostream_utils.shards import ShardWriter, encode_clip
 
@@ -26,7 +32,8 @@ CHROMIUM = next(
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium: apt-get install chromium")
 
 SETUP = """
-import numpy as np, torch
+import ipywidgets, numpy as np, torch
+from twostream_utils import own_video, own_widgets
 from twostream_utils.evaluation import Scores
 from twostream_utils.explore_clip import clip_explorer
 from twostream_utils.explore_first_layer import first_layer_explorer
@@ -57,6 +64,12 @@ model = ConvFusion(vgg19(3 * p.rgb_frames, len(classes), 0.25, True, "mini"),
                    vgg19(2 * p.flow_fields, len(classes), 0.25, True, "mini"))
 with torch.no_grad():
     model.fuse.weight += 0.01 * torch.randn(model.fuse.weight.shape)
+def answer(source):
+    if isinstance(source, str):
+        return f"the clip {source}"
+    name, data = source
+    own = own_video.own_clip(data, p, "own", name=name)
+    return f"{name}: {own.store.n_frames(own.clip)} frames of {own.store.size(own.clip)}"
 """
 EXPLORERS = {
     "clip": "clip_explorer(store, p, clips)",
@@ -66,6 +79,9 @@ EXPLORERS = {
     "fusion_layer": "fusion_layer_explorer(model, dataset)",
     "pace": "pace_explorer()",
 }
+WIDGETS = os.environ.get("TWOSTREAM_WIDGETS", "")
+WIDGETS = Path(WIDGETS).resolve() if WIDGETS else None
+CHOOSER = "own_widgets.show_chooser(clips, answer, seconds=1); print(ipywidgets.__version__)"
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +105,7 @@ def clips_folder(tmp_path_factory) -> Path:
 def lab(clips_folder, tmp_path_factory):
     """Address of a JupyterLab on a notebook that shows all explorers."""
     folder = tmp_path_factory.mktemp("lab")
-    sources = [f"ROOT = {str(clips_folder)!r}\n{SETUP}", *EXPLORERS.values()]
+    sources = [f"ROOT = {str(clips_folder)!r}\n{SETUP}", *EXPLORERS.values(), CHOOSER]
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(
@@ -106,13 +122,16 @@ def lab(clips_folder, tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    widgets = WIDGETS and str(WIDGETS)
     own = {
         "JUPYTERLAB_SETTINGS_DIR": folder / "settings",
         "JUPYTERLAB_WORKSPACES_DIR": folder / "workspaces",
         "JUPYTER_CONFIG_DIR": folder / "config",
         "JUPYTER_PREFER_ENV_PATH": "1",
-        "PYTHONPATH": REPO,
+        "PYTHONPATH": os.pathsep.join(filter(None, (widgets, str(REPO)))),
     }
+    if widgets:
+        own["JUPYTER_PATH"] = WIDGETS / "share" / "jupyter"
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
         f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=",
@@ -139,10 +158,18 @@ def lab(clips_folder, tmp_path_factory):
             server.wait(30)
 
 
+def kernel_state(lab: str) -> str:
+    """What the server says of the notebook's kernel; the page says idle before there is one."""
+    server = lab.removesuffix("/lab/tree/explorers.ipynb")
+    with urllib.request.urlopen(f"{server}/api/sessions") as answer:
+        return "".join(session["kernel"]["execution_state"] for session in json.load(answer))
+
+
 @pytest.fixture(scope="module")
 def notebook(lab):
     """The page after *Run All Cells*, and what its console complained about."""
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    flags += ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]  # a camera
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
@@ -151,17 +178,23 @@ def notebook(lab):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else 0)
         page.goto(lab)
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
-        prompt = page.locator(".jp-CodeCell .jp-InputPrompt").first.element_handle()
-        begun = "prompt => prompt.innerText.trim() !== '[ ]:'"
         which_kernel = page.locator(".jp-Dialog-button.jp-mod-accept")
+        for _ in range(240):
+            if which_kernel.is_visible():  # a busy server lists its kernels too late
+                which_kernel.click()
+                which_kernel.wait_for(state="hidden")
+            if kernel_state(lab) == "idle":
+                break
+            page.wait_for_timeout(500)
+        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+        prompt = "document.querySelector('.jp-CodeCell .jp-InputPrompt')"
+        begun = f"() => !['', '[ ]:'].includes({prompt}.innerText.trim())"
         for _ in range(5):  # a kernel that has only just come up may lose the request
             with contextlib.suppress(sync_api.TimeoutError):
-                if which_kernel.is_visible():  # a busy server lists its kernels too late
-                    which_kernel.click(timeout=5_000)
                 page.get_by_role("menuitem", name="Run", exact=True).click(timeout=5_000)
-                page.get_by_text("Run All Cells", exact=True).click(timeout=5_000)
-                page.wait_for_function(begun, arg=prompt, timeout=5_000)
+                run_all = page.locator(".lm-Menu").get_by_text("Run All Cells", exact=True)
+                run_all.click(timeout=5_000)
+                page.wait_for_function(begun, timeout=5_000)
                 break
         last = page.locator(".jp-CodeCell").nth(len(EXPLORERS)).locator(".jp-OutputArea-output")
         with contextlib.suppress(sync_api.TimeoutError):  # the tests say what is missing
@@ -199,8 +232,59 @@ def test_moving_a_control_changes_the_picture(notebook, name):
     assert size[0] == pytest.approx(size[1], rel=0.02)  # shown in its own shape
 
 
+def test_play_runs_through_the_clip_until_stopped(notebook):
+    page, _ = notebook
+    output = page.locator(".jp-CodeCell").nth(1 + list(EXPLORERS).index("clip"))
+    image, seen = output.locator("img"), set()
+    output.locator(".widget-play button").first.click()
+    for _ in range(100):
+        seen.add(image.evaluate(PIXELS))
+        if len(seen) > 3:
+            break
+        page.wait_for_timeout(100)
+    output.locator(".widget-play button", has=page.locator(".fa-stop")).click()
+    assert len(seen) > 3
+
+
+def test_a_video_comes_from_the_menu_the_disk_and_the_camera(notebook, tmp_path):
+    page, _ = notebook
+    cell = page.locator(".jp-CodeCell").nth(1 + len(EXPLORERS))
+    box = cell.locator(".twostream-own")
+    sync_api.expect(box).to_contain_text("the clip v_")
+    box.locator("select").select_option(index=1)
+    clip = box.locator("select option").nth(1).inner_text()
+    sync_api.expect(box.locator(".widget-html")).to_have_text(f"the clip {clip}")
+    path = write_video(tmp_path / "dance.avi", moving_frames(20, 48, 64))
+    with page.expect_file_chooser() as chooser:
+        box.get_by_role("button", name="upload").click()
+    chooser.value.set_files(path)
+    sync_api.expect(box).to_contain_text("dance.avi: 20 frames of (48, 64)", timeout=20_000)
+    record = box.get_by_role("button", name="record")
+    record.click()
+    webcam = re.compile(r"webcam\.webm: \d+ frames of \(\d+, \d+\)")
+    sync_api.expect(box).to_contain_text(webcam, timeout=30_000)
+    assert record.locator(".fa-video-camera").is_visible()
+    if folder := os.environ.get("TWOSTREAM_SCREENSHOTS"):
+        cell.screenshot(path=Path(folder) / "chooser.png")
+
+
+def version_of_widgets(page) -> str:
+    """What the notebook printed, which is not what this process has if WIDGETS are given."""
+    return page.locator(".jp-CodeCell").nth(1 + len(EXPLORERS)).locator("pre").last.inner_text()
+
+
+def test_the_widgets_are_those_that_were_asked_for(notebook):
+    version = version_of_widgets(notebook[0]).strip()
+    if WIDGETS:
+        assert (WIDGETS / f"ipywidgets-{version}.dist-info").is_dir()
+    else:
+        assert version == importlib.metadata.version("ipywidgets")
+
+
 def test_neither_console_nor_outputs_hold_an_error(notebook):
     page, complaints = notebook
     failed = page.locator('[data-mime-type="application/vnd.jupyter.error"]')
     assert failed.count() == 0, failed.all_inner_texts()
+    if version_of_widgets(page).startswith("7."):  # calls MathJax 2, but JupyterLab 4 has another
+        complaints = [words for words in complaints if "reading 'Queue'" not in words]
     assert complaints == []

@@ -23,7 +23,9 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = "someone/two-stream"
 PYTHON = os.environ.get("TWOSTREAM_COLAB_PYTHON") or sys.executable
-NUMBERS = ["00", "02", "06"] if "TWOSTREAM_COLAB_PYTHON" in os.environ else ["00"]
+NUMBERS = ["00"]
+if "TWOSTREAM_COLAB_PYTHON" in os.environ:  # these show an explorer, the chooser, or train
+    NUMBERS += ["01", "02", "03", "06", "07", "09"]
 
 
 def run(*command: str | Path, **options) -> str:

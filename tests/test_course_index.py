@@ -19,25 +19,42 @@ RUN = {
 }
 
 
+def rows_of(table: str) -> list[list[str]]:
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
+
+
 def test_measured_minutes_are_rounded_up_and_the_rest_is_an_estimate():
     table = course_index.index_table(SOURCES, measured={"cpu": RUN})
-    first, second = table.splitlines()[2:4]
-    cells = [cell.strip() for cell in first.strip("|").split("|")]
-    assert cells[4] == "2" and cells[5].startswith("≈")
-    assert "| ≈" in second
+    head, rule, first, second, *_ = rows_of(table)
+    assert head[4:] == ["CPU, min to run", "Exercises"] and len(rule) == len(head)
+    assert first[4] == "2" and second[4].startswith("≈")
     assert "Measured by `make run` on CPU, 2 threads, torch 2.9.0" in table
     assert "≈ marks an estimate" in table
-    assert "≈ marks" not in course_index.caption(SOURCES[:1], {"cpu": RUN, "t4": RUN})
+    assert "≈ marks" not in course_index.caption(SOURCES[:1], {"cpu": RUN})
+
+
+def test_a_t4_has_a_column_once_a_run_measured_it_and_no_guess():
+    table = course_index.index_table(SOURCES, measured={"cpu": RUN})
+    assert "T4" not in table.splitlines()[0] and "On a T4: not measured yet." in table
+    on_t4 = {**RUN, "device": "Tesla T4, 15 GiB"}
+    table = course_index.index_table(SOURCES, measured={"cpu": RUN, "t4": on_t4})
+    head, rule, first, second, *_ = rows_of(table)
+    assert head[5] == "T4, min to run" and len(rule) == len(head) == len(first)
+    assert first[5] == "2" and second[5] == "–"
+    assert "on Tesla T4, 15 GiB" in table and "not measured yet" not in table
+    source = next(source for source in SOURCES if "(" in source.cpu)
+    run = {**on_t4, "notebooks": {source.stem: {"seconds": 200.0, "longest_cell": 60.0}}}
+    assert course_index.minutes(source, "t4", {"t4": run}) == "4"  # the CPU's remark is not its own
 
 
 def test_every_row_says_what_one_learns_and_counts_exercises():
-    rows = course_index.index_table(SOURCES, "notebooks/").splitlines()[2 : 2 + len(SOURCES)]
-    for source, row in zip(SOURCES, rows, strict=True):
-        cells = [cell.strip() for cell in row.strip("|").split("|")]
+    _, _, *rows = rows_of(course_index.index_table(SOURCES, "notebooks/"))
+    for source, cells in zip(SOURCES, rows, strict=True):
         assert cells[1] == f"[{source.title}](notebooks/{source.stem}.ipynb)"
         assert cells[2] == "; ".join(source.learn)
-        assert re.fullmatch(r"≈?\d+", cells[4]) and re.fullmatch(r"≈?\d+", cells[5])
-        assert cells[6] == str(source.text.count("\n### Exercise ") or "–")
+        assert re.fullmatch(r"≈?\d+", cells[4])
+        assert cells[-1] == str(source.text.count("\n### Exercise ") or "–")
 
 
 def test_what_stands_behind_the_estimate_stays():

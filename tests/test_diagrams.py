@@ -26,7 +26,7 @@ each = pytest.mark.parametrize("name", draw_diagrams.DIAGRAMS)
 def extent(text: ET.Element) -> tuple[float, float, float, float]:
     """Left, top, right, bottom of a line of text in px."""
     size = int(text.get("font-size"))
-    font = ImageFont.truetype(FONTS / FILES[text.get("font-weight")], size)
+    font = ImageFont.truetype(str(FONTS / FILES[text.get("font-weight")]), size)
     width = font.getlength(text.text)
     x, y = float(text.get("x")), float(text.get("y"))
     left = x - {"start": 0, "middle": width / 2, "end": width}[text.get("text-anchor")]

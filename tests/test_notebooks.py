@@ -204,7 +204,6 @@ learn:
   - one thing
 before: nothing
 cpu: 1
-t4: 1
 gpu: "no"
 ---
 """

@@ -214,9 +214,12 @@ def test_files_that_are_no_videos_are_refused_in_words_that_help(tmp_path):
     picture = tmp_path / "picture.png"
     cv2.imwrite(str(picture), moving_frames(1)[0])
     small = write_video(tmp_path / "small.avi", moving_frames(5, 12, 16))
+    heard = write_video(tmp_path / "heard.mp4", moving_frames(5, 48, 64), codec="mp4v")
+    heard.write_bytes(heard.read_bytes().replace(b"vide", b"soun"))  # its one track is sound
     cases = {
         sound(tmp_path / "sound.wav"): "sound in this file but no picture",
         sound(tmp_path / "named.mp4"): "sound in this file but no picture",
+        heard: "sound in this file but no picture",
         text: "another kind of file",
         half: "cut off",
         empty: "upload was interrupted",

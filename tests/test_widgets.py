@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import statistics
 import time
+import weakref
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from twostream_utils import (
     explore_first_layer,
     explore_fusion,
     explore_fusion_layer,
+    explore_pace,
     explore_quantisation,
     widgets,
 )
@@ -93,6 +97,19 @@ def test_stacks_change_the_time_line_only_and_a_long_one_says_that_it_starts_aga
     changed = np.flatnonzero((few != many).any(axis=(1, 2)))
     assert len(changed) and changed.min() > few.shape[0] - 84
     assert "starts again" in long and "starts again" not in short
+
+
+def test_a_store_that_is_dropped_takes_its_cache_along(store):
+    own = FrameStore(store.root, cache_gb=0.1)
+    explore_clip.clip_view(own, CLIP, 3)
+    _, before = explore_quantisation.quantisation_view(own, CLIP, 3)
+    with mock.patch.object(explore_quantisation, "compute_flow") as compute:
+        assert explore_quantisation.quantisation_view(own, CLIP, 3)[1] == before
+    assert not compute.called  # kept as long as the store is
+    gone = weakref.ref(own)
+    del own
+    gc.collect()
+    assert gone() is None
 
 
 @pytest.mark.parametrize("bound", [1, 5, 20, 64])
@@ -251,7 +268,7 @@ def test_every_control_of_every_explorer_changes_the_picture(store, dataset, sco
 
 @pytest.fixture
 def explorers(tmp_path) -> dict:
-    """All five explorers at the sizes of the mini profile: its frames, its networks, 12 clips."""
+    """All explorers at the sizes of the mini profile: its frames, its networks, 12 clips."""
     for label in "JumpRope", "PullUps":
         with ShardWriter(tmp_path / f"{label}.zip") as shard:
             for number in range(1, 7):
@@ -274,6 +291,7 @@ def explorers(tmp_path) -> dict:
             *(Scores(clips, labels, x, names) for x in logits)
         ),
         "fusion layer": explore_fusion_layer.fusion_layer_explorer(ConvFusion(*streams), dataset),
+        "pace": explore_pace.pace_explorer(),
     }
 
 
@@ -295,12 +313,12 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.slow
 def test_explorers_react_within_150_ms(explorers, one_thread):
-    """By the processor's time on one core: what a reader waits at most on a free machine.
+    """The median of nine moves of each control, in processor time of one core.
 
-    The time on the clock is printed beside it; where other programs run it is theirs as well, and
-    several threads of torch would wait for each other.
+    That is what a reader waits at most on a free machine. The time on the clock is printed beside
+    it; where other programs run it is theirs as well, and several threads of torch would wait for
+    each other.
     """
     late = {}
     for name, box in explorers.items():

@@ -26,7 +26,8 @@ class Canvas:
 
     def __init__(self, width: int, height: int):
         self.width, self.height = width, height
-        self._figure = Figure((width / _DPI, height / _DPI), dpi=_DPI, layout="none")
+        inches = [(side + 1e-6) / _DPI for side in (width, height)]  # 228 px are not to become 227
+        self._figure = Figure(inches, dpi=_DPI, layout="none")
         self._figure.patch.set_facecolor("white")
         self._pictures: list[tuple[int, int, np.ndarray]] = []
 

@@ -31,7 +31,6 @@ PACKAGES = (
     "scikit-learn", "scipy", "matplotlib", "ipywidgets", "ipython", "pillow", "tqdm", "safetensors",
 )  # fmt: skip
 
-
 DRIVE = Path("/content/drive/MyDrive")  # where Colab shows a mounted Google Drive
 
 

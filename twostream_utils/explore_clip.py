@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache, partial
+from functools import partial
 
 import cv2
 import ipywidgets as widgets
@@ -15,7 +15,7 @@ from .plots import BLUE, FLOW_MAP, RED
 from .profiles import Profile
 from .store import FrameStore
 from .views import stack_positions
-from .widgets import Drawing, clip_menus, explorer, follow_clip, int_slider
+from .widgets import Drawing, clip_menus, explorer, follow_clip, int_slider, kept_with_store
 
 WIDTH, GAP, TOP = 960, 8, 24
 PANELS = ("frame {}", "flow: colour", "u: to the right", "v: downwards", "arrows")
@@ -85,7 +85,7 @@ def _fields(store: FrameStore, clip: str, count: int, step: int) -> np.ndarray:
     return store.flow_numbers(clip)[stack_positions(store.n_flow(clip), count, step // every) - 1]
 
 
-@lru_cache(maxsize=16)
+@kept_with_store(16)
 def _fastest(store: FrameStore, clip: str) -> float:
     """A scale for the flow of a clip in px per frame: 99.8 % of its pixels are slower."""
     places = np.unique(np.linspace(0, store.n_flow(clip) - 1, 12).round().astype(int))

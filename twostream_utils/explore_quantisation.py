@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache, partial
+from functools import partial
 
 import cv2
 import ipywidgets as widgets
@@ -13,7 +13,7 @@ from .canvas import Canvas, Diagram, heat, with_mark
 from .flow import compute_flow, decode, flow_to_rgb, quantise
 from .plots import BLUE, RED
 from .store import FrameStore
-from .widgets import Drawing, clip_menus, explorer, follow_clip, int_slider
+from .widgets import Drawing, clip_menus, explorer, follow_clip, int_slider, kept_with_store
 
 BOUNDS = np.geomspace(1, 64, 13)  # px, the places of the error curve
 RESTING = 0.3  # px per frame; slower pixels count as at rest
@@ -43,7 +43,7 @@ def errors(flow: np.ndarray, bound: float, quality: int) -> tuple[float, float]:
     return tuple(float(gap[those].mean()) if those.any() else 0.0 for those in (moving, ~moving))
 
 
-@lru_cache(maxsize=8)
+@kept_with_store(8)
 def _field(store: FrameStore, clip: str, field: int) -> np.ndarray:
     """Flow as it is before it is stored: computed from two frames."""
     if not 1 <= field < store.n_frames(clip):
@@ -55,7 +55,7 @@ def _field(store: FrameStore, clip: str, field: int) -> np.ndarray:
     return compute_flow(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair))
 
 
-@lru_cache(maxsize=64)
+@kept_with_store(64)
 def _diagram(store: FrameStore, clip: str, field: int, quality: int, height: int) -> Diagram:
     """The mean error over the bound, of moving and of resting pixels: all but the mark."""
     flow = _field(store, clip, field)

@@ -53,11 +53,11 @@ if (!window.twostreamRecorder) {
     const button = event.target.closest(".twostream-record button, button.twostream-record");
     if (!button) return;
     const area = button.closest(".twostream-own").querySelector(".twostream-bytes textarea");
-    const label = button.textContent;
+    const label = button.innerHTML;
     button.textContent = "recording …";
     let text;
     try { text = await record(SECONDS); } catch (error) { text = "error:" + error.message; }
-    button.textContent = label;
+    button.innerHTML = label;
     area.value = text;
     area.dispatchEvent(new Event("input", {bubbles: true}));
     area.dispatchEvent(new Event("change", {bubbles: true}));

@@ -109,7 +109,6 @@ def pictures(
     return fig
 
 
-
 def rgb_stack_grid(
     frames: np.ndarray, indices: Sequence[int], columns: int = 10, width: float = 10.0
 ) -> Figure:
