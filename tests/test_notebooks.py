@@ -72,7 +72,7 @@ def test_anatomy(source):
     first_code = next(cell for cell in cells if cell.cell_type == "code")
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     assert cells[0].source.startswith(f"# {source.number} · {source.title}")
-    assert "**You will learn**" in cells[0].source and "Minutes on a CPU" in cells[0].source
+    assert "**You will learn**" in cells[0].source and "Minutes to run on a CPU" in cells[0].source
     assert "setup" in first_code.metadata.get("tags", [])
     assert "course.setup(" in first_code.source
     assert "## Takeaways" in prose
