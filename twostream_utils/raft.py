@@ -28,7 +28,7 @@ def load_raft() -> nn.Module:
         RuntimeError: the weights are not here and cannot be fetched.
     """
     try:
-        state = _WEIGHTS.get_state_dict(progress=False, check_hash=True)
+        state = _WEIGHTS.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except OSError as error:
         name = _WEIGHTS.url.rsplit("/", 1)[1]
         place = Path(torch.hub.get_dir()) / "checkpoints" / name
