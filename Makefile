@@ -23,6 +23,9 @@ ifneq ($(strip $(GROUPS)),)
 export TWOSTREAM_GROUPS := $(value GROUPS)
 endif
 
+# A recipe whose result must not depend on the reader's own videos.
+APART := env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS
+
 .PHONY: help run lab test test-slow notebooks book ablations bench gpu-check colab-check clean
 .DEFAULT_GOAL := help
 
@@ -53,24 +56,24 @@ lab: $(STAMP) ## open JupyterLab on notebook 00
 
 test: export TWOSTREAM_PROFILE := mini
 test: $(STAMP) ## run all tests, the notebooks among them
-	@env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS $(BIN)/python -m pytest
+	@$(APART) $(BIN)/python -m pytest
 
 test-slow: export TWOSTREAM_PROFILE := mini
 test-slow: $(STAMP) ## run the tests of minutes or gigabytes that `make test` leaves out
-	@env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS $(BIN)/python -m pytest -m slow tests
+	@$(APART) $(BIN)/python -m pytest -m slow tests
 
 notebooks: export TWOSTREAM_PROFILE := mini
 notebooks: $(STAMP) ## rebuild the committed notebooks from notebooks/source
-	@env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS $(BIN)/python data_scripts/build_notebooks.py --execute
+	@$(APART) $(BIN)/python data_scripts/build_notebooks.py --execute
 
 book: $(STAMP) ## the course with its outputs as a web site, in build/book
 	@$(BIN)/python data_scripts/build_book.py
 
 ablations: $(STAMP) ## what each choice is worth: hours of trainings behind notebooks 07 and 11
-	@env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/ablations.py
+	@$(APART) -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/ablations.py
 
 bench: $(STAMP) ## how fast it is, and against what: a table, and benchmarks/results.json
-	@env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/bench.py
+	@$(APART) -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/bench.py
 
 gpu-check: $(STAMP) ## run the GPU's tests and train each network for two minutes at full size
 	@$(BIN)/python benchmarks/gpu_check.py --compiled
@@ -95,7 +98,7 @@ $(COLAB_WIDGETS)/.installed: $(STAMP)
 
 colab-check: export TWOSTREAM_PROFILE := mini
 colab-check: $(STAMP) $(COLAB_ENV)/.installed $(COLAB_WIDGETS)/.installed ## open notebooks alone as Colab does, with its versions
-	@env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS TWOSTREAM_COLAB_PYTHON=$(COLAB_ENV)/bin/python TWOSTREAM_WIDGETS=$(COLAB_WIDGETS) \
+	@$(APART) TWOSTREAM_COLAB_PYTHON=$(COLAB_ENV)/bin/python TWOSTREAM_WIDGETS=$(COLAB_WIDGETS) \
 	  $(BIN)/python -m pytest -p no:nbval --override-ini addopts= tests/test_colab.py tests/test_browser.py
 
 clean: ## remove the environment, generated data, runs and caches

@@ -1,6 +1,6 @@
 """How fast is the course, and against what? `make bench` prints a table and keeps results.json.
 
-    python benchmarks/bench.py                        every row, about 20 minutes on 2 cores
+    python benchmarks/bench.py                        every row, about 12 minutes on 2 cores
     python benchmarks/bench.py loader fit-memory      a group and a row
     python benchmarks/bench.py growth --rounds 1      quickly
     python benchmarks/bench.py --show                 the table as it was last measured

@@ -22,8 +22,8 @@ PACKAGE = ROOT / "twostream_utils"
 
 # A module imports only from modules that stand before it.
 ORDER = (
-    "aside lock pool splits parts archives flat_file frame_index clip_table flow store raft shards "
-    "video "
+    "aside lock pool splits parts archives flat_file frame_index clip_table flow store hub raft "
+    "shards video "
     "web download clip_folder remote_zip unpack fetch "
     "estimate extract_report extract ucf101_clips flow_check verify "
     "mini_figure mini_motion mini_scene mini_clip mini_still mini "

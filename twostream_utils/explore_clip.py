@@ -11,6 +11,7 @@ import numpy as np
 
 from .canvas import Canvas, heat, resize
 from .flow import colour_wheel, decode, flow_to_rgb
+from .flow_plots import fastest
 from .plots import BLUE, FLOW_MAP, RED
 from .profiles import Profile
 from .store import FrameStore
@@ -90,8 +91,7 @@ def _fastest(store: FrameStore, clip: str) -> float:
     """A scale for the flow of a clip in px per frame: 99.8 % of its pixels are slower."""
     places = np.unique(np.linspace(0, store.n_flow(clip) - 1, 12).round().astype(int))
     some = store.read_flow(clip, store.flow_numbers(clip)[places])
-    flow = decode(some)
-    return max(1.0, float(np.quantile(np.hypot(flow[..., 0], flow[..., 1]), 0.998)))
+    return fastest(decode(some), 0.998)
 
 
 def _arrows(image: np.ndarray, flow: np.ndarray, width: int, height: int) -> np.ndarray:

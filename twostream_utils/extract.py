@@ -26,6 +26,7 @@ from .video import VIDEO_SUFFIXES, VideoError, open_video
 
 __all__ = ["Report", "ShardWriter", "VideoError", "encode_clip", "extract", "other_shards"]
 
+
 @dataclass(frozen=True)
 class _Task:
     """One video on its way to a worker."""

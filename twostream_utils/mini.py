@@ -70,7 +70,8 @@ def make_mini(
     if due():
         root.mkdir(parents=True, exist_ok=True)
         with locked(root, wait=True):
-            _make_shards(root, due(), infos, groups, workers, progress)
+            if left := due():  # the one waited for may have made them all
+                _make_shards(root, left, infos, groups, workers, progress)
     return paths
 
 
@@ -78,11 +79,10 @@ def _make_shards(
     root: Path, due: list[str], infos: dict[str, dict], groups: int, workers: int | None,
     progress: bool,
 ) -> None:
-    seed = infos[due[0]]["seed"] if due else 0
-    jobs = [(label, group, seed) for label in due for group in range(1, groups + 1)]
+    jobs = [(k, group, infos[k]["seed"]) for k in due for group in range(1, groups + 1)]
     with (closing(in_order(_encode_group, jobs, workers)) as results,
           tqdm(total=len(jobs) * CLIPS_PER_GROUP, unit="clip", desc="mini set",
-               disable=not progress or not due) as bar):
+               disable=not progress) as bar):
         for label in due:
             with ShardWriter(root / f"{label}.zip", infos[label]) as shard:
                 for _ in range(groups):

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from .flow import colour_wheel, decode
+from .flow_plots import fastest
 from .gradcam import looks, shown_pair, spotlight
 from .own_video import Opinion
 from .plots import BLUE, ORANGE, check_alt
@@ -86,14 +87,13 @@ def gradcam_film(
         for stream in ("spatial", "temporal")
     ]
     fields = crop_frames(store.read_flow(clip, numbers), centre, centre.side)
-    flow = decode(fields)
-    fastest = max(float(np.quantile(np.hypot(flow[..., 0], flow[..., 1]), 0.999)), 1.0)
+    top = fastest(decode(fields), 0.999)
     wheel = colour_wheel(side // WHEEL)
     disc = np.hypot(*np.mgrid[-1 : 1 : len(wheel) * 1j, -1 : 1 : len(wheel) * 1j]) <= 1
     film = np.full((len(numbers), TITLE + side, 2 * side + GAP, 3), 255, np.uint8)
     for frame, number, start in zip(film, numbers, starts, strict=True):
-        pair = shown_pair(store, clip, number, centre, side, fastest)
-        titles = "spatial stream", f"temporal, rim {fastest:.1f} px/frame"
+        pair = shown_pair(store, clip, number, centre, side, top)
+        titles = "spatial stream", f"temporal, rim {top:.1f} px/frame"
         for k, (picture, name) in enumerate(zip(pair, titles)):
             x = k * (side + GAP)
             frame[TITLE:, x : x + side] = spotlight(picture, cams[k][unique.index(start)])

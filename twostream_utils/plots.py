@@ -116,10 +116,6 @@ def rgb_stack_grid(
     return pictures(list(frames), [f"frame {i}" for i in indices], columns, width)
 
 
-
-
-
-
 def batch_of_stacks(
     stacks: np.ndarray, titles: Sequence[str], columns: int = 10, width: float = 10.0
 ) -> Figure:

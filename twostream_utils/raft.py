@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 from torchvision.models.optical_flow import Raft_Small_Weights, raft_small
+
+from .hub import fetch_weights
 
 _WEIGHTS = Raft_Small_Weights.C_T_V2
 _MULTIPLE, _LEAST = 8, 128  # the model works at an eighth of the size, and not below 16 cells
@@ -27,15 +28,8 @@ def load_raft() -> nn.Module:
     Raises:
         RuntimeError: the weights are not here and cannot be fetched.
     """
-    try:
-        state = _WEIGHTS.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except OSError as error:
-        name = _WEIGHTS.url.rsplit("/", 1)[1]
-        place = Path(torch.hub.get_dir()) / "checkpoints" / name
-        raise RuntimeError(
-            f"RAFT's weights could not be fetched ({error}). Download {_WEIGHTS.url} on a machine "
-            f"that is connected and put it at {place}, or choose another flow method, e.g. dis"
-        ) from error
+    otherwise = "choose another flow method, e.g. dis"
+    state = fetch_weights(_WEIGHTS, "RAFT's weights", otherwise, progress=False)
     if multiprocessing.parent_process():
         torch.set_num_threads(1)  # one of many workers: a core each
     model = raft_small()

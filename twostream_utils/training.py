@@ -142,9 +142,10 @@ def fit(
     state = load_checkpoint(checkpoint) if checkpoint.exists() else {}
     history: History = state.get("history", [])
     made = state.get("made_on", [])
-    precision = mixed_precision(device)
     if made and len(history) < recipe.epochs:
         precision = precision_to_go_on(device, made[-1]["precision"], checkpoint)
+    else:
+        precision = mixed_precision(device)
     AcceleratorState._reset_state()  # else a process keeps the precision of its first training
     accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
     model = network = to_model_layout(model, device)

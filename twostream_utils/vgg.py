@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from .device import pooling_device
+from .hub import fetch_weights
 
 # Configuration E of Simonyan & Zisserman 2015 (arXiv:1409.1556), table 1; "M" is a 2×2 max pool.
 VGG19 = (64, 64, "M", 128, 128, "M", 256, 256, 256, 256, "M",
@@ -157,15 +158,8 @@ def load_weights(weights: str | Path | Mapping[str, torch.Tensor], batch_norm: b
         from torchvision.models import VGG19_BN_Weights, VGG19_Weights
 
         which = (VGG19_BN_Weights if batch_norm else VGG19_Weights).IMAGENET1K_V1
-        try:
-            return which.get_state_dict(progress=True, check_hash=True, weights_only=True)
-        except OSError as error:
-            place = Path(torch.hub.get_dir()) / "checkpoints" / which.url.rsplit("/", 1)[1]
-            raise RuntimeError(
-                f"the ImageNet weights could not be fetched ({error}). Download {which.url} on a "
-                f"machine that is connected and put it at {place}, or take the profile 'mini', "
-                "whose weights are in the repository"
-            ) from error
+        otherwise = "take the profile 'mini', whose weights are in the repository"
+        return fetch_weights(which, "the ImageNet weights", otherwise)
     path = MINI_WEIGHTS if weights == "mini" else Path(weights)
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}; give 'imagenet', 'mini' or a file")
