@@ -49,7 +49,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 run: $(STAMP) ## make the data, run all notebooks in order, print the results table
-	@$(BIN)/python data_scripts/run_course.py
+	@$(BIN)/python notebooks/make/run.py
 
 lab: $(STAMP) ## open JupyterLab on notebook 00
 	@cd notebooks && ../$(BIN)/jupyter lab $(notdir $(firstword $(wildcard notebooks/00_*.ipynb)))
@@ -64,25 +64,25 @@ test-slow: $(STAMP) ## run the tests of minutes or gigabytes that `make test` le
 
 notebooks: export TWOSTREAM_PROFILE := mini
 notebooks: $(STAMP) ## rebuild the committed notebooks from notebooks/source
-	@$(APART) $(BIN)/python data_scripts/build_notebooks.py --execute
+	@$(APART) $(BIN)/python notebooks/make/build.py --execute
 
 book: $(STAMP) ## the course with its outputs as a web site, in build/book
-	@$(BIN)/python data_scripts/build_book.py
+	@$(BIN)/python notebooks/make/book.py
 
 ablations: $(STAMP) ## what each choice is worth: hours of trainings behind notebooks 07 and 11
-	@$(APART) -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/ablations.py
+	@$(APART) -u TWOSTREAM_PROFILE $(BIN)/python -m twostream_utils.experiments.ablations
 
-bench: $(STAMP) ## how fast it is, and against what: a table, and benchmarks/results.json
-	@$(APART) -u TWOSTREAM_PROFILE $(BIN)/python benchmarks/bench.py
+bench: $(STAMP) ## how fast it is, and against what: a table, and notebooks/kept/bench.json
+	@$(APART) -u TWOSTREAM_PROFILE $(BIN)/python tests/bench/bench.py
 
 gpu-check: $(STAMP) ## run the GPU's tests and train each network for two minutes at full size
-	@$(BIN)/python benchmarks/gpu_check.py --compiled
+	@$(BIN)/python tests/bench/gpu_check.py --compiled
 
 # Colab's Python; another one if this machine does not have it.
 COLAB_PYTHON ?= $(shell python3.13 -c '' 2>/dev/null && echo python3.13 || echo $(PYTHON))
 COLAB_ENV    := build/colab-env
 
-$(COLAB_ENV)/.installed: data_scripts/colab_versions.txt
+$(COLAB_ENV)/.installed: notebooks/make/colab_versions.txt
 	@test -x $(COLAB_ENV)/bin/python || $(COLAB_PYTHON) -m venv $(COLAB_ENV)
 	@echo "Installing Colab's versions into $(COLAB_ENV) (6 GB on Linux) ..."
 	@$(COLAB_ENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
@@ -99,7 +99,7 @@ $(COLAB_WIDGETS)/.installed: $(STAMP)
 colab-check: export TWOSTREAM_PROFILE := mini
 colab-check: $(STAMP) $(COLAB_ENV)/.installed $(COLAB_WIDGETS)/.installed ## open notebooks alone as Colab does, with its versions
 	@$(APART) TWOSTREAM_COLAB_PYTHON=$(COLAB_ENV)/bin/python TWOSTREAM_WIDGETS=$(COLAB_WIDGETS) \
-	  $(BIN)/python -m pytest -p no:nbval --override-ini addopts= tests/test_colab.py tests/test_browser.py
+	  $(BIN)/python -m pytest -p no:nbval --override-ini addopts= tests/course/test_colab.py tests/lab/test_browser.py
 
 clean: ## remove the environment, generated data, runs and caches
 	rm -rf $(VENV) data/mini data/bench build *.egg-info .pytest_cache .ruff_cache

@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from twostream_utils.extract import FLOW_METHODS, Report, extract
-from twostream_utils.flow_check import class_stats, table, warnings
+from twostream_utils.data.extract import FLOW_METHODS, Report, extract
+from twostream_utils.data.flow_check import class_stats, table, warnings
 from twostream_utils.store import FrameStore
 
 

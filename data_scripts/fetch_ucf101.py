@@ -15,13 +15,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from twostream_utils.clip_folder import ClipFolder
-from twostream_utils.download import CONNECTIONS, Line, gigabytes
-from twostream_utils.fetch import Job, Source, fetch, fetch_first, table
+from twostream_utils.data.clip_folder import ClipFolder
+from twostream_utils.data.download import CONNECTIONS, Line, gigabytes
+from twostream_utils.data.fetch import Job, Source, fetch, fetch_first, table
+from twostream_utils.data.ucf101_clips import ucf101_clips
+from twostream_utils.data.web import FetchError
 from twostream_utils.profiles import PROFILES
 from twostream_utils.splits import SPELLING, UCF101_CLASSES, parse_name
-from twostream_utils.ucf101_clips import ucf101_clips
-from twostream_utils.web import FetchError
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 DRY = "A dry run: nothing was fetched. Without --dry-run the same command does it."

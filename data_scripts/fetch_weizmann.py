@@ -13,10 +13,10 @@ from pathlib import Path
 
 from fetch_ucf101 import DATA, DRY, finish, next_command
 
-from twostream_utils.clip_folder import WEIZMANN_ACTIONS, ClipFolder, weizmann_place
-from twostream_utils.fetch import Job, Source, fetch, fetch_first, table
+from twostream_utils.data.clip_folder import WEIZMANN_ACTIONS, ClipFolder, weizmann_place
+from twostream_utils.data.fetch import Job, Source, fetch, fetch_first, table
+from twostream_utils.data.web import FetchError
 from twostream_utils.profiles import PROFILES
-from twostream_utils.web import FetchError
 
 CLIPS = 90  # nine persons, ten actions
 _SITE = "https://www.wisdom.weizmann.ac.il/~vision/VideoAnalysis/Demos/SpaceTimeActions/DB"

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from twostream_utils.mini import make_mini  # noqa: E402
+from twostream_utils.mini.generate import make_mini  # noqa: E402
 
 
 def main() -> None:

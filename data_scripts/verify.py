@@ -14,11 +14,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from twostream_utils.flow_check import class_stats, table, warnings
+from twostream_utils.data.flow_check import class_stats, table, warnings
+from twostream_utils.data.verify import verify
 from twostream_utils.profiles import PROFILES
 from twostream_utils.splits import UCF101_CLASSES
 from twostream_utils.store import FrameStore, StoreError
-from twostream_utils.verify import verify
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from twostream_utils.video import open_video
+from twostream_utils.data.video import open_video
 
 REPO = Path(__file__).resolve().parent.parent
 

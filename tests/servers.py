@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from twostream_utils.clip_folder import ClipFolder
-from twostream_utils.download import Line, download
-from twostream_utils.remote_zip import fetch_members, make_plan, read_directory
-from twostream_utils.web import probe
+from twostream_utils.data.clip_folder import ClipFolder
+from twostream_utils.data.download import Line, download
+from twostream_utils.data.remote_zip import fetch_members, make_plan, read_directory
+from twostream_utils.data.web import probe
 
 REPO = Path(__file__).resolve().parents[1]
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")

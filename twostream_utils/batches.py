@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 from tqdm.auto import tqdm
 
 from .device import keep_freed_memory, pick_device, processes
-from .stacks import ClipDataset, normalise
+from .stacks import StackDataset, normalise
 
 Batch = dict[str, torch.Tensor]
 KILLED = "DataLoader worker .*killed by signal|allocate shared memory"  # torch's words
@@ -22,7 +22,7 @@ KILLED = "DataLoader worker .*killed by signal|allocate shared memory"  # torch'
 class EpochSampler(Sampler):
     """Orders the training clips by ``(seed, dataset.epoch)`` alone, so resuming needs no past."""
 
-    def __init__(self, dataset: ClipDataset, seed: int):
+    def __init__(self, dataset: StackDataset, seed: int):
         self.dataset, self.seed = dataset, seed
 
     def __len__(self) -> int:
@@ -33,7 +33,7 @@ class EpochSampler(Sampler):
         return iter(torch.randperm(len(self.dataset), generator=generator).tolist())
 
 
-def make_loader(dataset: ClipDataset, batch_size: int, workers: int, seed: int) -> DataLoader:
+def make_loader(dataset: StackDataset, batch_size: int, workers: int, seed: int) -> DataLoader:
     """Return the loader of a dataset: shuffled anew each epoch for training, else in order.
 
     Whole frames of several sizes come one clip at a time.

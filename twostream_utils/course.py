@@ -1,230 +1,275 @@
-"""Setting a notebook up: profile, data, seed, device, and a report of what was found."""
+"""From a profile to trained networks and scores: what one notebook makes, the next one loads."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import random
-import re
-import shlex
-import shutil
-import sys
+import math
+import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import nn
 
-from .device import PRECISIONS, describe_device, mixed_precision, pick_device
-from .frame_index import FOLDERS
-from .own_classes import group_warnings
-from .parts import find_archives
-from .pipeline import Course, make_shards
-from .pool import cores
-from .profiles import PROFILES, Profile, get_profile
+from .conv_fusion import ConvFusion
+from .device import PRECISIONS, pick_device, processes, wait_for_all
+from .evaluation import Scores, check_same_clips, score, summary, write_json
+from .fusion import late_fusion
+from .memory import micro_batch
+from .profiles import INPUTS, Profile, Recipe
+from .splits import Split, class_order, group_folds, hold_out_groups, official_split
+from .stacks import StackDataset
 from .store import FrameStore
+from .training import History, fingerprint, fit, made_on
+from .vgg import VGG, vgg19
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = (
-    "torch", "torchvision", "numpy", "opencv-contrib-python-headless", "accelerate",
-    "scikit-learn", "scipy", "matplotlib", "ipywidgets", "ipython", "pillow", "tqdm", "safetensors",
-)  # fmt: skip
-
-DRIVE = Path("/content/drive/MyDrive")  # where Colab shows a mounted Google Drive
+FOLDS = 3
 
 
-def runs_folder() -> Path:
-    """Return the folder of checkpoints and scores, which a later session goes on from.
+@dataclass
+class Course:
+    """One data set, one split and one seed at the sizes of a profile.
 
-    ``TWOSTREAM_RUNS`` names it; else it is on Google Drive if that is mounted, since a Colab
-    session ends without warning and its disk with it; else ``runs`` of the repository.
+    ``train``, ``val`` and ``test`` are clip names, no group in two of them. Checkpoints and score
+    files lie in ``run_dir`` under names that follow from everything that shaped them: change a
+    size and the networks are trained anew beside the old ones, change it back and they are there.
     """
-    if given := os.environ.get("TWOSTREAM_RUNS"):
-        return Path(given).expanduser().resolve()
-    return DRIVE / "two_stream_runs" if DRIVE.is_dir() else ROOT / "runs"
 
+    profile: Profile
+    store: FrameStore
+    run_dir: Path
+    split: int = 1
+    seed: int = 0
+    workers: int = 0
+    classes: list[str] = field(init=False)
+    train: list[str] = field(init=False)
+    val: list[str] = field(init=False)
+    test: list[str] = field(init=False)
 
-def in_colab() -> bool:
-    """Return whether this is a notebook in Google Colab."""
-    return "google.colab" in sys.modules
+    def __post_init__(self):
+        wanted = self.profile.classes
+        groups = {c: self.store.group(c) for c in self.store.clips}
+        if wanted:
+            groups = {c: g for c, g in groups.items() if self.store.label(c) in wanted}
+        labels = {c: self.store.label(c) for c in groups}
+        self.classes = class_order(labels.values())
+        self.train, self.test = self._split(groups)
+        for what, part in {"train": self.train, "test": self.test}.items():
+            if not part:
+                raise ValueError(
+                    f"no clips to {what} on: of the {len(groups)} clips in {self.store.root} that "
+                    f"profile {self.profile.name!r} takes, split {self.split} has none for it. "
+                    "data_scripts/verify.py lists what is missing"
+                )
+        self.val = []
+        if self.profile.val_fraction > 0:
+            self.train, self.val = hold_out_groups(
+                self.train, groups, self.profile.val_fraction, seed=0, labels=labels
+            )
 
+    def _split(self, groups: dict[str, str]) -> Split:
+        if self.profile.split_rule == "official":
+            return official_split(groups, self.split)
+        folds = group_folds(groups, FOLDS, seed=0)
+        if not 1 <= self.split <= len(folds):
+            raise ValueError(f"split {self.split}: this data set has folds 1 to {len(folds)}")
+        return folds[self.split - 1]
 
-def shown(path: Path) -> str:
-    """Return ``path`` as a reader should see it: from the repository on, if it lies there."""
-    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+    def dataset(
+        self, part: str, streams: tuple[str, ...] = ("rgb", "flow"), crops: str | None = None
+    ) -> StackDataset:
+        """Return the stacks of ``part``: ``"train"`` (random views), ``"val"`` or ``"test"``.
 
-
-def data_root(profile: Profile) -> Path:
-    """Return where the frames and flow of ``profile`` lie: ``data/<name>`` of the repository."""
-    name = "ucf101" if profile.name.startswith("ucf") else profile.name
-    return ROOT / "data" / name
-
-
-def prepare_data(profile: Profile, videos: str | Path | None = None) -> Path:
-    """Make sure that the shards of ``profile`` are there and return their folder.
-
-    The mini set is generated. For the other profiles ``videos`` is a folder of class folders,
-    which is extracted to shards; without it shards or archives must be there already. Both go on
-    where an earlier call was interrupted. Raises ``FileNotFoundError`` with the commands to give.
-    """
-    root = data_root(profile)
-    if profile.name == "mini":
-        from .mini import make_mini
-
-        make_mini(root)
-    elif videos:
-        make_shards(videos, root, profile)
-    elif not find_archives(root) and not any((root / folder).is_dir() for folder in FOLDERS):
-        commands = "\n  ".join(_commands(profile))
-        raise FileNotFoundError(
-            f"no data for profile {profile.name!r} in {shown(root)}. In the folder of the course, "
-            f"give\n  {commands}\nor use the profile 'mini', which needs no data"
+        Test views are cut as the profile says. ``crops`` asks for test views of any part and for
+        another cut, see ``views.eval_views``; validation during training takes the centre.
+        """
+        clips = {"train": self.train, "val": self.val, "test": self.test}[part]
+        repeat = max(1, math.ceil(self.profile.epoch_clips / max(1, len(clips))))
+        return StackDataset(
+            self.store,
+            clips,
+            self.classes,
+            self.profile,
+            streams,
+            train=part == "train" and crops is None,
+            seed=self.seed,
+            repeat=repeat,
+            crops=crops or self.profile.crops,
         )
-    return root
 
+    def snippets(self, chunks: int) -> Course:
+        """Return the same course on snippets: 1 RGB frame and 1/``chunks`` of the flow fields."""
+        fields = self.profile.flow_fields // chunks
+        snippet = replace(self.profile, rgb_frames=1, rgb_step=1, flow_fields=fields)
+        return replace(self, profile=snippet)
 
-def _commands(profile: Profile) -> list[str]:
-    """What brings the shards of ``profile``: fetching where there is a source, and extraction.
+    def recipe(self, name: str) -> Recipe:
+        """Return how ``"spatial"``, ``"temporal"`` or ``"conv"`` is trained in this profile."""
+        if name not in INPUTS:
+            raise ValueError(f"no network {name!r}; there are {', '.join(INPUTS)}")
+        return getattr(self.profile, name)
 
-    Paths are those of the repository, and in Colab, where cells run elsewhere, absolute.
-    """
-    root = data_root(profile)
-    place = Path.as_posix if in_colab() else shown
-    fetch = {"ucf101": f"fetch_ucf101.py --profile {profile.name}", "weizmann": "fetch_weizmann.py"}
-    scripts = place(ROOT / "data_scripts")
-    first = [f"python {scripts}/{fetch[root.name]}"] if root.name in fetch else []
-    videos = f"{place(root)}_videos" if first else "VIDEOS"  # with a folder of videos a class
-    words = [f"{scripts}/extract.py", videos, place(root), "--short-side", profile.short_side]
-    if profile.group_pattern:
-        words += ["--group-pattern", profile.group_pattern]
-    return [*first, shlex.join(["python", *map(str, words)])]
+    def new_stream(self, name: str) -> VGG:
+        """Return an untrained stream: pre-trained VGG-19 with its first layer transformed."""
+        profile = self.profile
+        (stream,) = INPUTS[name]
+        torch.manual_seed(self.seed)
+        model = vgg19(
+            profile.channels[stream], len(self.classes), profile.width, profile.batch_norm,
+            profile.weights, profile.rescale, self.recipe(name).dropout,
+        )  # fmt: skip
+        model.window = profile.crop // 32
+        return model
 
+    def new(self, name: str, **fusion) -> nn.Module:
+        """Return the untrained network ``name``; conv fusion starts from both trained streams.
 
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+        ``fusion`` are choices of :class:`~twostream_utils.conv_fusion.ConvFusion`, such as
+        ``kind="sum"``, and go before the profile's. With ``chunks`` the streams are those of
+        :meth:`snippets`.
+        """
+        if name != "conv":
+            return self.new_stream(name)
+        fusion = self._choices(fusion)
+        chunks = fusion.get("chunks", 1)
+        streams = self.snippets(chunks) if chunks > 1 else self
+        trunks = streams.trained("spatial"), streams.trained("temporal")
+        torch.manual_seed(self.seed)  # after them: training draws, loading does not
+        model = ConvFusion(*trunks, **fusion)
+        for layer in model.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.p = self.recipe(name).dropout
+        return model
 
+    def _choices(self, fusion: dict) -> dict:
+        """The choices of conv fusion: those given go before the profile's."""
+        return {**self.profile.fusion, **fusion}
 
-def choose_profile(name: str, **changes) -> Profile:
-    """Return a profile with ``changes`` and with ``TWOSTREAM_GROUPS`` as its ``group_pattern``.
+    @cached_property
+    def _data(self) -> str:
+        """What names the course's clips; others in the same folder do not count."""
+        return self.store.fingerprint([*self.train, *self.val, *self.test])
 
-    The variable is for folders of videos: a pattern or an official split goes before it.
-    """
-    chosen = get_profile(name, **changes)
-    groups = os.environ.get("TWOSTREAM_GROUPS")
-    if groups and chosen.group_pattern is None and chosen.split_rule == "folds":
-        return replace(chosen, group_pattern=groups)
-    return chosen
+    def _key(self, name: str, fusion: dict) -> str:
+        sizes = self.profile.describe()
+        others = {n for n in INPUTS if n != name} if name != "conv" else set()
+        settings = {
+            k: v
+            for k, v in sizes.items()
+            if k not in {*others, "title", "cache_gb", "positions", "crops", "fusion"}
+        }
+        settings |= {"classes": self.classes, "data": self._data}
+        if name == "conv" and (choices := self._choices(fusion)):
+            settings |= {"fusion": choices}
+        return f"{name}_{fingerprint(settings)}"
 
+    @property
+    def _folder(self) -> Path:
+        return self.run_dir / f"split{self.split}_seed{self.seed}"
 
-def setup(
-    profile: str = "mini",
-    *,
-    split: int = 1,
-    seed: int = 0,
-    quiet: bool = False,
-    **changes,
-) -> Course:
-    """Set one notebook up and return its :class:`~twostream_utils.pipeline.Course`.
+    def checkpoint(self, name: str, **fusion) -> Path:
+        """Return the path of the checkpoint of ``name``."""
+        return self._folder / f"{self._key(name, fusion)}.pt"
 
-    ``profile`` is the one word that changes the scale; the environment variable
-    ``TWOSTREAM_PROFILE`` goes before it. ``TWOSTREAM_DATA`` names a folder of videos to extract,
-    and ``TWOSTREAM_GROUPS`` is the ``group_pattern`` of their names. ``changes`` overwrite single
-    sizes, such as ``rgb_frames=5``. Data that is missing is generated or extracted.
-    """
-    chosen = choose_profile(os.environ.get("TWOSTREAM_PROFILE") or profile, **changes)
-    root = prepare_data(chosen, os.environ.get("TWOSTREAM_DATA") or None)
-    seed_everything(seed)
-    store = FrameStore(root, cache_gb=chosen.cache_gb)
-    workers = 0 if chosen.cache_gb else min(8, cores())
-    course = Course(chosen, store, runs_folder() / chosen.name, split, seed, workers)
-    if not quiet:
-        report(course)
-    return course
+    def fit(
+        self,
+        name: str,
+        model: nn.Module,
+        on_epoch: Callable[[History], None] | None = None,
+        compiled: bool = False,
+        **fusion,
+    ) -> History:
+        """Train ``model`` as ``name``, or load it if its checkpoint is complete.
 
+        ``on_epoch`` and ``compiled`` as in :func:`~twostream_utils.training.fit`.
+        """
+        val = self.dataset("val", INPUTS[name], "centre") if self.val else None
+        return fit(
+            model, self.dataset("train", INPUTS[name]), self.recipe(name),
+            self.checkpoint(name, **fusion), val, seed=self.seed, workers=self.workers,
+            on_epoch=on_epoch, compiled=compiled,
+            micro_batch=micro_batch(self.profile, name, model, pick_device()),
+        )  # fmt: skip
 
-def report(course: Course) -> None:
-    """Print versions, device and data in a few lines."""
-    device = pick_device()
-    n_train, n_val, n_test = len(course.train), len(course.val), len(course.test)
-    print(
-        f"Python {sys.version.split()[0]} · torch {torch.__version__} · {describe_device(device)}"
-        f" · precision {PRECISIONS[mixed_precision(device)]}"
-    )
-    print(f"profile {course.profile.name!r}: {course.profile.title}")
-    print(
-        f"{len(course.classes)} classes · split {course.split} · clips: {n_train} train, "
-        f"{n_val} validation, {n_test} test · seed {course.seed}"
-    )
-    wanted = course.profile.classes or course.classes
-    if missing := [name for name in wanted if name not in course.classes]:
-        first = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-        print(
-            f"the data has {len(course.classes)} of the {len(wanted)} classes of this profile; "
-            f"without {first}. To get the rest:\n  {_commands(course.profile)[0]}"
-        )
-    if course.profile.split_rule == "folds":
-        for warning in group_warnings(course):
-            print(f"warning: {warning}")
-    if course.run_dir.is_relative_to(DRIVE):
-        print("checkpoints and scores are kept on Google Drive: the next session goes on from them")
-    elif in_colab():
-        print("checkpoints and scores end with this session: mount Google Drive to keep them")
+    def trained(self, name: str, **fusion) -> nn.Module:
+        """Return the trained network ``name``: loaded if it is there and trained if it is not."""
+        model = self.new(name, **fusion)
+        self.fit(name, model, **fusion)
+        return model
 
+    def scores(self, name: str, part: str = "test", crops: str | None = None, **fusion) -> Scores:
+        """Return the scores of ``name`` on the test views of ``part``, from their file if there.
 
-def check_environment(profile: str = "mini") -> bool:
-    """Print one [OK] or [FAIL] line for everything that the course needs; return whether all is."""
-    lines: list[tuple[bool, str]] = []
+        A file of other clips than those of ``part`` is made anew. ``crops`` are those of
+        ``views.eval_views``; without them, those of the profile.
+        """
+        crops = crops or self.profile.crops
+        which = [f"{self.profile.positions}x2", *sorted({part, crops} - {"test", "centre"})]
+        path = self._folder / f"{self._key(name, fusion)}_{'_'.join(which)}.npz"
+        dataset = self.dataset(part, INPUTS[name], crops)
+        if path.exists() and (kept := Scores.load(path)).clips == tuple(dataset.clips):
+            return kept
+        model = self.new(name, **fusion)
+        history = self.fit(name, model, **fusion)
+        began = time.perf_counter()
+        scores = score(model, dataset, workers=self.workers)
+        seconds = sum(row["seconds"] for row in history) + time.perf_counter() - began
+        scores = replace(scores, seconds=seconds)
+        if processes()[0] == 0:
+            scores.save(path)
+        wait_for_all()  # else one process would find the file and another would score again
+        return scores
 
-    def check(what: str, test: Callable[[], str], way_out: str) -> None:
-        try:
-            lines.append((True, f"{what}: {test()}"))
-        except Exception as error:
-            lines.append((False, f"{what}: {error}. {way_out}"))
+    def method_scores(self, crops: str | None = None, view: int | None = None) -> dict[str, tuple]:
+        """Return ``{method: (scores (N, classes), labels (N,), seconds)}`` of all four methods.
 
-    def python_version() -> str:
-        if sys.version_info < (3, 10):
-            raise RuntimeError(f"{sys.version.split()[0]} is too old")
-        return sys.version.split()[0]
+        ``crops`` as in :meth:`scores`; ``view`` takes one of the views in place of their mean.
+        """
+        spatial, temporal, conv = (self.scores(name, crops=crops) for name in INPUTS)
+        check_same_clips(spatial, temporal)
+        check_same_clips(spatial, conv)
+        networks = spatial, temporal, conv
+        a, b, c = (s.clip_logits() if view is None else s.logits[:, view] for s in networks)
+        both = spatial.seconds + temporal.seconds
+        return {
+            "spatial": (a, spatial.labels, spatial.seconds),
+            "temporal": (b, spatial.labels, temporal.seconds),
+            "average_fusion": (late_fusion(a, b), spatial.labels, both),
+            "conv_fusion": (c, spatial.labels, both + conv.seconds),
+        }
 
-    floors = dict(re.findall(r'"([\w-]+)>=([\d.]+)"', (ROOT / "pyproject.toml").read_text("utf-8")))
+    def made_on(self) -> dict[str, str]:
+        """Return ``{"device", "precision", "torch"}`` of the training of all three networks.
 
-    def version_of(package: str) -> str:
-        try:
-            found = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            if not package.startswith("opencv"):
-                raise
-            found = importlib.metadata.version("opencv-contrib-python")  # Colab's, with windows
-        have, need = ([int(n) for n in re.findall(r"\d+", v)] for v in (found, floors[package]))
-        if have < need:
-            raise RuntimeError(f"{found} is too old, the course needs {floors[package]}")
-        return found
+        From their checkpoints, so it does not matter who asks; several values of one are joined.
+        """
+        sessions = [s for name in INPUTS for s in made_on(self.checkpoint(name))]
+        sessions = [s | {"precision": PRECISIONS[s["precision"]]} for s in sessions]
+        return {
+            what: " and ".join(dict.fromkeys(s[what] for s in sessions)) or "not recorded"
+            for what in ("device", "precision", "torch")
+        }
 
-    def free_disk() -> str:
-        free = shutil.disk_usage(ROOT).free / 1e9
-        if free < 2:
-            raise RuntimeError(f"only {free:.1f} GB free")
-        return f"{free:.0f} GB free"
+    def results(self) -> dict:
+        """Return the content of ``results.json``, computed from the score files."""
+        methods = {n: summary(*values) for n, values in self.method_scores().items()}
+        made = self.made_on()
+        return {
+            "profile": self.profile.name,
+            "split": self.split,
+            "n_train": len(self.train),
+            "n_val": len(self.val),
+            "n_test": len(self.test),
+            "classes": self.classes,
+            "seed": self.seed,
+            "torch": made["torch"],
+            "device": f"{made['device']}, {made['precision']}",
+            "methods": methods,
+        }
 
-    def writable() -> str:
-        folder = runs_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
-        return f"{folder.name}/ can be written"
-
-    check("Python", python_version, "Install Python 3.10 or newer")
-    for package in PACKAGES:
-        check(package, lambda p=package: version_of(p), f"pip install -U {package}")
-    check("disk", free_disk, "The mini set and its networks need about 2 GB")
-    check("folder", writable, "Clone the course to a folder of your own")
-    check("profile", lambda: get_profile(profile).title, f"Choose one of {', '.join(PROFILES)}")
-    check("device", lambda: describe_device(pick_device()), "Reinstall torch")
-    for ok, line in lines:
-        print(f"[{'OK' if ok else 'FAIL'}] {line}")
-    return all(ok for ok, _ in lines)
+    def write_results(self) -> Path:
+        """Write ``results.json`` to ``run_dir`` and return its path."""
+        path = self.run_dir / "results.json"
+        write_json(path, self.results())
+        return path

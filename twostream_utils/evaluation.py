@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from .aside import written_aside
 from .batches import make_loader, progress, run_batch, worker_trouble_explained
 from .device import autocast, pick_device, processes, to_model_layout
-from .stacks import ClipDataset, share_of
+from .files import atomic_write
+from .stacks import StackDataset, rank_subset
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Scores:
 
     def save(self, path: str | Path) -> None:
         """Write the scores to ``path`` (npz, no pickles), aside and then renamed."""
-        with written_aside(path) as part, open(part, "wb") as file:
+        with atomic_write(path) as part, open(part, "wb") as file:
             np.savez_compressed(
                 file, clips=np.array(self.clips), labels=self.labels, logits=self.logits,
                 classes=np.array(self.classes), seconds=self.seconds,
@@ -63,7 +63,7 @@ class Scores:
 # Not inference_mode: parameters that move to the device under it could never be trained again.
 @torch.no_grad()
 @worker_trouble_explained()
-def score(model: nn.Module, dataset: ClipDataset, batch_size: int = 8, workers: int = 0) -> Scores:
+def score(model: nn.Module, dataset: StackDataset, batch_size: int = 8, workers: int = 0) -> Scores:
     """Score every test view of every clip of ``dataset``.
 
     Evaluation mode, no gradients. Several temporal positions, each as is and flipped, make the
@@ -74,7 +74,7 @@ def score(model: nn.Module, dataset: ClipDataset, batch_size: int = 8, workers: 
         raise ValueError("score needs a dataset of test views; make it with train=False")
     device = pick_device()
     model = to_model_layout(model, device).eval()
-    loader = make_loader(share_of(dataset), batch_size, workers, 0)
+    loader = make_loader(rank_subset(dataset), batch_size, workers, 0)
     mine = []
     for batch in progress(loader, device, "scoring"):
         with autocast(device):
@@ -213,7 +213,7 @@ def summary(scores: np.ndarray, labels: np.ndarray, seconds: float) -> dict:
 
 def write_json(path: str | Path, content: dict) -> None:
     """Write ``content`` to ``path``, aside and then renamed."""
-    with written_aside(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n")
 
 

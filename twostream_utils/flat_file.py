@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .aside import written_aside
+from .files import atomic_write
 
 _MAGIC = b"two-stream arrays 1\n"
 _ALIGN = 64
@@ -29,7 +29,7 @@ def save_arrays(path: Path, header: Mapping, arrays: Mapping[str, np.ndarray]) -
         table[name] = [array.dtype.str, list(array.shape), end]
         end += -(-array.nbytes // _ALIGN) * _ALIGN
     text = json.dumps({"header": dict(header), "arrays": table, "bytes": end}).encode()
-    with written_aside(path) as part, open(part, "wb") as file:
+    with atomic_write(path) as part, open(part, "wb") as file:
         file.write(_MAGIC + len(text).to_bytes(8, "little") + text)
         file.write(bytes(-file.tell() % _ALIGN))
         for array in arrays.values():

@@ -38,7 +38,7 @@ class Profile:
     ``crop`` the side of the square that the network sees, both in px. ``min_scale`` is the
     smallest random crop as a fraction of the short side. ``fusion`` holds choices of
     ``conv_fusion.ConvFusion`` other than its defaults. ``positions`` temporal positions, each
-    as is and flipped and cut as ``crops`` says (``views.test_views``), are the test views. An
+    as is and flipped and cut as ``crops`` says (``views.eval_views``), are the test views. An
     epoch draws every clip equally often, ``epoch_clips`` views or more in all, so that a small set
     still makes long epochs.
     """

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, get_worker_info
 from .device import processes
 from .profiles import Profile
 from .store import FrameStore
-from .views import View, random_view, stack_positions, test_views
+from .views import View, eval_views, random_view, stack_positions
 
 RGB_MEAN = (0.485, 0.456, 0.406)
 RGB_STD = (0.229, 0.224, 0.225)
@@ -151,13 +151,13 @@ def _write_flow(field: Sequence[np.ndarray], view: View, planes: np.ndarray) -> 
         cv2.bitwise_not(planes[0], dst=planes[0])  # 255 - u
 
 
-class ClipDataset(Dataset):
+class StackDataset(Dataset):
     """Labelled stacks of clips, uint8, for one stream or both.
 
     Item ``i`` is a dict: ``"rgb"`` ``(V, 3·rgb_frames, S, S)`` and/or ``"flow"``
     ``(V, 2·flow_fields, S, S)`` uint8, ``"label"`` and ``"index"`` int. Training draws one random
     view (V = 1) from ``(seed, epoch, i)`` alone, so the clips do not depend on the number of
-    loader workers; otherwise the V fixed test views are returned, see :func:`test_views` for
+    loader workers; otherwise the V fixed test views are returned, see :func:`eval_views` for
     ``crops``. ``repeat`` draws every clip that often in one epoch, which keeps epochs long enough
     on a small set. S is ``profile.crop``; views of the whole frame are ``(…, H, W)``.
 
@@ -196,7 +196,7 @@ class ClipDataset(Dataset):
         clip = self.clips[index % len(self.clips)]
         n_frames, size = self.store.n_frames(clip), self.store.size(clip)
         if not self.train:
-            return test_views(n_frames, size, self.profile, self.crops)
+            return eval_views(n_frames, size, self.profile, self.crops)
         rng = np.random.default_rng((self.seed, self.epoch, index))
         return [random_view(rng, n_frames, size, self.profile)]
 
@@ -235,7 +235,7 @@ class ClipDataset(Dataset):
         return batch
 
 
-def share_of(clips: ClipDataset) -> ClipDataset:
+def rank_subset(clips: StackDataset) -> StackDataset:
     """Return this process's share of fixed clips: every Nth one under torchrun, else all."""
     rank, count = processes()
     share = copy.copy(clips)

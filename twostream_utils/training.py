@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from .aside import written_aside
 from .batches import Batch, make_loader, parts, progress, run_batch, worker_trouble_explained
 from .device import (
     describe_device,
@@ -25,8 +24,9 @@ from .device import (
     share_buffers,
     to_model_layout,
 )
+from .files import atomic_write
 from .profiles import Recipe
-from .stacks import ClipDataset
+from .stacks import StackDataset
 from .validation import Validation
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def fingerprint(settings: dict) -> str:
 def save_atomically(path: Path, payload: dict) -> None:
     """Write a checkpoint aside and rename it, so that a kill leaves the old or the new one."""
     try:
-        with written_aside(path) as part:
+        with atomic_write(path) as part:
             torch.save(payload, part)
     except OSError as error:
         raise OSError(
@@ -99,10 +99,10 @@ def tower_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.
 @worker_trouble_explained()
 def fit(
     model: nn.Module,
-    train_set: ClipDataset,
+    train_set: StackDataset,
     recipe: Recipe,
     checkpoint: str | Path,
-    val_set: ClipDataset | None = None,
+    val_set: StackDataset | None = None,
     *,
     seed: int = 0,
     workers: int = 0,

@@ -9,7 +9,7 @@ from torch import nn
 
 from .batches import ahead, make_loader, network_input
 from .device import autocast, share_buffers
-from .stacks import ClipDataset, share_of
+from .stacks import StackDataset, rank_subset
 
 MAPS_GB = 1.0  # that may be kept of the maps of frozen trunks
 
@@ -24,8 +24,8 @@ class Validation:
     loss, clips that are right, and clips, ``(3,)`` float32.
     """
 
-    def __init__(self, clips: ClipDataset, batch_size: int, workers: int, device: torch.device):
-        self.clips, self.device = share_of(clips), device
+    def __init__(self, clips: StackDataset, batch_size: int, workers: int, device: torch.device):
+        self.clips, self.device = rank_subset(clips), device
         self.loader = make_loader(self.clips, max(1, batch_size // 4), workers, 0)
         self.maps: list[tuple[torch.Tensor, ...]] | None = None
         self.maps_fit = True  # until they have been seen not to

@@ -76,7 +76,7 @@ def random_view(
 CROPS = ("centre", "five", "whole")
 
 
-def test_views(
+def eval_views(
     n_frames: int, size: tuple[int, int], profile: Profile, crops: str = "centre"
 ) -> list[View]:
     """Return the fixed test views: ``profile.positions`` starts × {as is, flipped} × crops.
@@ -100,5 +100,3 @@ def test_views(
         for top, left in [(down // 2, right // 2), *corners]
     ]
 
-
-test_views.__test__ = False  # pytest would collect the name

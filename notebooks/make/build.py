@@ -1,0 +1,314 @@
+"""Build the notebooks from notebooks/source/*.md.
+
+One source makes two notebooks: the one to work in, where each solution is a stub, and its twin in
+notebooks/solutions/ with the exercises solved. The title, the badge, the table of what one needs,
+the index of the course and the link to the next notebook come from the sources' front matter, and
+the first mention of a term links to the glossary.
+
+    python notebooks/make/build.py --execute          all, with fresh outputs
+    python notebooks/make/build.py 02 05 --execute    two of them
+    python notebooks/make/build.py                    all, keeping outputs of equal cells
+
+How a source is written: notebooks/source/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jupytext
+import nbformat
+import yaml
+from glossary import TermLinker, read_terms
+from index import (
+    COLUMNS,
+    columns,
+    index_table,
+    longest_wait,
+    minutes,
+    read_minutes,
+    write_index,
+)
+from outputs import OutputProblem, clean_outputs, execute, write_notebook
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "notebooks" / "source"
+NOTEBOOKS = ROOT / "notebooks"
+
+BEGIN, END = "# solution: begin", "# solution: end"
+STUB = 'raise NotImplementedError("your turn")'
+PROSE = re.compile(r"<!-- solution: begin -->\n(.*?)<!-- solution: end -->\n?", re.DOTALL)
+INDEX_MARK = "<!-- course-index -->"
+# The start of a set-up cell once the course has an address. Only Colab runs the indented lines.
+BOOT = """\
+import sys
+from importlib.util import find_spec
+
+if "google.colab" in sys.modules and not find_spec("twostream_utils"):  # fetch the course, once
+    !test -d {folder} || git clone --quiet --depth 1 https://github.com/{repository}
+    %run {folder}/notebooks/make/colab_boot.py
+
+"""
+BOOT_END = "/notebooks/make/colab_boot.py\n\n"
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+class SourceProblem(ValueError):
+    """A source file that cannot become a notebook; the message names file and place."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source file: its stem ``NN_topic``, front matter, and text without front matter."""
+
+    path: Path
+    title: str
+    learn: list[str]
+    before: str
+    cpu: str
+    gpu: str
+    data: str
+    text: str = field(repr=False)
+
+    @property
+    def stem(self) -> str:
+        return self.path.stem
+
+    @property
+    def number(self) -> str:
+        return self.stem[:2]
+
+    @property
+    def exercises(self) -> int:
+        """Number of exercises: headings ``### Exercise …``."""
+        return len(re.findall(r"^### Exercise\b", self.text, flags=re.MULTILINE))
+
+
+def read_source(path: Path) -> Source:
+    """Read a source. Raises ``SourceProblem`` for a bad name or missing front matter."""
+    if not re.fullmatch(r"\d\d_[a-z0-9_]+", path.stem):
+        raise SourceProblem(f"{path}: name it NN_topic.md, with two digits")
+    match = re.match(r"---\n(.*?)\n---\n(.*)", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    if match is None:
+        raise SourceProblem(f"{path}: starts without front matter (--- title: … ---)")
+    front = yaml.safe_load(match[1])
+    wanted = {"title", "learn", "before", "cpu", "gpu"}
+    if not isinstance(front, dict) or set(front) - {"data"} != wanted:
+        raise SourceProblem(
+            f"{path}: front matter needs exactly {', '.join(sorted(wanted))}, and data if the "
+            "notebook reads other clips than the profile's"
+        )
+    front.setdefault("data", "profile")
+    wanted.add("data")
+    strings = {key: str(front[key]) for key in wanted - {"learn"}}
+    return Source(path, learn=list(front["learn"]), text=match[2].strip("\n") + "\n", **strings)
+
+
+def read_sources(folder: Path = SOURCES) -> list[Source]:
+    """All sources in order. Raises ``SourceProblem`` if there are none."""
+    sources = [read_source(path) for path in sorted(folder.glob("[0-9]*.md"))]
+    if not sources:
+        raise SourceProblem(f"no notebook source NN_topic.md in {folder}")
+    return sources
+
+
+def repository_url() -> str | None:
+    """``owner/name`` of the course, from ``Repository`` under ``[project.urls]``, if it is set.
+
+    Badges point there and Colab clones it; notebooks/make/set_repository.py writes it.
+    """
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    match = re.search(r'^Repository = "https://github\.com/([^"]+)"', text, flags=re.MULTILINE)
+    return match[1].removesuffix("/") if match else None
+
+
+def badge(repository: str, source: Source) -> str:
+    """The badge that opens a notebook in Colab, as Markdown."""
+    address = f"https://colab.research.google.com/github/{repository}/blob/main/notebooks"
+    image = "https://colab.research.google.com/assets/colab-badge.svg"
+    return f"[![Open in Colab]({image})]({address}/{source.stem}.ipynb)"
+
+
+def boot_lines() -> str:
+    """What a set-up cell starts with: nothing before the course has an address."""
+    repository = repository_url()
+    if not repository:
+        return ""
+    return BOOT.format(repository=repository, folder=repository.split("/")[1])
+
+
+def without_boot(code: str) -> str:
+    """The code of a cell as its source has it."""
+    return code.split(BOOT_END)[-1]
+
+
+def head_cell(source: Source, solved: bool) -> str:
+    """First cell: title, badge, what one learns, what one needs."""
+    lines = [f"# {source.number} · {source.title}" + (" (solutions)" if solved else ""), ""]
+    repository = repository_url()
+    if repository and not solved:
+        lines += [badge(repository, source), ""]
+    if solved:
+        lines += [f"The exercises of [{source.stem}](../{source.stem}.ipynb), solved.", ""]
+    lines += ["**You will learn**", "", *(f"- {item}" for item in source.learn), ""]
+    measured = read_minutes()
+    times = {
+        f"Minutes to run on a {COLUMNS[column]}": minutes(source, column, measured)
+        for column in columns(measured)
+    }
+    cells = {"Before this": source.before, **times, "Needs a GPU?": source.gpu}
+    lines += [f"| {' | '.join(cells)} |", "|---" * len(cells) + "|"]
+    lines += [f"| {' | '.join(cells.values())} |"]
+    if wait := longest_wait(source, measured):
+        lines += ["", wait]
+    return "\n".join(lines)
+
+
+def foot_cell(source: Source, sources: list[Source], solved: bool) -> str:
+    """Last cell: solutions, and the link to the next notebook."""
+    parts = []
+    if source.exercises and not solved:
+        parts.append(f"Stuck? Solutions: [solutions/{source.stem}](solutions/{source.stem}.ipynb).")
+    later = [other for other in sources if other.stem > source.stem]
+    if later:
+        following = f"[{later[0].number} · {later[0].title}]({later[0].stem}.ipynb)"
+        parts.append(f"**Next:** {following}")
+    else:
+        parts.append("**Next:** this was the last notebook; go back to any you skipped.")
+    return "---\n\n" + "\n\n".join(parts)
+
+
+def stub_code(code: str, where: str) -> str:
+    """Replace each solution between the markers by one line that raises, equally indented."""
+    lines: list[str] = []
+    inside = False
+    for line in code.split("\n"):
+        mark = line.strip()
+        if mark == BEGIN:
+            indent = line[: len(line) - len(line.lstrip())]
+            if inside or not indent:
+                reason = "opens twice" if inside else "is not inside a function"
+                raise SourceProblem(f"{where}: a solution block {reason}")
+            lines.append(indent + STUB)
+            inside = True
+        elif mark == END:
+            if not inside:
+                raise SourceProblem(f"{where}: '{END}' without '{BEGIN}'")
+            inside = False
+        elif not inside:
+            lines.append(line)
+    if inside:
+        raise SourceProblem(f"{where}: '{BEGIN}' without '{END}'")
+    return "\n".join(lines)
+
+
+def solve_code(code: str) -> str:
+    """Drop the markers, and make every check at the start of a line one that must pass."""
+    kept = "\n".join(line for line in code.split("\n") if line.strip() not in (BEGIN, END))
+    return re.sub(r"^(check_\w+\()", r"assert \1", kept, flags=re.MULTILINE)
+
+
+def move_links(text: str) -> str:
+    """Make relative links right for a notebook one folder further down."""
+
+    def moved(match: re.Match) -> str:
+        target = match[2]
+        if re.match(r"[a-z]+:|#|\d\d_\w+\.ipynb", target):
+            return match[0]
+        return f"{match[1]}../{target}"
+
+    return re.sub(r"(\]\(|src=\")([^)\s\"]+)", moved, text)
+
+
+def build(source: Source, sources: list[Source], solved: bool = False) -> nbformat.NotebookNode:
+    """Build one notebook without outputs; ``solved`` gives the twin with solutions."""
+    body = jupytext.reads(source.text, fmt="md").cells
+    link_terms = TermLinker(read_terms())
+    cells = [nbformat.v4.new_markdown_cell(head_cell(source, solved))]
+    for number, cell in enumerate(body, start=1):
+        where = f"{source.path}, cell {number}"
+        if cell.cell_type == "code":
+            stub = stub_code(cell.source, where)
+            code = solve_code(cell.source) if solved else stub
+            if "setup" in cell.metadata.get("tags", []):
+                code = boot_lines() + code
+            new = nbformat.v4.new_code_cell(code)
+        else:
+            text = PROSE.sub(r"\1" if solved else "", cell.source + "\n").rstrip("\n")
+            text = link_terms(text).replace(INDEX_MARK, index_table(sources))
+            new = nbformat.v4.new_markdown_cell(move_links(text) if solved else text)
+        if tags := cell.metadata.get("tags"):
+            new.metadata["tags"] = list(tags)
+        cells.append(new)
+    cells.append(nbformat.v4.new_markdown_cell(foot_cell(source, sources, solved)))
+    for number, cell in enumerate(cells):
+        cell["id"] = f"{source.number}-{number:03d}"
+    metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+
+
+def without_outputs(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A copy with outputs and execution counts removed, as ``build`` makes it."""
+    bare = nbformat.from_dict(json.loads(json.dumps(notebook)))
+    for cell in bare.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return bare
+
+
+def keep_outputs(notebook: nbformat.NotebookNode, old_path: Path) -> bool:
+    """Copy outputs of the committed notebook if all its code is the same; say whether it was."""
+    if not old_path.exists():
+        return False
+    old = nbformat.read(old_path, as_version=4)
+    ours = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    theirs = [cell for cell in old.cells if cell.cell_type == "code"]
+    # The boot lines do nothing where notebooks are built: with others, the outputs are the same.
+    if [without_boot(c.source) for c in ours] != [without_boot(c.source) for c in theirs]:
+        return False
+    for mine, other in zip(ours, theirs, strict=True):
+        mine.outputs, mine.execution_count = other.outputs, other.execution_count
+    return True
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("numbers", nargs="*", metavar="NN", help="which ones (default: all)")
+    parser.add_argument("--execute", action="store_true", help="run them and keep the outputs")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TWOSTREAM_PROFILE", "mini")
+    try:
+        sources = read_sources()
+        unknown = set(options.numbers) - {source.number for source in sources}
+        if unknown:
+            raise SourceProblem(f"no source for {', '.join(sorted(unknown))} in {SOURCES}")
+        for source in sources:
+            if options.numbers and source.number not in options.numbers:
+                continue
+            path = NOTEBOOKS / f"{source.stem}.ipynb"
+            notebook = build(source, sources)
+            if options.execute:
+                execute(notebook, NOTEBOOKS, label=source.stem)
+                clean_outputs(notebook, source.stem)
+            elif not keep_outputs(notebook, path):
+                print(f"{source.stem}: code changed, outputs dropped; run again with --execute")
+            write_notebook(notebook, path)
+            write_notebook(build(source, sources, solved=True), NOTEBOOKS / "solutions" / path.name)
+        write_index(sources)
+    except (SourceProblem, OutputProblem) as problem:
+        print(textwrap.indent(str(problem), "  "), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+"""Which frames a stack holds, and that one augmentation covers the whole clip and both streams."""
+
+import os
+import signal
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from twostream_utils import batches, stacks, views
+from twostream_utils.batches import EpochSampler, make_loader
+from twostream_utils.evaluation import score
+from twostream_utils.profiles import Recipe, get_profile
+from twostream_utils.training import fit
+from twostream_utils.vgg import vgg19
+
+ORIGINAL = get_profile("ucf101")
+
+
+class RampStore:
+    """Clips whose pixels say where they are: RGB frame i is grey i, field i is u = i, v = 200."""
+
+    def __init__(self, n_frames=120, height=72, width=96):
+        self.length, self.shape, self.decoded = n_frames, (height, width), 0
+
+    def label(self, clip):
+        return clip.split("_")[1]
+
+    def n_frames(self, clip):
+        return self.length
+
+    def n_flow(self, clip):
+        return self.length - 1
+
+    def flow_every(self, clip):
+        return 1
+
+    def size(self, clip):
+        return self.shape
+
+    def images(self, clip, indices, flow=False):
+        column = np.broadcast_to(np.arange(self.shape[1], dtype=np.uint8), self.shape)
+        for i in indices:
+            self.decoded += 1
+            grey = np.full(self.shape, i, np.uint8)
+            yield (column, grey) if flow else np.dstack([grey, column, np.full_like(grey, 7)])
+
+    def read_rgb(self, clip, indices):
+        return np.stack(list(self.images(clip, indices)))
+
+    def read_flow(self, clip, indices):
+        return np.stack([np.dstack(pair) for pair in self.images(clip, indices, flow=True)])
+
+
+def dataset(profile, train=True, streams=("rgb", "flow"), store=None, **options):
+    clips = [f"v_{name}_g01_c0{i}" for name in ("Diving", "Biking") for i in (1, 2, 3)]
+    store = store or RampStore(120, profile.short_side, profile.short_side + 24)
+    return stacks.StackDataset(
+        store, clips, ["Biking", "Diving"], profile, streams, train=train, **options
+    )
+
+
+def test_positions_of_the_original():
+    rgb = views.stack_positions(100, ORIGINAL.rgb_frames, ORIGINAL.rgb_step)
+    assert rgb.tolist() == [1, 11, 21, 31, 41, 51, 61, 71, 81, 91]
+    flow = views.stack_positions(99, ORIGINAL.flow_fields, ORIGINAL.flow_step)
+    assert flow.tolist() == list(range(1, 100, 2))
+    assert views.span(ORIGINAL) == 100
+
+
+def test_short_clips_loop():
+    assert views.stack_positions(4, 6, 1, start=3).tolist() == [3, 4, 1, 2, 3, 4]
+    assert views.stack_positions(5, 4, 3, start=2).tolist() == [2, 5, 3, 1]
+
+
+@pytest.mark.parametrize("arguments", [(0, 10, 1), (5, 0, 1), (5, 5, 0), (5, 5, 1, 0)])
+def test_impossible_stacks_are_refused(arguments):
+    with pytest.raises(ValueError, match="a stack needs"):
+        views.stack_positions(*arguments)
+
+
+def test_view_starts_reach_both_ends():
+    assert views.view_starts(120, 100, 1) == [11]
+    assert views.view_starts(120, 100, 3) == [1, 11, 21]
+    assert views.view_starts(60, 100, 3) == [1, 1, 1]
+
+
+def test_channel_order_is_frame_by_frame():
+    profile = get_profile("mini")
+    item = dataset(profile, train=False)[0]
+    view = views.eval_views(120, (72, 96), profile)[0]
+    rgb, flow = item["rgb"][0], item["flow"][0]
+    assert rgb.shape == (30, 64, 64) and flow.shape == (100, 64, 64)
+    assert rgb.dtype == flow.dtype == torch.uint8
+    frames = views.stack_positions(120, 10, 5, view.start)
+    assert rgb[0::3, 0, 0].tolist() == frames.tolist()
+    assert set(rgb[2::3].unique().tolist()) == {7}
+    fields = views.stack_positions(119, 50, 1, view.start)
+    assert flow[1::2, 0, 0].tolist() == fields.tolist()
+    assert flow[0, 0, 0] < flow[0, 0, -1]
+
+
+def test_flip_mirrors_both_streams_and_negates_u():
+    profile = get_profile("mini")
+    item = dataset(profile, train=False)[0]
+    plain, flipped = item["flow"][0], item["flow"][1]
+    u, u_flipped = plain[0::2].int(), flipped[0::2].int()
+    assert torch.equal(u_flipped, 255 - u.flip(-1))
+    assert torch.equal(flipped[1::2], plain[1::2].flip(-1))
+    assert torch.equal(item["rgb"][1], item["rgb"][0].flip(-1))
+
+
+def test_one_view_for_the_whole_clip_and_both_streams():
+    profile = get_profile("mini", crop=72, min_scale=1.0)
+    for index in range(6):
+        data = dataset(profile)
+        view = data.views(index)[0]
+        item = data[index]
+        columns = np.arange(view.left, view.left + 72)
+        green = columns[::-1] if view.flip else columns
+        assert (item["rgb"][0, 1::3].numpy() == green).all()
+        u = 255 - columns[::-1] if view.flip else columns
+        assert (item["flow"][0, 0::2].numpy() == u).all()
+
+
+def test_items_depend_on_seed_and_epoch_only():
+    profile = get_profile("mini")
+    first, again, other = dataset(profile), dataset(profile), dataset(profile, seed=1)
+    assert torch.equal(first[3]["flow"], again[3]["flow"])
+    assert first.views(3) != other.views(3)
+    again.epoch = 1
+    assert first.views(3) != again.views(3)
+
+
+def test_loaders_and_workers_give_the_same_clips():
+    cv2.resize(np.zeros((2000, 2000), np.uint8), (1500, 1500))  # OpenCV has threads before the fork
+    data = dataset(get_profile("mini", crop=400))  # large enough for OpenCV to share the work out
+    for epoch in range(2):
+        data.epoch = epoch
+        ours, theirs = make_loader(data, 6, 0, 0), make_loader(data, 6, 2, 0)
+        plain = torch.utils.data.DataLoader(data, 6, sampler=EpochSampler(data, 0))
+        for a, b, c in zip(ours, theirs, plain, strict=True):
+            for name in a:
+                assert torch.equal(a[name], b[name]) and torch.equal(a[name], c[name]), name
+
+
+class InWorkers(stacks.StackDataset):
+    """Says where its batches lie, and can go wrong in a worker."""
+
+    trouble = ""
+
+    def batch(self, indices):
+        if self.trouble == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.trouble:
+            raise RuntimeError(self.trouble)
+        batch = super().batch(indices)
+        return batch | {"shared": torch.tensor([batch["rgb"].is_shared()])}
+
+
+def in_workers(trouble="", train=True):
+    data = dataset(get_profile("mini"), train, ("rgb",))
+    data.__class__, data.trouble = InWorkers, trouble
+    return data
+
+
+def test_a_worker_writes_batches_where_the_other_process_reads_them():
+    for workers, shared in (0, False), (1, True):
+        for batch in make_loader(in_workers(), 3, workers, 0):
+            assert batch["shared"].item() == shared
+
+
+@pytest.mark.parametrize("trouble", ["killed", "unable to allocate shared memory(shm) for file x"])
+def test_a_worker_without_memory_says_what_to_do(trouble, tmp_path):
+    model = vgg19(30, 2, 1 / 16)
+    with pytest.raises(RuntimeError, match="fewer workers; with workers=0"):
+        score(model, in_workers(trouble, False), workers=1)
+    with pytest.raises(RuntimeError, match="fewer workers; with workers=0"):
+        fit(model, in_workers(trouble), Recipe(1, 0.01, 3), tmp_path / "a.pt", workers=1)
+    with pytest.raises(RuntimeError, match="something else") as caught:
+        score(model, in_workers("something else", False), workers=1)
+    assert "fewer workers" not in str(caught.value)
+
+
+def test_a_loader_without_workers_keeps_its_memory_from_epoch_to_epoch(monkeypatch):
+    calls = []
+    monkeypatch.setattr(batches, "keep_freed_memory", lambda: calls.append(1))
+    make_loader(dataset(get_profile("mini")), 3, 2, 0)
+    assert not calls  # workers write where the other process reads
+    make_loader(dataset(get_profile("mini")), 3, 0, 0)
+    assert calls
+
+
+@pytest.mark.parametrize("crops", ["centre", "five", "whole"])
+def test_views_share_what_is_decoded(crops):
+    profile = get_profile("mini", positions=3)
+    data = dataset(profile, train=False, crops=crops)
+    item, shown = data[0], data.views(0)
+    shared = data.store.decoded
+    for v, view in enumerate(shown):
+        for stream in ("rgb", "flow"):
+            alone = stacks.read_stacks(data.store, data.clips[0], [view], profile, stream)[0]
+            assert torch.equal(item[stream][v], alone)
+    assert len(shown) == (30 if crops == "five" else 6)
+    frames, fields = set(), set()
+    for start in {view.start for view in shown}:
+        frames |= set(stacks.rgb_positions(data.store, "", profile, start).tolist())
+        fields |= set(stacks.flow_positions(data.store, "", profile, start).tolist())
+    assert shared == len(frames) + len(fields) < (data.store.decoded - shared) / 2
+
+
+def test_stacks_hold_what_opencv_cuts_and_resizes():
+    profile = get_profile("mini", rgb_frames=2, flow_fields=2)
+    rng = np.random.default_rng(0)
+    frame = rng.integers(256, size=(72, 96, 3), dtype=np.uint8)
+
+    class OnePicture(RampStore):
+        def images(self, clip, indices, flow=False):
+            for _ in indices:
+                yield (frame[..., 0].copy(), frame[..., 1].copy()) if flow else frame
+
+    view = views.View(5, 3, 20, 60, True)
+    cut = cv2.resize(frame[3:63, 20:80], (64, 64))[:, ::-1].transpose(2, 0, 1)
+    rgb, flow = (
+        stacks.read_stacks(OnePicture(), "", [view], profile, stream)[0].numpy()
+        for stream in ("rgb", "flow")
+    )
+    assert np.array_equal(rgb, np.concatenate([cut, cut]))
+    assert np.array_equal(flow[:2], np.stack([255 - cut[0], cut[1]]))
+    assert np.array_equal(flow[2:], flow[:2])
+
+
+def test_five_crops_are_the_corners_and_the_centre():
+    profile = get_profile("mini", positions=2, crop=63)  # 7/8 of 72 px: cut without resizing
+    shown = views.eval_views(120, (72, 96), profile, "five")
+    assert len(shown) == 2 * 2 * 5 and {view.side for view in shown} == {63}
+    places = {(view.top, view.left) for view in shown}
+    assert places == {(4, 16), (0, 0), (0, 33), (9, 0), (9, 33)}
+    item = dataset(profile, train=False, crops="five")[0]
+    assert item["rgb"].shape == (20, 30, 63, 63) and item["flow"].shape == (20, 100, 63, 63)
+    left = [row[1, 0, 0].item() for row in item["rgb"][:5]]  # green is the column
+    assert left == [view.left for view in shown[:5]]
+
+
+def test_whole_frames_keep_their_size():
+    profile = get_profile("mini", positions=1)
+    item = dataset(profile, train=False, crops="whole")[0]
+    assert item["rgb"].shape == (2, 30, 72, 96) and item["flow"].shape == (2, 100, 72, 96)
+    assert item["rgb"][0, 1, 0].tolist() == list(range(96))
+    assert torch.equal(item["rgb"][1], item["rgb"][0].flip(-1))
+    with pytest.raises(ValueError, match="no crops 'ten'; there are centre, five, whole"):
+        views.eval_views(120, (72, 96), profile, "ten")
+
+
+def test_first_view_is_that_of_the_item():
+    clips = dataset(get_profile("mini", positions=3), train=False)
+    for stream, stack in clips.first_view(clips.clips[2]).items():
+        assert torch.equal(stack, clips[2][stream][0])
+
+
+def test_repeat_draws_new_views_of_the_same_clips():
+    data = dataset(get_profile("mini"), repeat=3)
+    assert len(data) == 18
+    assert data[0]["index"] == data[6]["index"] == 0
+    assert data.views(0) != data.views(6)
+    assert len(dataset(get_profile("mini"), train=False, repeat=3)) == 6
+
+
+def test_normalise_by_hand():
+    rgb = torch.full((1, 6, 2, 2), 255, dtype=torch.uint8)
+    x = stacks.normalise(rgb, "rgb")[0, :, 0, 0]
+    expected = [(1 - m) / s for m, s in zip(stacks.RGB_MEAN, stacks.RGB_STD)] * 2
+    assert x.tolist() == pytest.approx(expected)
+    flow = torch.tensor([127, 255], dtype=torch.uint8).view(1, 2, 1, 1)
+    assert stacks.normalise(flow, "flow").flatten().tolist() == pytest.approx(
+        [-0.5 / 57.63, 127.5 / 57.63], abs=1e-6
+    )
+    values = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1)
+    for stream, mean, std in (
+        ("rgb", 255 * np.array(stacks.RGB_MEAN), 255 * np.array(stacks.RGB_STD)),
+        ("flow", np.full(2, 127.5), np.full(2, 57.63)),
+    ):
+        found = stacks.normalise(values.expand(-1, len(mean), 2, 2), stream)[:, :, 1, 1]
+        exact = (np.arange(256)[:, None] - mean) / std
+        np.testing.assert_allclose(found.numpy(), exact, rtol=0, atol=1e-6)
+
+
+def test_what_does_not_exist_is_named():
+    with pytest.raises(ValueError, match="depth"):
+        dataset(get_profile("mini"), streams=("depth",))
+    store = RampStore()
+    with pytest.raises(ValueError, match="Biking"):
+        stacks.StackDataset(store, ["v_Biking_g01_c01"], ["Diving"], get_profile("mini"))

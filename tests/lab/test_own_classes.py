@@ -1,0 +1,98 @@
+"""A folder of one's own videos becomes a course that trains, and says what is wrong with groups."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import pytest
+from conftest import moving_frames, write_video
+
+from twostream_utils.data.extract import make_shards
+from twostream_utils.lab.own_classes import export_videos, group_warnings, own_classes
+from twostream_utils.profiles import Recipe, get_profile
+from twostream_utils.store import FrameStore
+
+RECIPE = Recipe(1, 0.01, batch_size=4)
+SIZES = dict(
+    rgb_frames=2, rgb_step=2, flow_fields=3, short_side=48, crop=32, width=1 / 16, weights=None,
+    positions=1, epoch_clips=0, spatial=RECIPE, temporal=RECIPE, conv=RECIPE,
+)  # fmt: skip
+
+
+def test_from_a_folder_of_videos_to_scores_of_four_methods(video_folder, tmp_path, capsys):
+    own = own_classes(video_folder, tmp_path, **SIZES)
+    assert own.classes == ["JumpRope", "PullUps", "YoYo"]
+    assert len(own.train) == 6 and len(own.test) == 3
+    assert not {own.store.group(k) for k in own.train} & {own.store.group(k) for k in own.test}
+    said = capsys.readouterr().out
+    assert said.count("warning:") == 1 and "only 3 test clips: one clip more or less is 33%" in said
+    methods = own.method_scores()
+    assert list(methods) == ["spatial", "temporal", "average_fusion", "conv_fusion"]
+    assert all(scores.shape == (3, 3) for scores, _, _ in methods.values())
+    assert own.run_dir == tmp_path / "runs"
+
+
+def test_clips_without_groups_are_warned_of_and_a_pattern_gives_them(tmp_path, capsys):
+    for label in "jump", "wave":
+        for k, person in enumerate(("anna", "ben", "carl")):
+            write_video(tmp_path / "v" / label / f"{person}_{k}.avi", moving_frames(8, seed=k))
+    own_classes(tmp_path / "v", tmp_path / "a", **SIZES)
+    assert "no group is known for 6 of 6 clips" in capsys.readouterr().out
+    own = own_classes(tmp_path / "v", tmp_path / "b", group_pattern="^([a-z]+)_", **SIZES)
+    assert "no group" not in capsys.readouterr().out
+    assert {own.store.group(k) for k in own.train + own.test} == {"anna", "ben", "carl"}
+
+
+def test_shards_of_classes_that_the_videos_do_not_have_are_named_and_kept(video_folder, tmp_path):
+    videos = shutil.copytree(video_folder, tmp_path / "videos")
+    out, profile = tmp_path / "shards", get_profile("folder", short_side=48)
+    make_shards(videos, out, profile)
+    (videos / "YoYo").rename(videos / "Yo")
+    for source, names in (videos, "YoYo.zip"), (tmp_path / "other", "JumpRope.zip, .*YoYo.zip"):
+        if not source.exists():
+            write_video(source / "jump" / "a_g01_c01.avi", moving_frames(8))
+        with pytest.raises(ValueError, match=rf"classes that {source} does not have: {names}"):
+            make_shards(source, out, profile)
+        assert sorted(path.stem for path in out.glob("*.zip")) == ["JumpRope", "PullUps", "YoYo"]
+    with pytest.raises(ValueError, match="Move them elsewhere or delete them"):
+        own_classes(tmp_path / "other", tmp_path, **SIZES)
+    (out / "YoYo.zip").unlink()
+    make_shards(videos, out, profile)
+    assert set(FrameStore(out).labels.values()) == {"JumpRope", "PullUps", "Yo"}
+    # A profile that names its classes reads no others, and may be filled from several folders.
+    make_shards(videos, out, replace(profile, classes=("Yo",)))
+
+
+def test_a_class_that_is_missing_in_one_part_is_named(tmp_path):
+    for group in 1, 2, 3:
+        write_video(tmp_path / "v" / "jump" / f"a_g{group:02d}_c01.avi", moving_frames(8))
+    write_video(tmp_path / "v" / "wave" / "a_g01_c01.avi", moving_frames(8, seed=3))
+    own = own_classes(tmp_path / "v", tmp_path / "a", **SIZES)
+    part = "test" if any(own.store.label(k) == "wave" for k in own.train) else "training"
+    assert any(f"no {part} clip of wave" in warning for warning in group_warnings(own))
+
+
+def test_two_groups_are_too_few(tmp_path):
+    for group in 1, 2:
+        write_video(tmp_path / "v" / "jump" / f"a_g{group:02d}_c01.avi", moving_frames(8))
+    with pytest.raises(ValueError, match="at least 3 groups, found 2"):
+        own_classes(tmp_path / "v", tmp_path / "a", **SIZES)
+
+
+def test_exported_videos_are_the_clips_and_are_written_once(video_folder, tmp_path):
+    own = own_classes(video_folder, tmp_path / "a", **SIZES)
+    clips = own.store.clips[:4]
+    out = export_videos(own.store, clips, tmp_path / "out")
+    files = sorted(out.glob("*/*.avi"))
+    assert [path.stem for path in files] == clips
+    assert {path.parent.name for path in files} == {own.store.label(clip) for clip in clips}
+    before = [path.stat().st_mtime_ns for path in files]
+    export_videos(own.store, clips, out)
+    assert [path.stat().st_mtime_ns for path in files] == before
+    for k in 1, 2:  # two classes are there; the rest would need three groups
+        write_video(out / "JumpRope" / f"x_g0{k + 3}_c01.avi", moving_frames(8, seed=k))
+    again = FrameStore(own_classes(out, tmp_path / "b", **SIZES).store.root)
+    assert set(clips) <= set(again.clips)
+    for clip in clips:
+        assert again.n_frames(clip) == own.store.n_frames(clip)

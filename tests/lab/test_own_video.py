@@ -1,0 +1,247 @@
+"""Own videos: whatever is uploaded is read as a clip, or refused in words that help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import moving_frames, write_video
+from tiny_course import TINY
+
+from twostream_utils.course import INPUTS
+from twostream_utils.data.video import VideoError
+from twostream_utils.lab import own_video
+
+# --- what goes well ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.avi", "MJPG"), ("a.mp4", "mp4v"), ("a.webm", "VP80"), ("a.MOV", "mp4v")],
+)
+def test_a_plain_video_is_read_whole_and_without_notes(tmp_path, name, codec):
+    frames = moving_frames(12, 48, 64)
+    path = write_video(tmp_path / name, frames, codec=codec)
+    own = own_video.own_clip(path, TINY, tmp_path / "own")
+    assert own.notes == () and own.store.n_frames(own.clip) == 12
+    assert own.store.n_flow(own.clip) == 11 and own.store.size(own.clip) == (48, 64)
+    error = np.abs(own.store.rgb(own.clip, 5).astype(float) - frames[4]).mean()
+    assert error < 12  # the frame that was filmed, after two lossy codecs
+
+
+def test_bytes_of_an_upload_give_the_same_clip_and_are_not_kept(tmp_path):
+    path = write_video(tmp_path / "a.avi", moving_frames(12, 48, 64))
+    from_path = own_video.own_clip(path, TINY, tmp_path / "own")
+    written = (tmp_path / "own").joinpath(Path(from_path.store.root).name)
+    first = written.read_bytes()
+    again = own_video.own_clip(path.read_bytes(), TINY, tmp_path / "own", name="a.avi")
+    assert again.store.root == from_path.store.root and written.read_bytes() == first
+    kept = [p.suffix for p in (tmp_path / "own").iterdir()]
+    assert [suffix for suffix in kept if suffix != ".frame_index"] == [".zip"]
+    own_video.own_clip(path, TINY, tmp_path / "own", start=0.2)
+    assert len(list((tmp_path / "own").glob("*.zip"))) == 2
+
+
+def test_opinion_of_a_test_clip_is_that_of_the_score_file(tiny, networks):
+    clip = tiny.test[3]
+    said = own_video.predict(networks, tiny.store, clip, tiny)
+    for name in INPUTS:
+        saved = tiny.scores(name)
+        row = saved.clip_logits()[saved.clips.index(clip)]
+        np.testing.assert_allclose(said.logits[name], row, atol=1e-4)
+    assert list(said.scores) == ["spatial", "temporal", "average fusion", "conv fusion"]
+    for values in said.scores.values():
+        assert values.shape == (2,) and abs(values.sum() - 1) < 1e-6
+    mean = (said.scores["spatial"] + said.scores["temporal"]) / 2
+    np.testing.assert_allclose(said.scores["average fusion"], mean)
+
+
+def test_top_is_sorted_and_no_longer_than_there_are_classes(tiny, networks):
+    said = own_video.predict(networks, tiny.store, tiny.test[0], tiny)
+    top = said.top("temporal", k=5)
+    assert len(top) == 2 and top[0][1] >= top[1][1]
+    assert {name for name, _ in top} == {"JumpRope", "Punch"}
+    assert top[0] == (said.classes[said.scores["temporal"].argmax()], said.scores["temporal"].max())
+
+
+def test_a_video_from_file_to_opinion(tiny, networks, tmp_path):
+    path = write_video(tmp_path / "a.mp4", moving_frames(12, 60, 80), codec="mp4v")
+    own = own_video.own_clip(path, TINY, tmp_path / "own")
+    said = own_video.predict(networks, own.store, own.clip, tiny)
+    assert all(np.isfinite(values).all() for values in said.scores.values())
+
+
+# --- what goes wrong, with a note -------------------------------------------------------------
+
+
+def test_a_short_video_loops_and_says_so(tmp_path):
+    path = write_video(tmp_path / "a.avi", moving_frames(3, 48, 64))
+    own = own_video.own_clip(path, TINY, tmp_path / "own")
+    assert len(own.notes) == 1 and "3 frames" in own.notes[0] and "loop" in own.notes[0]
+
+
+def test_of_a_long_video_one_part_is_read_and_it_says_which(tmp_path):
+    frames = moving_frames(60, 48, 64)
+    path = write_video(tmp_path / "a.avi", frames)
+    own = own_video.own_clip(path, TINY, tmp_path / "own", seconds=1.0, start=0.8)
+    assert own.store.n_frames(own.clip) == 26  # 0.8 s to 1.8 s at 25 per second, both ends
+    assert np.abs(own.store.rgb(own.clip, 1).astype(float) - frames[20]).mean() < 12
+    assert len(own.notes) == 1 and "1 s from second 0.8" in own.notes[0]
+    with pytest.raises(VideoError, match="ends at 2.4 s"):
+        own_video.own_clip(path, TINY, tmp_path / "own", start=3.0)
+
+
+def test_of_a_fast_video_every_second_frame_is_used(tmp_path):
+    frames = moving_frames(20, 48, 64)
+    path = write_video(tmp_path / "a.avi", frames, fps=60)
+    kept, notes = own_video.read_own(path, 48)
+    assert len(kept) == 10 and "one frame in 2 is used" in notes[0]
+    assert np.abs(kept[3].astype(float) - frames[6]).mean() < 12
+
+
+def with_stts(data: bytes, runs: list[tuple[int, int]]) -> bytes:
+    """An mp4 whose index comes last, with other frame durations: `(frames, duration)` runs."""
+    table = b"".join(n.to_bytes(4, "big") + d.to_bytes(4, "big") for n, d in runs)
+    new = (16 + len(table)).to_bytes(4, "big") + b"stts" + bytes(4)
+    new += len(runs).to_bytes(4, "big") + table
+    out = bytearray(data)
+    at = data.index(b"stts") - 4
+    size = int.from_bytes(data[at : at + 4], "big")
+    out[at : at + size] = new
+    for name in b"moov", b"trak", b"mdia", b"minf", b"stbl":
+        box = data.index(name) - 4
+        old = int.from_bytes(data[box : box + 4], "big")
+        out[box : box + 4] = (old + len(new) - size).to_bytes(4, "big")
+    return bytes(out)
+
+
+def test_a_variable_frame_rate_is_made_steady_and_it_says_so(tmp_path):
+    frames = moving_frames(20, 48, 64)
+    path = write_video(tmp_path / "a.mp4", frames, codec="mp4v")
+    data = path.read_bytes()
+    at = data.index(b"stts") + 12
+    one = int.from_bytes(data[at + 4 : at + 8], "big")  # the duration of a frame at 25 per second
+    path.write_bytes(with_stts(data, [(10, one // 2), (10, 3 * one // 2)]))
+    times = own_video.frame_times(path, 10)
+    np.testing.assert_allclose(np.diff(times), [0.02] * 10 + [0.06] * 9, atol=2e-3)
+    kept, notes = own_video.read_own(path, 48)
+    assert len(notes) == 1 and "frame rate varies" in notes[0]
+    assert abs(len(kept) - 20) <= 1
+    # Equal times apart: the fast half gives a quarter of the frames, the slow half the rest.
+    near = [int(np.abs(frames.astype(float) - k).mean((1, 2, 3)).argmin()) for k in kept]
+    assert near == sorted(near) and sum(k < 10 for k in near) in (5, 6, 7)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 40])
+def test_steady_frames_of_a_steady_video_are_all_of_them(n):
+    picked, notes = own_video.steady_frames(np.arange(n) / 25 + 0.004 * np.sin(np.arange(n)))
+    assert picked.tolist() == list(range(n)) and notes == []
+
+
+def test_times_that_are_no_help_change_nothing():
+    for times in np.zeros(5), np.array([0, 0.2, 0.1, 0.3]), np.array([0, np.nan, 1]):
+        picked, notes = own_video.steady_frames(times)
+        assert picked.tolist() == list(range(len(times))) and notes == []
+
+
+def test_the_rotation_flag_is_obeyed(tmp_path):
+    frames = moving_frames(6, 48, 64)
+    path = write_video(tmp_path / "a.mp4", frames, codec="mp4v")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40  # the matrix of a version 0 track header
+    one, end = 1 << 16, 1 << 30
+    turned = (0, one, 0, -one, 0, 0, 0, 0, end)  # 90° clockwise, as a phone held upright writes
+    data[at : at + 36] = b"".join((v & 0xFFFFFFFF).to_bytes(4, "big") for v in turned)
+    path.write_bytes(bytes(data))
+    kept, _ = own_video.read_own(path, 48)
+    assert kept[0].shape == (64, 48, 3)
+    assert np.abs(kept[2].astype(float) - np.rot90(frames[2], -1)).mean() < 12
+
+
+def test_4k_is_scaled_while_reading_and_memory_stays_small(tmp_path):
+    """24 frames of 4K are 600 MB; a fresh process may grow by a third of that, decoder included."""
+    big = np.repeat(np.repeat(moving_frames(1, 54, 96)[0], 40, 0), 40, 1)
+    path = write_video(tmp_path / "a.avi", np.broadcast_to(big, (24, *big.shape)), fps=24)
+    code = (
+        "import resource, sys\n"
+        "from twostream_utils import own_video\n"
+        "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = used()\n"
+        "frames, _ = own_video.read_own(sys.argv[1], 72)\n"
+        "print(len(frames), *frames[0].shape, used() - before)\n"
+    )
+    pytest.importorskip("resource", reason="memory of a process is measured on Unix only")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    n, height, width, _, grown = map(int, done.stdout.split())
+    assert (n, height, width) == (24, 72, 128)
+    assert grown / (1 << 10 if sys.platform != "darwin" else 1 << 20) < 200
+
+
+def test_of_a_video_that_was_cut_off_the_rest_is_used(tmp_path):
+    path = write_video(tmp_path / "a.avi", moving_frames(40, 48, 64))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    kept, notes = own_video.read_own(path, 48)
+    assert 10 <= len(kept) < 30 and "what there is, is used" in notes[0]
+
+
+# --- what goes wrong for good -----------------------------------------------------------------
+
+
+def sound(path: Path) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(np.zeros(8000, np.int16).tobytes())
+    return path
+
+
+def test_files_that_are_no_videos_are_refused_in_words_that_help(tmp_path):
+    half = write_video(tmp_path / "half.mp4", moving_frames(40, 48, 64), codec="mp4v")
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])  # an mp4's index comes last
+    text = tmp_path / "text.mp4"
+    text.write_text("This is not a video.\n" * 50)
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    picture = tmp_path / "picture.png"
+    cv2.imwrite(str(picture), moving_frames(1)[0])
+    small = write_video(tmp_path / "small.avi", moving_frames(5, 12, 16))
+    heard = write_video(tmp_path / "heard.mp4", moving_frames(5, 48, 64), codec="mp4v")
+    heard.write_bytes(heard.read_bytes().replace(b"vide", b"soun"))  # its one track is sound
+    cases = {
+        sound(tmp_path / "sound.wav"): "sound in this file but no picture",
+        sound(tmp_path / "named.mp4"): "sound in this file but no picture",
+        heard: "sound in this file but no picture",
+        text: "another kind of file",
+        half: "cut off",
+        empty: "upload was interrupted",
+        picture: "only one frame",
+        small: "at least 16 px",
+    }
+    for path, words in cases.items():
+        for video in path, path.read_bytes():
+            with pytest.raises(VideoError, match=words) as caught:
+                own_video.own_clip(video, TINY, tmp_path / "own", name=path.name)
+            assert str(caught.value).startswith(path.name) and str(tmp_path) not in str(
+                caught.value
+            )
+    assert not list((tmp_path / "own").glob("*"))  # nothing half-made is left
+    with pytest.raises(FileNotFoundError, match="nowhere.mp4"):
+        own_video.own_clip(tmp_path / "nowhere.mp4", TINY, tmp_path / "own")
+
+
+def test_real_clips_are_classified(shared_data, tiny, networks, tmp_path):
+    videos = sorted(shared_data.glob("ucf101_clips/*/*.avi"))[::25][:6]
+    assert videos, "no UCF101 clips in the folder of real clips"
+    for path in videos:
+        own = own_video.own_clip(path, TINY, tmp_path, seconds=2)
+        said = own_video.predict(networks, own.store, own.clip, tiny)
+        assert all(abs(values.sum() - 1) < 1e-6 for values in said.scores.values())

@@ -1,0 +1,205 @@
+"""Every figure draws what it is given; ``show`` carries alt text to where readers look for it."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from twostream_utils.flow import colour_wheel, quantise
+from twostream_utils.lab import flow_plots, plots, score_plots
+
+RNG = np.random.default_rng(0)
+FRAMES = RNG.integers(0, 256, (12, 36, 48, 3), dtype=np.uint8)
+RIGHT = np.zeros((36, 48, 2), np.float32)
+RIGHT[10:20, 10:30, 0] = 3.0  # a patch that moves right at 3 px per frame
+FIELDS = np.stack([quantise(RIGHT)] * 7)
+HISTORY = [{"epoch": 1, "loss": 2.0, "top1": 0.25}, {"epoch": 2, "loss": 1.0, "top1": 0.5}]
+METHODS = {
+    "spatial": {"top1": 0.5, "ci95": [0.4, 0.6]},
+    "average_fusion": {"top1": 0.9, "ci95": [0.8, 0.95]},
+}
+
+SAID = np.array([0.05, 0.12, 0.13, 0.2, 0.5])
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plots.plt.close("all")
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.rgb_stack_grid(FRAMES, range(1, 13)),
+        lambda: flow_plots.flow_stack_grid(FIELDS, range(1, 8), columns=5),
+        lambda: flow_plots.flow_views(FRAMES[0], FIELDS[0]),
+        lambda: flow_plots.with_wheel(plots.contact_sheet(list(FRAMES[:2]), ["a", "b"], 2), 3),
+        lambda: flow_plots.with_wheel(plots.batch_of_stacks(FRAMES[None, :10], ["a"])),
+        lambda: plots.batch_of_stacks(FRAMES.reshape(3, 4, 36, 48, 3), ["a", "b", "c"]),
+        lambda: plots.contact_sheet(list(FRAMES), list("abcdefghijkl")),
+        lambda: plots.filters(RNG.normal(size=(20, 3, 3, 3))),
+        lambda: plots.filters(RNG.normal(size=(4, 1, 3, 3)), ["a", "b", "c", "d"]),
+        lambda: plots.training_curves(HISTORY, "spatial"),
+        lambda: plots.training_curves([row | {"val_loss": 1, "val_top1": 1} for row in HISTORY]),
+        lambda: plots.confusion(np.eye(3, dtype=int), ["a", "b", "c"]),
+        lambda: plots.confusion(np.zeros((101, 101), int), [str(k) for k in range(101)]),
+        lambda: plots.accuracy_bars(METHODS, {"spatial": (72.7, "2014")}),
+        lambda: plots.accuracy_bars(METHODS),
+        lambda: plots.opinions(FRAMES[0], {"spatial": SAID, "temporal": SAID[::-1]}, "abcde", 1),
+        lambda: plots.class_bars({"spatial": SAID, "temporal": SAID[::-1]}, "abcde"),
+        lambda: plots.class_bars({"spatial": np.ones(101)}, [str(k) for k in range(101)]),
+    ],
+)
+def test_every_figure_can_be_drawn_and_is_readable_in_width(draw):
+    fig = draw()
+    assert isinstance(fig, Figure)
+    bundle, metadata = plots.picture(fig, "a figure drawn in a test")
+    image = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
+    assert 300 <= image.width <= 1100
+    assert metadata == {"image/png": {"alt": "a figure drawn in a test"}}
+
+
+def test_filters_on_one_scale_can_be_compared():
+    strong = np.zeros((1, 3, 3, 3))
+    strong[0, 0, 1, 1], strong[0, 2, 0, 0] = 1.0, -0.5
+    weak = strong / 10
+    shown = [plots.filters(w, top=1.0).axes[0].images[0].get_array() for w in (strong, weak)]
+    np.testing.assert_allclose(shown[0][1, 1], [1, 0.5, 0.5])  # zero is mid-grey
+    np.testing.assert_allclose(shown[1][1, 1], [0.55, 0.5, 0.5])
+    alone = [plots.filters(w).axes[0].images[0].get_array() for w in (strong, weak)]
+    np.testing.assert_allclose(alone[0], alone[1], atol=1e-6)
+    mean = plots.filters(weak[:, :1], top=1.0).axes[0].images[0]
+    assert (mean.norm.vmin, mean.norm.vmax) == (-1, 1)
+
+
+def test_the_scale_of_a_flow_stack_is_its_speed_and_darkens_no_pixel():
+    slanting = np.zeros((36, 48, 2), np.float32)
+    slanting[:, :24] = 3.0, 4.0  # 5 px per frame, though neither part is more than 4
+    assert flow_plots.fastest(slanting) == 5 and flow_plots.fastest(0 * slanting) == 1
+    fig = flow_plots.flow_stack_grid(quantise(slanting)[None], [1])
+    assert fig.axes[-1].texts[0].get_text().startswith("rim: 5.0 px")
+    assert fig.axes[2].images[0].get_array().max(axis=-1).min() > 240  # full colour, not dark
+
+
+def test_stack_grids_title_each_frame_and_keep_its_pixels():
+    fig = plots.rgb_stack_grid(FRAMES[:3], [1, 6, 11])
+    assert [axis.get_title() for axis in fig.axes] == ["frame 1", "frame 6", "frame 11"]
+    np.testing.assert_array_equal(fig.axes[1].images[0].get_array(), FRAMES[1])
+
+
+def test_flow_grid_shows_raw_u_then_v_then_colour():
+    fig = flow_plots.flow_stack_grid(FIELDS[:2], [5, 6], columns=3)
+    titles = [axis.get_title() for axis in fig.axes]
+    colours = ["colour 5", "colour 6", ""]
+    assert titles == ["u 5", "u 6", "", "v 5", "v 6", "", *colours, "direction"]
+    np.testing.assert_array_equal(fig.axes[0].images[0].get_array()[..., 0], FIELDS[0, ..., 0])
+
+
+def test_wheel_is_the_legend_of_flow_colour_and_covers_no_picture():
+    fig = flow_plots.with_wheel(plots.contact_sheet(list(FRAMES[:4]), list("abcd"), 4), 3.0)
+    fig.canvas.draw()
+    *pictures, wheel = [axis.get_tightbbox() for axis in fig.axes]
+    np.testing.assert_array_equal(fig.axes[-1].images[0].get_array(), colour_wheel(96))
+    assert fig.axes[-1].texts[0].get_text() == "rim: 3.0 px\nper frame"
+    assert all(wheel.x0 > box.x1 for box in pictures)
+    assert wheel.x1 <= fig.bbox.x1 and wheel.y0 >= 0 and wheel.y1 <= fig.bbox.y1
+
+
+class Fields:
+    """A store of three clips: in "pan" all moves, in "patch" a part, in "spike" once, very fast."""
+
+    def __init__(self):
+        still = np.zeros_like(RIGHT)
+        self.fields = {
+            "pan": [still + 5] * 11,
+            "patch": [RIGHT * k / 10 for k in (5, 6, 7, 8, 9, 10, 4, 3, 2, 1, 11)],
+            "spike": [RIGHT * 5] + [still] * 10,
+        }
+
+    def flow_numbers(self, clip):
+        return np.arange(len(self.fields[clip])) + 1
+
+    def read_flow(self, clip, indices):
+        return np.stack([quantise(self.fields[clip][i - 1]) for i in indices])
+
+
+def test_liveliest_field_moves_against_its_background_and_is_not_the_very_fastest():
+    assert flow_plots.liveliest(Fields(), ["pan", "patch", "spike"]) == ("patch", 6)
+    with pytest.raises(ValueError):
+        flow_plots.liveliest(Fields(), [])
+
+
+def test_arrows_say_how_much_they_are_enlarged():
+    _, axis = plots.plt.subplots()
+    flow_plots.arrows(axis, RIGHT, every=6)
+    assert axis.get_title() == "arrows, 4 × as long as the motion"  # 2 · 6 rows / 3 px
+
+
+def test_confusion_gives_percent_of_the_true_class():
+    fig = plots.confusion(np.array([[3, 1], [0, 2]]), ["a", "b"])
+    np.testing.assert_allclose(fig.axes[0].images[0].get_array(), [[75, 25], [0, 100]])
+
+
+def test_accuracy_bars_show_interval_ends():
+    fig = plots.accuracy_bars(METHODS)
+    segments = fig.axes[0].collections[0].get_segments()
+    assert [sorted(end[1] for end in line) for line in segments] == pytest.approx(
+        np.array([[40, 60], [80, 95]])
+    )
+
+
+def test_intervals_name_seeds_only_where_their_dots_show():
+    rows = [("a", 0.5, (0.4, 0.6), [0.5]), ("b", 0.7, (0.6, 0.8), [0.7])]
+    legend = lambda fig: [t.get_text() for t in fig.axes[0].get_legend().get_texts()]  # noqa: E731
+    assert legend(score_plots.intervals(rows)) == ["mean and 95 % interval"]
+    rows[1] = ("b", 0.7, (0.6, 0.8), [0.6, 0.8])
+    assert legend(score_plots.intervals(rows)) == ["mean and 95 % interval", "each seed"]
+
+
+def test_seed_curves_have_a_band_from_the_lowest_to_the_highest_seed():
+    fig = score_plots.seed_curves({"a": np.array([[0.1, 0.2], [0.3, 0.2]])}, top=30)
+    (band,) = fig.axes[0].collections
+    assert sorted(set(band.get_paths()[0].vertices[:, 1].round())) == [10, 20, 30]
+    assert fig.axes[0].get_ylim() == (0, 30)
+    assert fig.axes[0].lines[0].get_ydata() == pytest.approx([20, 20])
+
+
+def test_opinions_mark_the_true_class_and_leave_out_what_nobody_says():
+    one, other = SAID, np.array([0.0, 0.0, 0.7, 0.1, 0.2])
+    fig = plots.opinions(FRAMES[0], {"spatial": one, "temporal": other}, "abcde", truth=0)
+    frame, left, right = fig.axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["e", "d", "c", "a"]
+    assert [bar.get_width() for bar in right.patches] == pytest.approx([20, 10, 70, 0])
+    colours = [bar.get_facecolor() for bar in left.patches]
+    assert colours[3] != colours[0] == colours[1]
+
+
+def test_class_bars_draw_one_bar_a_class_and_method():
+    fig = plots.class_bars({"spatial": SAID, "temporal": SAID[::-1]}, "abcde")
+    widths = [bar.get_width() for bar in fig.axes[0].patches]
+    assert widths == pytest.approx([*(100 * SAID), *(100 * SAID[::-1])])
+
+
+def test_picture_has_alt_text_for_html_consoles_and_nbconvert():
+    bundle, metadata = plots.picture(FRAMES[0], 'noise in "many" colours')
+    assert 'alt="noise in &quot;many&quot; colours"' in bundle["text/html"]
+    assert bundle["text/plain"] == metadata["image/png"]["alt"] == 'noise in "many" colours'
+    pixels = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
+    np.testing.assert_array_equal(np.asarray(pixels), FRAMES[0])
+
+
+@pytest.mark.parametrize("alt", ["", "figure", "a nice plot"])
+def test_alt_text_that_says_nothing_is_refused(alt):
+    with pytest.raises(ValueError, match="alt text"):
+        plots.picture(FRAMES[0], alt)
+
+
+def test_live_plot_is_silent_outside_a_notebook(capsys):
+    plots.LivePlot("spatial")(HISTORY)
+    assert capsys.readouterr().out == ""

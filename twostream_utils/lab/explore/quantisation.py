@@ -1,0 +1,132 @@
+"""Quantisation explorer: what eight bits and JPEG leave of a flow field, in px."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import cv2
+import ipywidgets as widgets
+import numpy as np
+
+from ...flow import compute_flow, decode, flow_to_rgb, quantise
+from ...store import FrameStore
+from ..canvas import Canvas, Diagram, heat, with_mark
+from ..plots import BLUE, RED
+from ..widgets import Drawing, clip_menus, explorer, follow_clip, int_slider, kept_with_store
+
+BOUNDS = np.geomspace(1, 64, 13)  # px, the places of the error curve
+RESTING = 0.3  # px per frame; slower pixels count as at rest
+FULL = 0.5  # px, the brightest colour of the picture of the error
+
+
+def store_and_read(flow: np.ndarray, bound: float, quality: int) -> tuple[np.ndarray, int]:
+    """Send flow ``(H, W, 2)`` px through storage: clamp, eight bits, JPEG, and back.
+
+    ``bound`` in px, above 0; ``quality`` 1 to 100. Returns the flow that is read back, float32,
+    and the size of both JPEGs in bytes. This is what a field of the frame store went through, at
+    ±20 px (Feichtenhofer et al. 2016).
+    """
+    q, size = quantise(flow, bound), 0
+    for channel in 0, 1:
+        plane = np.ascontiguousarray(q[..., channel])
+        jpeg = cv2.imencode(".jpg", plane, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        q[..., channel] = cv2.imdecode(jpeg, cv2.IMREAD_GRAYSCALE)
+        size += len(jpeg)
+    return decode(q, bound), size
+
+
+def errors(flow: np.ndarray, bound: float, quality: int) -> tuple[float, float]:
+    """Mean length of the error in px: of the pixels that move, and of those at rest."""
+    gap = np.linalg.norm(store_and_read(flow, bound, quality)[0] - flow, axis=-1)
+    moving = np.linalg.norm(flow, axis=-1) > RESTING
+    return tuple(float(gap[those].mean()) if those.any() else 0.0 for those in (moving, ~moving))
+
+
+@kept_with_store(8)
+def _field(store: FrameStore, clip: str, field: int) -> np.ndarray:
+    """Flow as it is before it is stored: computed from two frames."""
+    if not 1 <= field < store.n_frames(clip):
+        raise IndexError(
+            f"clip {clip} has no flow field {field}: they are numbered 1 to "
+            f"{store.n_frames(clip) - 1}"
+        )
+    pair = store.read_rgb(clip, [field, field + 1])
+    return compute_flow(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair))
+
+
+@kept_with_store(64)
+def _diagram(store: FrameStore, clip: str, field: int, quality: int, height: int) -> Diagram:
+    """The mean error over the bound, of moving and of resting pixels: all but the mark."""
+    flow = _field(store, clip, field)
+    canvas = Canvas(300, height)
+    axis = canvas.axes(56, 26, 236, height - 80)
+    curves = np.array([errors(flow, bound, quality) for bound in BOUNDS]).T
+    for values, label, colour in zip(curves, ("moving pixels", "at rest"), (BLUE, RED)):
+        axis.plot(BOUNDS, values, color=colour, label=label)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xlim(1, 64)
+    axis.set_ylim(0.01, 10)
+    axis.set_xticks([1, 3, 10, 20, 60], ["1", "3", "10", "20", "60"])
+    axis.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
+    axis.minorticks_off()
+    axis.set_xlabel("bound, px per frame")
+    axis.set_ylabel("mean error, px", labelpad=1)
+    # Above the frame: the mark of the bound runs through all of it.
+    axis.legend(fontsize=9, loc="lower left", bbox_to_anchor=(-0.03, 0.98), ncols=2)
+    return canvas.diagram(axis)
+
+
+def quantisation_view(
+    store: FrameStore, clip: str, field: int, bound: float = 20, quality: int = 95
+) -> Drawing:
+    """Draw one flow field before and after storage, the error, and the error for other bounds.
+
+    ``field`` is 1-based, ``bound`` in px per frame above 0, ``quality`` 1 to 100 (JPEG). Returns
+    the picture and a sentence with the errors in px. Raises ``IndexError`` for a field that is not
+    there.
+    """
+    flow = _field(store, clip, field)
+    back, size = store_and_read(flow, bound, quality)
+    speed = np.linalg.norm(flow, axis=-1)
+    gap = np.linalg.norm(back - flow, axis=-1)
+    moving, resting = errors(flow, bound, quality)
+    fastest = max(float(speed.max()), 1.0)
+    clamped = float((np.abs(flow) > bound).any(axis=-1).mean())
+
+    width = 205
+    height = round(width * flow.shape[0] / flow.shape[1])
+    canvas = Canvas(960, max(height, 154) + 74)
+    panels = {
+        "flow as computed": flow_to_rgb(flow, fastest),
+        "stored and read": flow_to_rgb(back, fastest),
+        f"error, yellow: {FULL} px or more": heat(gap, 0, FULL),
+    }
+    for k, (title, panel) in enumerate(panels.items()):
+        canvas.picture(panel, k * (width + 8), 26, width, height, title)
+    tall = max(height, 154) + 74
+    curves, axis_x, axis_y = _diagram(store, clip, field, quality, tall)
+    marks = [axis_y(max(value, 0.01)) for value in (moving, resting)]
+    canvas.picture(with_mark(curves, axis_x(bound), marks, 26, tall - 54), 660, 0, 300, tall)
+    sentence = (
+        f"Flow field {field} of {clip}, fastest pixel {speed.max():.1f} px. Bound ±{bound:g} px, "
+        f"JPEG quality {quality}: mean error {moving:.2f} px where it moves and {resting:.2f} px "
+        f"at rest; {clamped:.1%} of the pixels are clamped; one step of the eight bits is "
+        f"{2 * bound / 255:.3f} px; u and v take {size / 1000:.1f} kB."
+    )
+    return canvas.pixels(), sentence
+
+
+def quantisation_explorer(store: FrameStore, clips: Iterable[str] | None = None) -> widgets.VBox:
+    """Return the explorer over the flow fields of ``clips`` (default: all)."""
+    labels = {clip: store.label(clip) for clip in clips or store.clips}
+    class_menu, clip = clip_menus(labels)
+    field = int_slider("field", 1, 1, 2)
+    follow_clip(clip, field, lambda name: store.n_frames(name) - 1)
+    field.value = (1 + field.max) // 2
+    bound = int_slider("bound, px", 20, 1, 64)
+    quality = int_slider("JPEG quality", 95, 5, 100, 5)
+    controls = {"clip": clip, "field": field, "bound": bound, "quality": quality}
+    rows = [[class_menu, clip, field], [bound, quality]]
+    return explorer(partial(quantisation_view, store), controls, rows)
