@@ -3,9 +3,9 @@
     python notebooks/make/readme.py                          from runs/mini/results.json
     python notebooks/make/readme.py runs/mini/results.json   from a file by name
 
-The figures are copied to notebooks/kept/readme_results.json, and the minutes of the run beside them to
-notebooks/kept/minutes.json (build_notebooks.py then writes them into the index). A second table
-comes from the files that twostream_utils/experiments/accuracy.py writes. A test holds the README to these files: no
+The figures are copied to notebooks/kept/readme_results.json, and the minutes of the run beside
+them to notebooks/kept/minutes.json (build.py then writes them into the index). A second table
+comes from the files that experiments/accuracy.py writes. A test holds the README to these: no
 number in the tables is ever typed.
 """
 

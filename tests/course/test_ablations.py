@@ -234,7 +234,7 @@ def test_averaged_runs_are_those_of_late_fusion_on_the_same_clips():
         kept.averaged(a, b[::-1])
 
 
-# --- twostream_utils/experiments/accuracy.py -------------------------------------------------------------------
+# --- experiments/accuracy.py ------------------------------------------------------------------
 
 
 def test_accuracy_pools_the_splits_of_each_seed():

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twostream_utils.mini.figure import L_ANKLE, R_ANKLE, joints, make_person
 from twostream_utils.mini import generate as mini
+from twostream_utils.mini.figure import L_ANKLE, R_ANKLE, joints, make_person
 from twostream_utils.mini.motion import MOTIONS, sample
 from twostream_utils.mini.scene import SCENES
 from twostream_utils.mini.still import STILL_SCENES

@@ -3,7 +3,7 @@
     make ablations                                        # all of it: about two hours on 2 cores
     python -m twostream_utils.experiments.ablations init fusion --seeds 0  # two groups, one seed
 
-Each run leaves notebooks/kept/ablations/<group>/<variant>_<profile>_split<S>_seed<N>.npz: test clips,
+Each run leaves notebooks/kept/ablations/<group>/<variant>_<profile>_split<S>_seed<N>.npz: clips,
 labels, the mean logits of their views, the learning curve, commit and versions. A run whose file is
 there is not run again. Notebook 11 computes its tables and plots from these files.
 """

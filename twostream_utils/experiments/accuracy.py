@@ -1,7 +1,7 @@
 """Accuracy over several splits and seeds, with intervals over seeds and clips.
 
     python -m twostream_utils.experiments.accuracy mini --splits 1 2 3 --seeds 0 1 2
-    python -m twostream_utils.experiments.accuracy weizmann --splits 1 2 3 --seeds 0 1 2 --data VIDEOS
+    python -m twostream_utils.experiments.accuracy weizmann --splits 1 2 3 --data VIDEOS
     torchrun --nproc-per-node 2 -m twostream_utils.experiments.accuracy ucf20    # on two GPUs
 
 Trains (or loads) the networks of each split and seed, and pools the test clips: each row is the
