@@ -19,26 +19,12 @@ from pathlib import Path
 
 from index import record
 
+from twostream_utils.fusion import METHODS
+
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 COMMITTED = ROOT / "notebooks" / "kept" / "readme_results.json"
 ACCURACY = [ROOT / "notebooks" / "kept" / f"accuracy_{name}.json" for name in ("mini", "weizmann")]
-
-# method: (row title, top-1 % on UCF101 split 1 of Feichtenhofer et al. 2016, VGG-16)
-ROWS = {
-    "spatial": ("Spatial stream", "82.61"),
-    "temporal": ("Temporal stream", "86.25"),
-    "average_fusion": ("Average fusion", "90.62"),
-    "conv_fusion": ("Conv fusion", "89.35"),
-}
-# The rows of the second table, which has one more way to average.
-METHODS = {
-    "spatial": "Spatial stream",
-    "temporal": "Temporal stream",
-    "average_fusion": "Average fusion, of softmax",
-    "average_logits": "Average of logits",
-    "conv_fusion": "Conv fusion",
-}
 
 PARTS = {"training": "train", "validation": "val", "test": "test"}
 
@@ -48,7 +34,7 @@ def load_results(path: Path) -> dict:
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there; `make run` writes it")
     results = json.loads(path.read_text(encoding="utf-8"))
-    missing = set(ROWS) - set(results.get("methods", {}))
+    missing = set(METHODS) - set(results.get("methods", {}))
     if missing:
         raise ValueError(f"{path} lacks {', '.join(sorted(missing))}; run `make run` to its end")
     return results
@@ -58,26 +44,27 @@ def results_table(results: dict) -> str:
     """The results as an aligned Markdown table, in percent, beside the published figures."""
     header = ("Method", "top-1 %", "95 % interval", "top-5 %", "seconds", "published, UCF101 *")
     rows = [header]
-    for method, (title, published) in ROWS.items():
-        row = results["methods"][method]
+    for key, method in METHODS.items():
+        row = results["methods"][key]
         low, high = row["ci95"]
         interval = f"{100 * low:.1f} – {100 * high:.1f}"
         shares = f"{100 * row['top1']:.1f}", interval, f"{100 * row['top5']:.1f}"
-        rows.append((title, *shares, f"{row['seconds']:.0f}", published))
+        published = f"{method.published or '–'}"
+        rows.append((method.title, *shares, f"{row['seconds']:.0f}", published))
     return _aligned(rows)
 
 
 def accuracy_table(runs: list[dict]) -> str:
     """Top-1 in percent of one view and of all views, for each of notebooks/kept/accuracy_*.json."""
     rows = [("Method", *(title for run in runs for title in ("one view", _column_title(run))))]
-    for method, title in METHODS.items():
+    for key, method in METHODS.items():
         cells = []
         for run in runs:
-            row = run["methods"][method]
+            row = run["methods"][key]
             low, high = row["ci95"]
-            cells.append(f"{100 * run['views']['single'][method]:.1f}")
+            cells.append(f"{100 * run['views']['single'][key]:.1f}")
             cells.append(f"{100 * row['top1']:.1f} ({100 * low:.1f} – {100 * high:.1f})")
-        rows.append((title, *cells))
+        rows.append((method.title, *cells))
     return _aligned(rows)
 
 
@@ -86,7 +73,7 @@ def differences(runs: list[dict]) -> str:
     pairs = {
         "average_fusion − better stream": "average fusion minus the better stream",
         "conv_fusion − average_fusion": "conv fusion minus average fusion",
-        "conv_fusion − average_logits": "conv fusion minus the average of logits",
+        "conv_fusion − logit_average": "conv fusion minus the average of logits",
     }
     lines = []
     for pair, title in pairs.items():
