@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--profile",
-        choices=[name for name in PROFILES if name.startswith("ucf")],
+        choices=[name for name, profile in PROFILES.items() if profile.data == "ucf101"],
         help="with --split: the classes of this profile; default: the classes that are there",
     )
     parser.add_argument("--full", action="store_true", help="decode every JPEG (hours for UCF101)")

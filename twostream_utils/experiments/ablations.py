@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from twostream_utils.conv_fusion import KINDS
 from twostream_utils.course import INPUTS, Course
 from twostream_utils.data.pool import cores, in_order
 from twostream_utils.device import PRECISIONS, mixed_precision, pick_device
 from twostream_utils.evaluation import score
+from twostream_utils.experiments.fusions import KINDS, MapFusion
 from twostream_utils.experiments.original import (
     DEFECTS,
     FIRST_LAYERS,
@@ -121,7 +121,7 @@ def by_clip(course: Course) -> Course:
     return other
 
 
-FUSIONS = {
+_OF_MAPS = {
     **{kind: {"kind": kind} for kind in KINDS},
     "conv at relu2": {"layer": "relu2"},
     "conv at relu3": {"layer": "relu3"},
@@ -134,6 +134,7 @@ FUSIONS = {
     "5 chunks, 3D conv + 3D pool": {"chunks": 5, "time": "3d"},
     "5 chunks, 3D, two towers": {"chunks": 5, "time": "3d", "towers": 2},
 }
+FUSIONS = {name: {"network": MapFusion, **choices} for name, choices in _OF_MAPS.items()}
 
 
 def fusion(run: Run, course: Course) -> tuple:
