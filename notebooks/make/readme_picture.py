@@ -1,42 +1,23 @@
-"""Make the three pictures of the README: notebooks/figures/*.png, each below 150 kB.
+"""Draw the picture of the README from the mini set: notebooks/figures/two_streams.png.
 
     python notebooks/make/readme_picture.py
-
-The first is drawn from the mini set. The other two are outputs of committed notebooks, found by how
-their alt text begins, so run this after the notebooks were built.
 """
 
 from __future__ import annotations
 
-import base64
-import io
-import re
-from pathlib import Path
+import matplotlib.pyplot as plt
+from index import ROOT
 
-import nbformat
-from PIL import Image
+from twostream_utils.flow import decode, flow_to_rgb
+from twostream_utils.lab.flow_plots import liveliest, with_wheel
+from twostream_utils.lab.start import setup
 
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-FIGURES = NOTEBOOKS / "figures"
-MAX_BYTES = 150_000
 CLASSES = ("BoxingPunchingBag", "JumpRope", "TrampolineJumping")
 COLUMNS = 2
-# file name: notebook, and a pattern at the start of the alt text of one of its pictures
-OUTPUTS = {
-    "clip_explorer.png": ("02_stacks", r"Frame \d+ of \d+ of \S+, and its flow in colour"),
-    "rescued_clip.png": ("06_average_fusion", r"\w+: spatial says \w+, temporal says"),
-}
 
 
-def draw_streams(path: Path) -> None:
-    """Draw what both streams see of three clips, two moments each."""
-    import matplotlib.pyplot as plt
-
-    from twostream_utils.flow import decode, flow_to_rgb
-    from twostream_utils.lab import start as course
-    from twostream_utils.lab.flow_plots import liveliest, with_wheel
-
-    c = course.setup("mini", quiet=True)
+def main() -> None:
+    c = setup("mini", quiet=True)
     fig, axes = plt.subplots(
         2, COLUMNS * len(CLASSES), figsize=(12, 3.3), gridspec_kw={"wspace": 0.04, "hspace": 0.06}
     )
@@ -55,39 +36,7 @@ def draw_streams(path: Path) -> None:
         axes[0, k * COLUMNS].set_title(label, loc="left", fontweight="bold")
     axes[0, 0].set_ylabel("spatial stream")
     axes[1, 0].set_ylabel("temporal stream")
-    with_wheel(fig, 4).savefig(path, dpi=90)
-
-
-def output_picture(stem: str, alt: str) -> tuple[bytes, str]:
-    """The first picture of a committed notebook whose alt text begins as ``alt``, and that text.
-
-    Raises ``LookupError`` naming the notebook if it has none.
-    """
-    for cell in nbformat.read(NOTEBOOKS / f"{stem}.ipynb", as_version=4).cells:
-        for output in cell.get("outputs", []):
-            text = output.get("metadata", {}).get("image/png", {}).get("alt", "")
-            if re.match(alt, text):
-                return base64.b64decode(output.data["image/png"]), text
-    raise LookupError(f"{stem}.ipynb has no picture whose alt text begins with {alt!r}")
-
-
-def small(png: bytes) -> bytes:
-    """``png``, in 256 colours if it is larger than a page should load."""
-    if len(png) <= MAX_BYTES:
-        return png
-    out = io.BytesIO()
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
-    picture.quantize(256, Image.Quantize.FASTOCTREE).save(out, "PNG", optimize=True)
-    return out.getvalue()
-
-
-def main() -> None:
-    FIGURES.mkdir(exist_ok=True)
-    draw_streams(FIGURES / "two_streams.png")
-    for name, (stem, alt) in OUTPUTS.items():
-        png, text = output_picture(stem, alt)
-        (FIGURES / name).write_bytes(small(png))
-        print(f"{name}: {text}")
+    with_wheel(fig, 4).savefig(ROOT / "notebooks" / "figures" / "two_streams.png", dpi=90)
 
 
 if __name__ == "__main__":
