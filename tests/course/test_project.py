@@ -16,6 +16,8 @@ import readme as update_readme
 import yaml
 from outputs import MACHINE_PATH
 
+from twostream_utils.fusion import METHODS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 def made(*words: str, **variables: str) -> dict[str, str]:
@@ -101,7 +103,7 @@ RESULTS = {
     "classes": ["a", "b"], "seed": 0, "torch": "2.9.0", "device": "CPU, 2 threads, float32",
     "methods": {
         method: {"top1": 0.5, "ci95": [0.4567, 0.6], "top5": 1.0, "seconds": 12.3}
-        for method in update_readme.ROWS
+        for method in METHODS
     },
 }  # fmt: skip
 
@@ -131,14 +133,14 @@ def test_accuracy_table_names_splits_seeds_and_clips():
     row = {"top1": 0.5, "ci95": [0.4567, 0.6], "seconds": 12.3}
     run = {
         "profile": "mini", "splits": [1, 2, 3], "seeds": [0], "clips": 90, "cores": 2,
-        "precision": "float32", "methods": dict.fromkeys(update_readme.METHODS, row),
-        "views": {"single": dict.fromkeys(update_readme.METHODS, 0.25)},
+        "precision": "float32", "methods": dict.fromkeys(METHODS, row),
+        "views": {"single": dict.fromkeys(METHODS, 0.25)},
         "differences": {
             pair: {"gain": gain, "ci95": [gain - 0.01, gain + 0.01]}
             for pair, gain in (
                 ("average_fusion − better stream", 0.08),
                 ("conv_fusion − average_fusion", 0.02),
-                ("conv_fusion − average_logits", -0.005),
+                ("conv_fusion − logit_average", -0.005),
             )
         },
     }  # fmt: skip
@@ -164,7 +166,7 @@ def test_unfinished_results_are_named(tmp_path):
         update_readme.load_results(path)
     methods = {"spatial": RESULTS["methods"]["spatial"]}
     path.write_text(json.dumps(RESULTS | {"methods": methods}))
-    with pytest.raises(ValueError, match="average_fusion, conv_fusion, temporal"):
+    with pytest.raises(ValueError, match="average_fusion, conv_fusion, logit_average, temporal"):
         update_readme.load_results(path)
 
 
