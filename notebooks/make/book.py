@@ -32,11 +32,8 @@ CONFIG = {
     "html_title": "Two-stream action recognition",
     "html_copy_source": False,
     "html_show_sphinx": False,
-    "html_theme_options": {
-        "show_toc_level": 2,
-        "use_download_button": False,
-        "navbar_persistent": [],  # the sidebar has the search already
-    },
+    # The sidebar has the search already.
+    "html_theme_options": {"use_download_button": False, "navbar_persistent": []},
     "html_static_path": ["_static"],
     "html_css_files": ["course.css"],
     "html_context": {"default_mode": "auto"},

@@ -15,7 +15,6 @@ How a source is written: notebooks/source/README.md.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -120,12 +119,6 @@ def badge(source: Source) -> str:
     return f"[![Open in Colab]({image})]({address}/{source.stem}.ipynb)"
 
 
-def boot_lines() -> str:
-    """What a set-up cell starts with, once the course has an address."""
-    name = repository()
-    return BOOT.format(repository=name, folder=name.split("/")[1]) if name else ""
-
-
 def head_cell(source: Source, solved: bool) -> str:
     """First cell: title, badge, the question, what one learns, what comes before."""
     title = f"# {source.number} · {source.title}" + (" (solutions)" if solved else "")
@@ -192,6 +185,8 @@ def move_links(text: str) -> str:
 def build(source: Source, sources: list[Source], solved: bool = False) -> nbformat.NotebookNode:
     """Build one notebook without outputs; ``solved`` gives the twin with solutions."""
     body = jupytext.reads(source.text, fmt="md").cells
+    name = repository()
+    boot = BOOT.format(repository=name, folder=name.split("/")[1]) if name else ""
     link_terms = TermLinker(read_terms())
     cells = [nbformat.v4.new_markdown_cell(head_cell(source, solved))]
     for number, cell in enumerate(body, start=1):
@@ -199,7 +194,7 @@ def build(source: Source, sources: list[Source], solved: bool = False) -> nbform
         if cell.cell_type == "code":
             stub = stub_code(cell.source, f"{source.path}, cell {number}")
             code = solve_code(cell.source) if solved else stub
-            new = nbformat.v4.new_code_cell(boot_lines() + code if "setup" in tags else code)
+            new = nbformat.v4.new_code_cell(boot + code if "setup" in tags else code)
         else:
             text = PROSE.sub(r"\1" if solved else "", cell.source + "\n").rstrip("\n")
             text = link_terms(text).replace(INDEX_MARK, index_table(sources))
@@ -214,24 +209,13 @@ def build(source: Source, sources: list[Source], solved: bool = False) -> nbform
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
 
 
-def without_outputs(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A copy with outputs and execution counts removed, as ``build`` makes it."""
-    bare = nbformat.from_dict(json.loads(json.dumps(notebook)))
-    for cell in bare.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    return bare
-
-
 def keep_outputs(notebook: nbformat.NotebookNode, old_path: Path) -> bool:
     """Copy outputs of the committed notebook if all its code is the same; say whether it was.
 
     Boot lines do nothing where notebooks are built, so with others the outputs are the same.
     """
     old = nbformat.read(old_path, as_version=4) if old_path.exists() else notebook
-    pairs = [
-        [cell for cell in each.cells if cell.cell_type == "code"] for each in (notebook, old)
-    ]
+    pairs = [[cell for cell in each.cells if cell.cell_type == "code"] for each in (notebook, old)]
     ours, theirs = ([cell.source.split(BOOT_END)[-1] for cell in cells] for cells in pairs)
     if ours != theirs:
         return False

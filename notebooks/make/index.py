@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NOTE = (
     "Minutes are what a notebook takes to study with its exercises: our estimate, not timed with "
-    "students yet. To run, each takes less than a minute on 2 cores in the profile `mini`."
+    "students yet. To run, each takes a minute or less on 2 cores in the profile `mini`."
 )
 
 
@@ -27,7 +27,8 @@ def with_block(page: str, name: str, block: str) -> str:
     Raises ``ValueError`` if the page does not have this pair of markers once.
     """
     pattern = rf"(<!-- {name}:begin[^>]*-->\n).*?(<!-- {name}:end -->)"
-    new, count = re.subn(pattern, lambda m: f"{m[1]}{block}\n{m[2]}", page, flags=re.DOTALL)
+    inner = block and block + "\n"
+    new, count = re.subn(pattern, lambda m: m[1] + inner + m[2], page, flags=re.DOTALL)
     if count != 1:
         raise ValueError(f"the page needs <!-- {name}:begin --> and <!-- {name}:end --> once")
     return new

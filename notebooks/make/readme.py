@@ -4,8 +4,8 @@
     python notebooks/make/readme.py runs/mini/results.json   from a file by name
 
 The run is copied to notebooks/kept/readme_results.json. What is said over splits and seeds comes
-from the files that experiments/accuracy.py writes. A test holds both pages to these files: no number
-in the tables is ever typed.
+from the files that experiments/accuracy.py writes. A test holds both pages to these files: no
+number in the tables is ever typed.
 """
 
 from __future__ import annotations
@@ -41,11 +41,10 @@ def load_results(path: Path) -> dict:
 
 def results_line(results: dict) -> str:
     """One line for the README: what each method reached."""
-    shares = (f"{m.title} {100 * results['methods'][key]['top1']:.1f} %" for key, m in METHODS.items())
-    return (
-        f"**{' · '.join(shares)}** of {results['n_test']} test clips (profile "
-        f"`{results['profile']}`, seed {results['seed']})."
-    )
+    top1 = {key: 100 * row["top1"] for key, row in results["methods"].items()}
+    shares = " · ".join(f"{method.title} {top1[key]:.1f} %" for key, method in METHODS.items())
+    profile, seed = results["profile"], results["seed"]
+    return f"**{shares}** of {results['n_test']} test clips (profile `{profile}`, seed {seed})."
 
 
 def results_table(results: dict) -> str:
@@ -92,12 +91,12 @@ def differences(runs: list[dict]) -> str:
     """What fusion gains in each of these files, paired by clip, with intervals."""
     lines = []
     for pair, title in PAIRS.items():
-        found = []
-        for run in runs:
-            row = run["differences"][pair]
-            gain = f"{100 * row['gain']:+.1f} ({interval(row, ' to ', '+')})"
-            found.append(f"`{run['profile']}` {gain}")
-        lines.append(f"{title} {', '.join(found)}")
+        rows = {run["profile"]: run["differences"][pair] for run in runs}
+        gains = (
+            f"`{profile}` {100 * row['gain']:+.1f} ({interval(row, ' to ', '+')})"
+            for profile, row in rows.items()
+        )
+        lines.append(f"{title} {', '.join(gains)}")
     return (
         f"Differences in points, paired by clip: {'; '.join(lines)}. An interval that includes 0 "
         "shows no difference."

@@ -94,10 +94,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"\n{results_table(results)}\n\n{caption(results)}")
     print("* Feichtenhofer et al. 2016, VGG-16, top-1 % on split 1, from notes on the paper.")
-    seconds = time.perf_counter() - began
+    total = time.perf_counter() - began
     copies = start.shown(run_dir / "notebooks")
-    print(f"\n{len(notebooks)} notebooks in {seconds / 60:.1f} minutes; executed copies in {copies}/")
-    print(where_time_went(seconds, prepared, results["methods"] if from_scratch else {}))
+    print(f"\n{len(notebooks)} notebooks in {total / 60:.1f} minutes; executed copies in {copies}/")
+    print(where_time_went(total, prepared, results["methods"] if from_scratch else {}))
     return 0
 
 
