@@ -34,7 +34,6 @@ SOURCES = NOTEBOOKS / "source"
 
 BEGIN, END = "# solution: begin", "# solution: end"
 STUB = 'raise NotImplementedError("your turn")'
-CHECK = r"^(check[_.]\w+)\("  # the call of a checker, at the start of a line
 PROSE = re.compile(r"<!-- solution: begin -->\n(.*?)<!-- solution: end -->\n?", re.DOTALL)
 INDEX_MARK = "<!-- course-index -->"
 # The start of a set-up cell once the course has an address. Only Colab runs the indented lines.
@@ -167,7 +166,7 @@ def stub_code(code: str, where: str) -> str:
 def solve_code(code: str) -> str:
     """Drop the markers, and make every check at the start of a line one that must pass."""
     kept = "\n".join(line for line in code.split("\n") if line.strip() not in (BEGIN, END))
-    return re.sub(CHECK, r"assert \1(", kept, flags=re.MULTILINE)
+    return re.sub(r"^(check\.\w+\()", r"assert \1", kept, flags=re.MULTILINE)
 
 
 def move_links(text: str) -> str:

@@ -108,9 +108,9 @@ def test_the_same_check_is_used_in_stub_and_solution(source):
     twin = bn.build(source, SOURCES, solved=True)
     text = "\n".join(cell.source for cell in code_cells(stub))
     assert text.count(bn.STUB) == sum(source.text.count(mark) for mark in (bn.BEGIN, bn.STUB))
-    checks = re.findall(r"^check_\w+\(", text, flags=re.MULTILINE)
+    checks = re.findall(r"^check\.\w+\(", text, flags=re.MULTILINE)
     solved = "\n".join(cell.source for cell in code_cells(twin))
-    assert re.findall(r"^assert (check_\w+\()", solved, flags=re.MULTILINE) == checks
+    assert re.findall(r"^assert (check\.\w+\()", solved, flags=re.MULTILINE) == checks
 
 
 # --- exercises --------------------------------------------------------------------------------
@@ -150,10 +150,10 @@ def test_stub_is_the_source_minus_marked_lines_and_the_twin_minus_the_markers(so
         left = [line for line in as_stub.splitlines() if line.strip() != bn.STUB or bn.STUB in code]
         assert left == without_solutions(code).splitlines()
         whole = [line for line in code.splitlines() if line.strip() not in (bn.BEGIN, bn.END)]
-        checked = [line.removeprefix("assert ") if "check_" in line else line
+        checked = [line.removeprefix("assert ") if "check." in line else line
                    for line in as_twin.splitlines()]  # fmt: skip
         assert checked == [
-            line.removeprefix("assert ") if "check_" in line else line for line in whole
+            line.removeprefix("assert ") if "check." in line else line for line in whole
         ]
 
 
@@ -165,18 +165,21 @@ def test_exercises_are_numbered_of_three_kinds_and_each_is_checked(source):
     assert [int(head[1]) for head in heads] == list(range(1, len(texts) + 1))
     assert {head[2] for head in heads} == {"code", "predict", "read"}
     for text in texts:
-        assert bn.BEGIN in text and re.search(r"^check_\w+\(", text, re.M), text
+        assert bn.BEGIN in text and re.search(r"^check\.\w+\(", text, re.M), text
 
 
 def run_checks(source: bn.Source, solved: bool) -> int:
     """Run the exercises that need no data, as they stand in a notebook; say how many checks."""
     cells = code_cells(bn.build(source, SOURCES, solved=solved))
     names = {"torch": torch}
-    imports = [node for node in ast.parse(cells[0].source).body if type(node) in IMPORTS]
+    bodies = [
+        ast.parse(cell.source).body for cell in cells if not re.search(r"^[!%]", cell.source, re.M)
+    ]
+    imports = [node for body in bodies for node in body if type(node) in IMPORTS]
     exec(compile(ast.Module(imports, []), source.stem, "exec"), names)
     count = 0
     for cell in cells:
-        checks = re.findall(r"^(?:assert )?(check_\w+)\(\w+\)$", cell.source, re.M)
+        checks = re.findall(r"^(?:assert )?(check\.\w+)\(\w+\)$", cell.source, re.M)
         if checks:
             exec(compile(cell.source, source.stem, "exec"), names)
             count += len(checks)
@@ -210,6 +213,7 @@ gpu: "no"
 BODY = """
 ```python tags=["setup"]
 import sys
+from types import SimpleNamespace
 from twostream_utils.lab.exercises.checking import checker
 from twostream_utils.lab.plots import show
 ```
@@ -229,11 +233,12 @@ def double(x):
 
 
 @checker("Doubled.")
-def check_double(answer):
+def doubled(answer):
     assert answer(2) == 4, "2 should become 4"
 
 
-check_double(double)
+check = SimpleNamespace(double=doubled)
+check.double(double)
 ```
 
 What do you see?
@@ -262,7 +267,7 @@ def test_stub_is_source_minus_the_marked_lines(sources):
     cells = bn.build(sources[0], sources).cells
     code = cells[3].source
     assert 'def double(x):\n    raise NotImplementedError("your turn")\n\n\n@checker' in code
-    assert "\ncheck_double(double)" in code and "twice" not in code
+    assert "\ncheck.double(double)" in code and "twice" not in code
     assert "Nothing much" not in "".join(cell.source for cell in cells)
     assert cells[-1].source.endswith("**Next:** [02 · A trial](02_b.ipynb)")
 
@@ -271,7 +276,7 @@ def test_twin_is_solved_checked_and_its_links_work_one_folder_down(sources):
     cells = bn.build(sources[0], sources, solved=True).cells
     text = "\n".join(cell.source for cell in cells)
     assert "    twice = 2 * x\n    return twice\n" in text and "solution: " not in text
-    assert "\nassert check_double(double)" in text and "Nothing much." in text
+    assert "\nassert check.double(double)" in text and "Nothing much." in text
     assert "](02_b.ipynb)" in text and "](../figures/a.png)" in text
 
 
