@@ -23,7 +23,7 @@ from ..course import INPUTS, Course
 from ..data.shards import ShardWriter, encode_clip
 from ..data.video import VideoError, open_video
 from ..device import pick_device, to_model_layout
-from ..fusion import late_fusion, softmax
+from ..fusion import METHODS
 from ..profiles import Profile
 from ..stacks import read_stacks
 from ..store import FrameStore
@@ -50,9 +50,8 @@ class OwnClip:
 class Opinion:
     """What the networks say of one clip.
 
-    ``scores`` maps ``"spatial"``, ``"temporal"``, ``"average fusion"`` and ``"conv fusion"`` to
-    probabilities ``(classes,)`` float64; ``logits`` holds what the three networks gave, the mean
-    over the clip's views.
+    ``scores`` maps the keys of ``fusion.METHODS`` to probabilities ``(classes,)`` float64;
+    ``logits`` holds what the three networks gave, the mean over the clip's views.
     """
 
     clip: str
@@ -250,11 +249,5 @@ def opinion(
         for name, streams in INPUTS.items():
             model = to_model_layout(networks[name], device).eval()
             logits[name] = run_batch(model, stacks, streams).float().mean(0).cpu().numpy()
-    average = late_fusion(logits["spatial"][None], logits["temporal"][None])[0]
-    scores = {
-        "spatial": softmax(logits["spatial"]),
-        "temporal": softmax(logits["temporal"]),
-        "average fusion": average,
-        "conv fusion": softmax(logits["conv"]),
-    }
+    scores = {key: method.fuse(logits) for key, method in METHODS.items()}
     return Opinion(clip, tuple(course.classes), scores, logits)
