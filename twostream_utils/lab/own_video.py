@@ -249,5 +249,5 @@ def opinion(
         for name, streams in INPUTS.items():
             model = to_model_layout(networks[name], device).eval()
             logits[name] = run_batch(model, stacks, streams).float().mean(0).cpu().numpy()
-    scores = {key: method.fuse(logits) for key, method in METHODS.items()}
+    scores = {k: method.fuse(logits) for k, method in METHODS.items() if not method.choices}
     return Opinion(clip, tuple(course.classes), scores, logits)
