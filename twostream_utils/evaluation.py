@@ -138,16 +138,20 @@ def correct(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
 def bootstrap_interval(
     values: np.ndarray, confidence: float = 0.95, draws: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a mean over clips (Efron 1979).
+    """Return the percentile bootstrap interval of a mean (Efron 1979).
 
-    ``values`` is ``(N,)``: 0/1 for an accuracy; the difference of two methods on the same clips
-    for a paired comparison.
+    ``values`` are those of clips, ``(N,)``: 0/1 for an accuracy; the difference of two methods on
+    the same clips for a paired comparison. Or those of several trainings, ``(seeds, N)``: then each
+    draw takes as many seeds as there are, with replacement, and N clips, the same for all of them.
     """
-    values = np.asarray(values, dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(len(values), size=(draws, len(values)))].mean(axis=1)
+    values = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    (seeds, clips), rng = values.shape, np.random.default_rng(seed)
+    weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
+    chosen = rng.integers(clips, size=(draws, clips))
+    of_clips = values if seeds == 1 else weights @ values
+    drawn = values[0, chosen] if seeds == 1 else np.take_along_axis(of_clips, chosen, axis=1)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(drawn.mean(axis=1), [tail, 1 - tail])
     return float(low), float(high)
 
 
