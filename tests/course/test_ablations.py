@@ -150,8 +150,9 @@ def test_a_run_is_trained_kept_and_not_trained_again(group, tiny, tmp_path, monk
     monkeypatch.setenv("TWOSTREAM_PROFILE", "mini")  # is put back afterwards
     monkeypatch.setattr(ablations, "KEPT", tmp_path)
     monkeypatch.setattr(ablations, "SHORT", 1)
-    monkeypatch.setattr(ablations, "load_weights", lambda _, norm: vgg19(3, 2, 1 / 16, norm).state_dict())
-    monkeypatch.setattr(original, "load_weights", ablations.load_weights)
+    for module in ablations, original:
+        small = lambda _, norm: vgg19(3, 2, 1 / 16, norm).state_dict()  # noqa: E731
+        monkeypatch.setattr(module, "load_weights", small)
     monkeypatch.setattr(
         ablations, "setup", lambda *_, **__: replace(tiny, run_dir=tmp_path / "runs")
     )
