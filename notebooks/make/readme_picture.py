@@ -32,8 +32,9 @@ def draw_streams(path: Path) -> None:
     """Draw what both streams see of three clips, two moments each."""
     import matplotlib.pyplot as plt
 
-    from twostream_utils.flow import decode, flow_to_rgb
+    from twostream_utils.flow import decode
     from twostream_utils.lab import start as course
+    from twostream_utils.lab.flow_colours import flow_to_rgb
     from twostream_utils.lab.flow_plots import liveliest, with_wheel
 
     c = course.setup("mini", quiet=True)

@@ -18,7 +18,7 @@ import numpy as np
 from gpu_check import DIRECTIONS, moving_texture
 from measure import ROOT, Sizes
 
-from twostream_utils.data.pool import in_order
+from twostream_utils.data.processes import parallel_map
 from twostream_utils.data.shards import ShardWriter, encode_clip
 from twostream_utils.data.video import open_video
 from twostream_utils.profiles import Profile, get_profile
@@ -72,9 +72,9 @@ def shards(sizes: Sizes) -> Path:
             for k, frames in enumerate(films(sizes.clips, sizes.frames, sizes.frame))
         ]
         with ShardWriter(shard) as writer:
-            for (clip, _), members in zip(jobs, in_order(_encode, jobs)):
+            for (clip, _), members in zip(jobs, parallel_map(_encode, jobs)):
                 meta = {"label": "JumpRope", "group": clip.split("_")[2], "source": "bench",
-                        "fps": 25.0, "frames": sizes.frames, "flow_method": "dis"}  # fmt: skip
+                        "fps": 25.0, "frames": sizes.frames, "flow": "dis"}  # fmt: skip
                 writer.add(members, {clip: meta})
     return root
 

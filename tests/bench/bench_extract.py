@@ -10,11 +10,11 @@ from pathlib import Path
 import bare_opencv
 import bench_clips
 import cv2
+import joblib
 from measure import Sizes, Skip, row, stopwatch
 
 from twostream_utils.data.extract import extract
-from twostream_utils.data.pool import cores
-from twostream_utils.mini.generate import make_mini
+from twostream_utils.mini import make_mini
 
 BARE = "OpenCV's calls alone in a pool on all cores"
 
@@ -40,10 +40,10 @@ def extraction(sizes: Sizes, method: str, videos: int, frames: int) -> Iterator:
         count = len(paths) * frames
 
         def ours() -> None:
-            extract(source, next(place), method=method, progress=False)
+            extract(source, next(place), algorithm=method, progress=False)
 
         def bare() -> None:
-            bare_opencv.encode_all([str(path) for path in paths], method, cores())
+            bare_opencv.encode_all([str(path) for path in paths], method, joblib.cpu_count())
 
         yield stopwatch(ours, count), stopwatch(bare, count)
 

@@ -58,7 +58,7 @@ def encode(job: tuple[str, int, int], height: int) -> tuple[list, dict]:
     seed = 1000 * list(DIRECTIONS).index(label) + 10 * group + number
     members = encode_clip(name, moving_texture(label, seed, height))
     meta = {"label": label, "group": f"g{group:02d}", "source": "generated", "fps": 25.0,
-            "frames": FRAMES, "flow_method": "dis"}  # fmt: skip
+            "frames": FRAMES, "flow": "dis"}  # fmt: skip
     return members, {name: meta}
 
 
@@ -66,13 +66,13 @@ def make_clips(folder: Path, height: int) -> Path:
     """Write the shards of all directions to ``folder/<height>``, those that are not there yet."""
     from tqdm.auto import tqdm
 
-    from twostream_utils.data.pool import in_order
+    from twostream_utils.data.processes import parallel_map
     from twostream_utils.data.shards import ShardWriter
 
     root = folder / str(height)
     due = [label for label in DIRECTIONS if not (root / f"{label}.zip").exists()]
     jobs = [(k, g, c) for k in due for g in GROUPS for c in range(1, CLIPS + 1)]
-    encoded = iter(tqdm(in_order(partial(encode, height=height), jobs), total=len(jobs),
+    encoded = iter(tqdm(parallel_map(partial(encode, height=height), jobs), total=len(jobs),
                         desc="clips", unit="clip", disable=not jobs))  # fmt: skip
     for label in due:
         with ShardWriter(root / f"{label}.zip") as shard:
@@ -153,11 +153,11 @@ def peak_memory(device) -> int:
 
 def check(options: argparse.Namespace) -> None:
     """Make the clips, train both streams and conv fusion, score all, and print a line for each."""
+    import joblib
     import torch
 
     from twostream_utils.conv_fusion import ConvFusion
     from twostream_utils.course import Course
-    from twostream_utils.data.pool import cores
     from twostream_utils.device import describe_device, mixed_precision, pick_device
     from twostream_utils.evaluation import score
     from twostream_utils.fusion import late_fusion
@@ -178,7 +178,7 @@ def check(options: argparse.Namespace) -> None:
     print(f"VGG-19 at width {options.width:g}, {options.crop} px, batch {options.batch_size}\n")
     print(f"{'network':<18}{'clips/s':>9}{'memory GB':>11}{'at once':>9}   loss")
     with tempfile.TemporaryDirectory() as runs:
-        workers = min(8, cores())
+        workers = min(8, joblib.cpu_count())
         course = Course(profile, FrameStore(root), Path(runs), workers=workers)
         streams, logits = {}, {}
         for name in ("spatial", "temporal", "conv"):
