@@ -24,11 +24,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from joblib import Parallel, cpu_count, delayed
+from joblib import cpu_count
 from tqdm.auto import tqdm
 
 from ..conv_fusion import KINDS
 from ..course import INPUTS, Course
+from ..data.processes import parallel_map
 from ..device import PRECISIONS, mixed_precision, pick_device
 from ..evaluation import correct, score
 from ..files import atomic_write
@@ -233,8 +234,7 @@ def main() -> None:
     os.environ["TQDM_DISABLE"] = "1"  # the bars of single trainings
     with tqdm(total=sum(map(len, stages)), unit="run", disable=False) as bar:
         for stage in stages:
-            runs = Parallel(options.jobs, return_as="generator")(map(delayed(carry_out), stage))
-            for line in runs:
+            for line in parallel_map(carry_out, stage, options.jobs):
                 tqdm.write(line)
                 bar.update()
 
