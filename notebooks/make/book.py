@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import posixpath
 import re
 import shutil
@@ -24,11 +23,10 @@ from build import ROOT, repository
 STAGE, OUT = ROOT / "build" / "book-source", ROOT / "build" / "book"
 START = "README.md"  # becomes index.md
 LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
-NEEDED = "myst_nb", "sphinx_book_theme"
 CONFIG = {
     "project": "Two-stream action recognition",
-    "extensions": [NEEDED[0], "book"],
-    "html_theme": NEEDED[1],
+    "extensions": ["myst_nb", "book"],
+    "html_theme": "sphinx_book_theme",
     "html_title": "Two-stream action recognition",
     "html_copy_source": False,
     "html_show_sphinx": False,
@@ -115,23 +113,20 @@ def stage(root: Path, folder: Path) -> None:
     (folder / "_static" / "course.css").write_text(CSS, encoding="utf-8")
 
 
-def alt_texts(folder: Path) -> dict[str, str]:
-    """Alt texts of the notebooks' pictures by the SHA-256 of the picture, as MyST-NB names it."""
-    found = {}
-    for path in folder.glob("notebooks/*.ipynb"):
+def setup(app) -> dict:
+    """Sphinx extension: carry over the alt texts of outputs, which MyST-NB does not read.
+
+    It names a figure by the SHA-256 of its bytes.
+    """
+    from docutils import nodes
+
+    texts = {}
+    for path in Path(app.srcdir).glob("notebooks/*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
             for output in cell.get("outputs", []):
                 for kind, metadata in output.get("metadata", {}).items():
                     data = base64.b64decode(output.data.get(kind, ""))
-                    found[hashlib.sha256(data).hexdigest()] = metadata.get("alt", "")
-    return found
-
-
-def setup(app) -> dict:
-    """Sphinx extension: carry alt texts over, which MyST-NB does not read from outputs."""
-    from docutils import nodes
-
-    texts = alt_texts(Path(app.srcdir))
+                    texts[hashlib.sha256(data).hexdigest()] = metadata.get("alt", "")
 
     def add_alt(_app, document) -> None:
         for image in document.findall(nodes.image):
@@ -150,13 +145,11 @@ def build(root: Path = ROOT, out: Path = OUT, folder: Path = STAGE) -> int:
 
 
 def main() -> int:
-    missing = [name for name in ("sphinx", *NEEDED) if not importlib.util.find_spec(name)]
-    if missing:
-        print(f"the book needs {', '.join(missing)}: pip install -e '.[book]'", file=sys.stderr)
-    elif not build():
-        print(f"wrote {(OUT / 'index.html').relative_to(ROOT)}")
-        return 0
-    return 1
+    """Build the book. It needs more than the course does: ``pip install -e '.[book]'``."""
+    if failed := build():
+        return failed
+    print(f"wrote {(OUT / 'index.html').relative_to(ROOT)}")
+    return 0
 
 
 if __name__ == "__main__":

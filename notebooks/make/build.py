@@ -141,26 +141,13 @@ def foot_cell(source: Source, sources: list[Source], solved: bool) -> str:
 
 def stub_code(code: str, where: str) -> str:
     """Replace each solution between the markers by one line that raises, equally indented."""
-    lines: list[str] = []
-    inside = False
-    for line in code.split("\n"):
-        mark = line.strip()
-        if mark == BEGIN:
-            indent = line[: len(line) - len(line.lstrip())]
-            if inside or not indent:
-                reason = "opens twice" if inside else "is not inside a function"
-                raise SourceProblem(f"{where}: a solution block {reason}")
-            lines.append(indent + STUB)
-            inside = True
-        elif mark == END:
-            if not inside:
-                raise SourceProblem(f"{where}: '{END}' without '{BEGIN}'")
-            inside = False
-        elif not inside:
-            lines.append(line)
-    if inside:
-        raise SourceProblem(f"{where}: '{BEGIN}' without '{END}'")
-    return "\n".join(lines)
+    block = rf"^( +){BEGIN}\n.*?^\1{END}$"
+    stub = re.sub(block, rf"\1{STUB}", code, flags=re.MULTILINE | re.DOTALL)
+    if BEGIN in stub or END in stub:
+        raise SourceProblem(
+            f"{where}: '{BEGIN}' needs its '{END}', both equally far inside a function"
+        )
+    return stub
 
 
 def solve_code(code: str) -> str:
