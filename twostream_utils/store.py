@@ -168,11 +168,6 @@ class FrameStore:
                 raise StoreError(f"clip {clip} under {self.root} {fault}: extract it with "
                                  "data_scripts/extract.py, or fetch it again")  # fmt: skip
 
-    def files(self, clip: str) -> list[Path]:
-        """The zips, or first parts of zips, that hold the clip; none if it lies in a folder."""
-        numbers = {n for kind in range(3) for n in self._places(clip, kind)["archive"].tolist()}
-        return [self._archives[n].parts[0][0] for n in sorted(numbers) if n >= 0]
-
     def fingerprint(self, clips: Iterable[str] | None = None) -> str:
         """Sixteen hex digits that follow from `clips`, all of them by default, and nothing else.
 
@@ -331,13 +326,14 @@ def _build_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, d
         entry = {k: v for k, v in entries.get(clip, {}).items() if v}
         with suppress(ValueError):
             entry = parse_name(clip)._asdict() | entry
-        n, every, faults, ends = len(kinds[0][1]), int(entry.get("flow_every", 1)), ["", ""], [len(rows)]
+        every, n, faults, ends = int(entry.get("flow_every", 1)), 0, ["", ""], [len(rows)]
         for kind, (folder, places) in enumerate(kinds):
             step = every if kind else 1
-            due = range(1, n, step) if kind and n else range(1, max(len(places), 1) * step + 1, step)
+            n = n if kind else len(places)
+            due = range(1, n if kind and n else max(1, len(places)) * step + 1, step)
             if wrong := sorted({*due} ^ {*places}):
-                says = "lacks" if wrong[0] in due else "cannot have"
-                faults[kind > 0] = f"{says} {folder}/frame{wrong[0]:06d}.jpg"
+                verb = "lacks" if wrong[0] in due else "should not have"
+                faults[kind > 0] = f"{verb} {folder}/frame{wrong[0]:06d}.jpg"
             rows += map(tuple, places.values())
             ends.append(len(rows))
         clips[clip] = {"name": clip, "folders": [folder for folder, _ in kinds], "rows": ends,

@@ -337,9 +337,9 @@ def test_gaps_and_a_numbering_from_zero_are_named(shards, tmp_path, form, instea
         if instead is not None:
             files[f"{folder}/frame{instead:06d}.jpg"] = frame
     store = FrameStore(write(tmp_path, form, files))
-    with pytest.raises(StoreError, match=f"{CLIP} .* lacks {RGB}/frame000004.jpg"):
+    with pytest.raises(StoreError, match=f"{CLIP} .* {RGB}/frame00000[04].jpg"):
         store.rgb(CLIP, 1)
-    with pytest.raises(StoreError, match=f"{CLIP} .* lacks tvl1_flow/./{CLIP}/frame000002.jpg"):
+    with pytest.raises(StoreError, match=f"{CLIP} .* {V}/frame00000[02].jpg"):
         store.flow(CLIP, 1)
     store.check(OTHER)
 
@@ -420,7 +420,7 @@ def test_first_part_alone(shards, tmp_path):
 def test_damaged_member_is_named_with_its_part(shards, tmp_path):
     parts = cut(write_zip(tmp_path / "all.zip", members(shards)), [30_000])
     data = bytearray(parts[1].read_bytes())
-    data[4500:5500] = bytes(1000)
+    data[4500:9500] = bytes(5000)
     parts[1].write_bytes(data)
     store, errors = FrameStore(tmp_path), []
     for clip in store.clips:
@@ -442,7 +442,7 @@ def test_what_macos_leaves_beside_an_archive_is_no_archive(shards, tmp_path):
 def test_the_same_clip_twice(shards, tmp_path):
     root = shutil.copytree(shards, tmp_path / "copy")
     shutil.copy(root / "YoYo.zip", root / "again.zip")
-    with pytest.raises(StoreError, match=rf"{RGB}/frame000001.jpg .*YoYo.zip.*again.zip|again.*YoYo"):
+    with pytest.raises(StoreError, match=rf"{RGB}/frame000001.jpg .*again.zip.*YoYo.zip"):
         FrameStore(root)
     (root / "again.zip").unlink()
     data = (root / "YoYo.zip").read_bytes()
@@ -495,7 +495,8 @@ def test_index_is_reused_and_renewed(shards, tmp_path, built):
 def test_index_where_the_data_is_read_only(shards, tmp_path, built, monkeypatch, home):
     """It goes to the user's cache, if there is one; a store can be read without a home."""
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(os.path, "expanduser", lambda p: p.replace("~", f"{tmp_path}") if home else p)
+    expanded = str(tmp_path / "cache") if home else "~/.cache"
+    monkeypatch.setattr(os.path, "expanduser", lambda path: expanded)
     monkeypatch.chdir(tmp_path)
     root = shutil.copytree(shards, tmp_path / "copy", ignore=shutil.ignore_patterns(".*"))
     # A folder of the index's name cannot be replaced by a file, whoever runs the test.
