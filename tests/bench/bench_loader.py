@@ -13,9 +13,8 @@ import numpy as np
 from measure import Sample, Sizes, Skip, row, stopwatch
 from torch.utils.data import DataLoader
 
-from twostream_utils.batches import make_loader
 from twostream_utils.experiments.original_loader import FLOW_FIELDS, RGB_FRAMES, OriginalClips
-from twostream_utils.stacks import StackDataset, flow_positions, normalise
+from twostream_utils.stacks import StackDataset, flow_positions, make_loader, normalise
 from twostream_utils.store import FrameStore
 from twostream_utils.views import stack_positions
 

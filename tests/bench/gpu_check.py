@@ -28,7 +28,7 @@ DIRECTIONS = {"Right": (1, 0), "Left": (-1, 0), "Down": (0, 1), "Up": (0, -1)}
 GROUPS, CLIPS, FRAMES = (1, 8, 9, 10), 2, 110  # group 1 is a test group of UCF101's first split
 # Without the options of pyproject.toml, which want nbval: Colab does not have it.
 TESTS = ("-m", "pytest", "-q", "-p", "no:nbval", "--override-ini", "addopts=", "-m", "gpu",
-         "tests/test_gpu.py")  # fmt: skip
+         "tests/core/test_gpu.py")  # fmt: skip
 NO_GPU = (
     "skipped: no CUDA device here. Nothing was checked; run `make gpu-check` where there is one"
 )
@@ -109,11 +109,9 @@ def train(course, name: str, model, seconds: float, compiled: bool = False) -> d
     """Train ``model`` by the course's own loop until ``seconds`` are over; return what to print."""
     import torch
 
-    from twostream_utils import memory
     from twostream_utils.device import pick_device
 
     device = pick_device()
-    part = memory.micro_batch(course.profile, name, model, device)
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -137,7 +135,6 @@ def train(course, name: str, model, seconds: float, compiled: bool = False) -> d
         "rate": clips * len(timed) / sum(row["seconds"] for row in timed),
         "memory": peak_memory(device),
         "loss": [row["loss"] for row in rows],
-        "part": part,
     }
 
 
@@ -176,7 +173,7 @@ def check(options: argparse.Namespace) -> None:
     device = pick_device()
     print(f"torch {torch.__version__}, {describe_device(device)}, {mixed_precision(device)}")
     print(f"VGG-19 at width {options.width:g}, {options.crop} px, batch {options.batch_size}\n")
-    print(f"{'network':<18}{'clips/s':>9}{'memory GB':>11}{'at once':>9}   loss")
+    print(f"{'network':<18}{'clips/s':>9}{'memory GB':>11}   loss")
     with tempfile.TemporaryDirectory() as runs:
         workers = min(8, cores())
         course = Course(profile, FrameStore(root), Path(runs), workers=workers)
@@ -196,13 +193,13 @@ def check(options: argparse.Namespace) -> None:
         fused = late_fusion(logits["spatial"][0], logits["temporal"][0])
         rate = 1 / (1 / logits["spatial"][1] + 1 / logits["temporal"][1])
         loss = -np.log(np.maximum(fused[np.arange(len(fused)), scores.labels], 1e-12)).mean()
-        print(f"{'average fusion':<18}{rate:>9.1f}{'':>20}   {loss:.3f} (test clips, scoring only)")
+        print(f"{'average fusion':<18}{rate:>9.1f}{'':>11}   {loss:.3f} (test clips, scoring only)")
 
 
 def print_line(row: dict) -> None:
     losses = row["loss"]
     print(
-        f"{row['name']:<18}{row['rate']:>9.1f}{row['memory'] / 1e9:>11.2f}{row['part']:>9}   "
+        f"{row['name']:<18}{row['rate']:>9.1f}{row['memory'] / 1e9:>11.2f}   "
         f"{losses[0]:.3f} → {losses[-1]:.3f} in {len(losses)} epochs",
         flush=True,
     )

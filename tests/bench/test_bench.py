@@ -194,7 +194,7 @@ def test_every_row_can_be_measured(name, sizes, monkeypatch):
 class Asleep(StackDataset):
     """Takes no core and the same time for every batch."""
 
-    def batch(self, indices):
+    def batch(self, indices, room=None):
         time.sleep(0.15)
         return {"label": torch.zeros(len(indices))}
 
@@ -207,11 +207,11 @@ def test_two_sleeping_workers_are_twice_as_fast_as_one(sizes):
 
 
 class Leaking(StackDataset):
-    """Keeps every batch that it has made."""
+    """Keeps a copy of every batch that it has made."""
 
-    def batch(self, indices):
-        batch = super().batch(indices)
-        self.__dict__.setdefault("kept", []).append(batch)
+    def batch(self, indices, room=None):
+        batch = super().batch(indices, room)
+        self.__dict__.setdefault("kept", []).append(batch["flow"].clone())
         return batch
 
 

@@ -28,7 +28,7 @@ from twostream_utils.fusion import late_fusion
 from twostream_utils.lab.kept import interval
 from twostream_utils.lab.start import ROOT, setup
 
-CROPS = "centre", "five", "whole"
+CROPS = "centre", "five"
 METHODS = ("spatial", "temporal", "average_fusion", "average_logits", "conv_fusion")
 PAIRS = (  # what is compared on the same clips, the second taken from the first
     ("average_fusion", "better stream"), ("average_logits", "better stream"),
