@@ -15,7 +15,7 @@ from torch import nn
 from .conv_fusion import ConvFusion
 from .device import PRECISIONS, processes, wait_for_all
 from .evaluation import Scores, check_same_clips, score, summary, write_json
-from .fusion import late_fusion
+from .fusion import METHODS
 from .profiles import INPUTS, Profile, Recipe
 from .splits import Split, class_order, group_folds, hold_out_groups, official_split
 from .stacks import StackDataset
@@ -220,21 +220,18 @@ class Course:
         return scores
 
     def method_scores(self, crops: str | None = None, view: int | None = None) -> dict[str, tuple]:
-        """Return ``{method: (scores (N, classes), labels (N,), seconds)}`` of all four methods.
+        """Return ``{method: (probabilities (N, classes), labels (N,), seconds)}`` of ``METHODS``.
 
         ``crops`` as in :meth:`scores`; ``view`` takes one of the views in place of their mean.
         """
-        spatial, temporal, conv = (self.scores(name, crops=crops) for name in INPUTS)
-        check_same_clips(spatial, temporal)
-        check_same_clips(spatial, conv)
-        networks = spatial, temporal, conv
-        a, b, c = (s.clip_logits() if view is None else s.logits[:, view] for s in networks)
-        both = spatial.seconds + temporal.seconds
+        networks = {name: self.scores(name, crops=crops) for name in INPUTS}
+        logits, labels = {}, networks["spatial"].labels
+        for name, scores in networks.items():
+            check_same_clips(networks["spatial"], scores)
+            logits[name] = scores.clip_logits() if view is None else scores.logits[:, view]
         return {
-            "spatial": (a, spatial.labels, spatial.seconds),
-            "temporal": (b, spatial.labels, temporal.seconds),
-            "average_fusion": (late_fusion(a, b), spatial.labels, both),
-            "conv_fusion": (c, spatial.labels, both + conv.seconds),
+            key: (method.fuse(logits), labels, sum(networks[n].seconds for n in method.networks))
+            for key, method in METHODS.items()
         }
 
     def trained_with(self) -> dict[str, str]:

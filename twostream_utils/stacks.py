@@ -287,7 +287,7 @@ def worker_trouble_explained() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not re.search("worker .*killed by signal|allocate shared memory", str(error)):
+        if not re.search("worker .*(killed by|exited unexp)|allocate shared memory", str(error)):
             raise
         raise RuntimeError(
             "a process that loads clips was killed or ran out of memory; in a container mostly of "

@@ -17,6 +17,7 @@ from conftest import moving_frames, write_video
 from twostream_utils import device
 from twostream_utils.course import Course
 from twostream_utils.data.extract import extract
+from twostream_utils.fusion import METHODS
 from twostream_utils.lab import start as course
 from twostream_utils.mini.generate import make_mini
 from twostream_utils.profiles import PROFILES, Recipe, get_profile
@@ -75,7 +76,7 @@ def test_results_json_has_the_agreed_fields(tiny):
     ]  # fmt: skip
     assert (results["n_train"], results["n_val"], results["n_test"]) == (16, 0, 8)
     assert results["classes"] == ["JumpRope", "TrampolineJumping"]
-    assert list(results["methods"]) == ["spatial", "temporal", "average_fusion", "conv_fusion"]
+    assert list(results["methods"]) == list(METHODS)
     for row in results["methods"].values():
         assert list(row) == ["top1", "ci95", "top5", "seconds"]
         low, high = row["ci95"]

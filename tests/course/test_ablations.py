@@ -258,18 +258,4 @@ def test_accuracy_pools_the_splits_of_each_seed():
     ahead = found["differences"]["conv_fusion − average_fusion"]
     assert ahead["each_seed"] == pytest.approx([0.4, 0]) and ahead["gain"] == pytest.approx(0.2)
     assert found["differences"]["conv_fusion − better stream"] == ahead
-    assert found["differences"]["average_logits − average_fusion"]["ci95"] == [0, 0]
-
-
-def test_accuracy_averages_logits_too():
-    a, b = np.array([[4.0, 0, 3.9]]), np.array([[0.0, 9, 8.5]])
-
-    class Course:
-        def method_scores(self, crops, view=None):
-            softmax = a - a.max(), np.array([2]), 3.0
-            streams = {"spatial": (a, *softmax[1:]), "temporal": (b, *softmax[1:])}
-            return {**streams, "average_fusion": softmax, "conv_fusion": softmax}
-
-    right, seconds = accuracy.hits(Course(), "five")
-    assert right["average_logits"].tolist() == [True] and not right["spatial"].any()
-    assert seconds["average_logits"] == 3.0 and set(right) == set(accuracy.METHODS)
+    assert found["differences"]["logit_average − average_fusion"]["ci95"] == [0, 0]

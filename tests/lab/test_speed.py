@@ -6,12 +6,11 @@ import itertools
 import time
 from types import SimpleNamespace
 
-import measure
 import numpy as np
 import pytest
 from torch.profiler import ProfilerActivity, profile
 
-from twostream_utils.lab import gpu_waits, speed_plots, stages
+from twostream_utils.lab import gpu_waits, kept, speed_plots, stages
 from twostream_utils.lab.explore import pace as explore_pace
 
 
@@ -132,4 +131,4 @@ def test_ratios_and_growth_draw_what_is_kept():
     assert panels[0].get_title() == "reading"
     entries["curve"]["one_core"] = True
     assert speed_plots.growth(entries).axes[0].get_title() == "reading\n(one CPU core)"
-    assert "10 → 1, 100 → 2" in measure.table({"curve": entries["curve"]})
+    assert "10 → 1, 100 → 2" in kept.table({"curve": entries["curve"]})

@@ -116,7 +116,7 @@ def test_quantisation_can_be_drawn_over_its_range(store, bound, quality):
     fits(explore_quantisation.quantisation_view(store, CLIP, 3, bound, quality))
 
 
-def test_storage_error_is_half_a_step_without_jpeg_loss_and_more_when_clamped():
+def test_storage_is_off_by_half_a_step_without_jpeg_loss_and_more_when_clamped():
     flow = np.full((32, 32, 2), 3.0, np.float32)  # plain, so that JPEG has nothing to lose
     assert explore_quantisation.errors(flow, 20, 100)[0] <= np.hypot(1, 1) * 20 / 255 + 1e-4
     assert explore_quantisation.errors(flow, 1, 100)[0] == pytest.approx(np.hypot(2, 2), abs=0.02)

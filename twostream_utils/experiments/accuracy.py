@@ -24,16 +24,15 @@ import torch
 from twostream_utils.course import Course
 from twostream_utils.device import PRECISIONS, mixed_precision, pick_device, processes
 from twostream_utils.evaluation import correct, write_json
-from twostream_utils.fusion import late_fusion
+from twostream_utils.fusion import METHODS
 from twostream_utils.lab.kept import interval
 from twostream_utils.lab.start import ROOT, setup
 
 CROPS = "centre", "five"
-METHODS = ("spatial", "temporal", "average_fusion", "average_logits", "conv_fusion")
 PAIRS = (  # what is compared on the same clips, the second taken from the first
-    ("average_fusion", "better stream"), ("average_logits", "better stream"),
-    ("conv_fusion", "better stream"), ("average_logits", "average_fusion"),
-    ("conv_fusion", "average_fusion"), ("conv_fusion", "average_logits"),
+    ("average_fusion", "better stream"), ("logit_average", "better stream"),
+    ("conv_fusion", "better stream"), ("logit_average", "average_fusion"),
+    ("conv_fusion", "average_fusion"), ("conv_fusion", "logit_average"),
 )  # fmt: skip
 
 
@@ -47,11 +46,8 @@ def hits(course: Course, crops: str) -> tuple[dict, dict]:
         methods = course.method_scores("centre", view=middle)
     else:
         methods = course.method_scores(crops)
-    (a, labels, _), (b, *_) = methods["spatial"], methods["temporal"]
-    seconds = methods["average_fusion"][2]
-    methods["average_logits"] = late_fusion(a, b, space="logit"), labels, seconds
-    right = {m: correct(methods[m][0], labels) for m in METHODS}
-    return right, {m: methods[m][2] for m in METHODS}
+    right = {m: correct(scores, labels) for m, (scores, labels, _) in methods.items()}
+    return right, {m: seconds for m, (*_, seconds) in methods.items()}
 
 
 def pooled(found: dict[tuple[int, int], dict], seeds: list[int]) -> dict[str, np.ndarray]:

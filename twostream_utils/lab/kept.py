@@ -79,9 +79,7 @@ def top1(runs: list[dict]) -> tuple[float, tuple[float, float], list[float]]:
     return float(hits.mean()), interval(hits), hits.mean(axis=1).tolist()
 
 
-def gain(
-    runs: list[dict], baseline: list[dict]
-) -> tuple[float, tuple[float, float], list[float]]:
+def gain(runs: list[dict], baseline: list[dict]) -> tuple[float, tuple[float, float], list[float]]:
     """Return the top-1 of ``runs`` minus that of ``baseline``, seeds and clips paired.
 
     The mean, its :func:`interval` over seeds and clips, and the difference of each seed. Only

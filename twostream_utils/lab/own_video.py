@@ -22,7 +22,7 @@ from ..data.shards import ShardWriter, encode_clip
 from ..data.video import VideoError, open_video
 from ..device import pick_device, to_model_layout
 from ..evaluation import view_logits
-from ..fusion import late_fusion, softmax
+from ..fusion import METHODS
 from ..profiles import Profile
 from ..stacks import read_stacks
 from ..store import FrameStore
@@ -49,9 +49,8 @@ class OwnClip:
 class Opinion:
     """What the networks say of one clip.
 
-    ``scores`` maps ``"spatial"``, ``"temporal"``, ``"average fusion"`` and ``"conv fusion"`` to
-    probabilities ``(classes,)`` float64; ``logits`` holds what the three networks gave, the mean
-    over the clip's views.
+    ``scores`` maps the keys of ``fusion.METHODS`` to probabilities ``(classes,)`` float64;
+    ``logits`` holds what the three networks gave, the mean over the clip's views.
     """
 
     clip: str
@@ -249,11 +248,5 @@ def opinion(
         model = to_model_layout(networks[name], device)
         ((of_views, _),) = view_logits(model, [stacks], streams)
         logits[name] = of_views[0].mean(0).cpu().numpy()
-    average = late_fusion(logits["spatial"][None], logits["temporal"][None])[0]
-    scores = {
-        "spatial": softmax(logits["spatial"]),
-        "temporal": softmax(logits["temporal"]),
-        "average fusion": average,
-        "conv fusion": softmax(logits["conv"]),
-    }
+    scores = {key: method.fuse(logits) for key, method in METHODS.items()}
     return Opinion(clip, tuple(course.classes), scores, logits)

@@ -18,6 +18,8 @@ from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ..fusion import METHODS
+
 plt.style.use(Path(__file__).with_name("course.mplstyle"))
 TIGHT = {"w_pad": 0.02, "h_pad": 0.02, "wspace": 0, "hspace": 0}  # inches between pictures
 FLOW_MAP = "RdBu_r"  # red: right or down, white: rest, blue: left or up
@@ -208,7 +210,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], title: str = "") -> Fi
 def accuracy_bars(
     results: Mapping[str, Mapping], published: Mapping[str, tuple[float, str]] | None = None
 ) -> Figure:
-    """Draw the ``methods`` of results.json, top-1 with its 95 % interval.
+    """Draw the ``methods`` of results.json (keys of ``METHODS``), top-1 with its 95 % interval.
 
     ``published`` maps a method to (top-1 in %, source), drawn as a diamond beside the bar: another
     data set, so a comparison of the pattern and not of the heights.
@@ -230,7 +232,7 @@ def accuracy_bars(
             )  # fmt: skip
     if published:
         axis.plot([], [], "D", color=ORANGE, label="published, UCF101")
-    axis.set_xticks(at, [method.replace("_", " ") for method in results])
+    axis.set_xticks(at, [METHODS[method].title for method in results])
     axis.set(ylabel="top-1 %", ylim=(0, 105), xlim=(-0.5, len(at) - 0.2))
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
     return fig

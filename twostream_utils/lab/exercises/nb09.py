@@ -1,4 +1,4 @@
-"""Exercise checkers for notebook 09: Grad-CAM, frame times, groups; each prints a verdict."""
+"""Checkers of notebook 09: Grad-CAM, frame times, groups."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from .checking import ExerciseError, as_array, checker, compare, unchanged
-from .questions import choice_question, number_question
+from .checking import (
+    ExerciseError,
+    as_array,
+    checker,
+    choice_question,
+    compare,
+    compare_names,
+    number_question,
+    unchanged,
+)
+
+__all__ = ["grad_cam", "steady_frames", "leaks", "growth", "coarse"]
 
 
 @checker("Each map weighted by its mean gradient, summed, and cut off at zero.")
-def check_grad_cam(answer: Callable) -> None:
+def grad_cam(answer: Callable) -> None:
     """``answer(maps (K, h, w), gradient (K, h, w))``, tensors → ``(h, w)``, not scaled."""
     generator = torch.Generator().manual_seed(0)
     maps = torch.rand(5, 3, 4, generator=generator)
@@ -46,7 +56,7 @@ def check_grad_cam(answer: Callable) -> None:
 
 
 @checker("For each tick the nearest frame, however unsteady the camera.")
-def check_steady_frames(answer: Callable) -> None:
+def steady_frames(answer: Callable) -> None:
     """``answer(times (T,), rate)`` → 0-based indices of the frames nearest to 0, 1/rate, 2/rate …
 
     ``times`` in seconds, rising from 0; the last tick is not after the last time.
@@ -86,7 +96,7 @@ def check_steady_frames(answer: Callable) -> None:
 
 
 @checker("No person of the training set in the test, in any class.")
-def check_leaks(answer: Callable) -> None:
+def leaks(answer: Callable) -> None:
     """``answer(train, test, group)`` → sorted test clips whose group is also in training.
 
     ``train`` and ``test`` are lists of clip names, ``group`` maps a clip to its group.
@@ -126,24 +136,11 @@ def check_leaks(answer: Callable) -> None:
                 )
             ),
         }
-        result = answer(list(train), list(test), dict(group))
-        if result is None:
-            raise ExerciseError("The result is None: is there a return at the end?")
-        if isinstance(result, (int, np.integer)):
-            raise ExerciseError("That is a number; the names of the clips are asked for")
-        result = list(result)
-        if result == wanted:
-            continue
-        if sorted(result) == wanted:
-            raise ExerciseError("The right clips, but not sorted")
-        for slip, values in slips.items():
-            if sorted(result) == values:
-                raise ExerciseError(slip)
-        odd = sorted(set(result) ^ set(wanted)) or ["a clip twice"]
-        raise ExerciseError(f"With {train} in training, look at {odd[0]}")
+        case = f"with {', '.join(train)} in training"
+        compare_names(answer(list(train), list(test), dict(group)), wanted, slips, case)
 
 
-check_growth = number_question(
+growth = number_question(
     "Twice as far from one frame to the next: flow is px per frame, and not px per second.",
     2,
     {
@@ -154,7 +151,8 @@ check_growth = number_question(
     0.01,
 )
 
-check_coarse = choice_question(
+
+coarse = choice_question(
     "ReLU5 has one cell for 16 × 16 px; the picture of the evidence is no finer than that.",
     "b",
     {

@@ -1,18 +1,18 @@
-"""Exercise checkers of notebook 11, whose wrong answers are the original's own."""
+"""Checkers of notebook 11, whose wrong answers are the original's own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 
-from .checking import ExerciseError, as_array, checker, compare
-from .questions import number_question
+from .checking import ExerciseError, checker, compare, number_in, number_question, shown
+
+__all__ = ["count_filters", "unrotate", "constant_share", "shown"]
 
 
 @checker("It counts filters, so it would have found what no error reported.")
-def check_count_filters(answer: Callable) -> None:
+def count_filters(answer: Callable) -> None:
     """``answer(weight (O, C, k, k))`` → the number of different filters, an int."""
     generator = torch.Generator().manual_seed(0)
     own = torch.randn(6, 4, 3, 3, generator=generator)
@@ -21,7 +21,7 @@ def check_count_filters(answer: Callable) -> None:
     shifted = own[:1].expand(6, 4, 3, 3).clone()
     shifted[3] = shifted[3].flip(-1)  # the same numbers in other places
     for weight, wanted in (own, 6), (same, 1), (pairs, 4), (shifted, 2):
-        found = float(as_array(answer(weight.clone()), "the count").reshape(-1)[0])
+        found = number_in(answer(weight.clone()), "the count")
         if found == wanted:
             continue
         if found == len(torch.unique(weight)):
@@ -34,7 +34,7 @@ def check_count_filters(answer: Callable) -> None:
 
 
 @checker("The first field stands first again, u before v.")
-def check_unrotate(answer: Callable) -> None:
+def unrotate(answer: Callable) -> None:
     """``answer(stack (2L, H, W))``, first field at the end → the stack in order."""
     u = torch.arange(1, 6).float()
     right = torch.stack([u, -u], dim=1).flatten()[:, None, None].expand(10, 2, 2)
@@ -46,11 +46,10 @@ def check_unrotate(answer: Callable) -> None:
         "It is unchanged": rotated,
         "The picture is rolled, not the channels: dims=0": rotated.roll(2, dims=1),
     }
-    slips = {text: values.numpy().astype(float) for text, values in slips.items()}
-    compare(answer(rotated.clone()), right.numpy().astype(np.float64), "the stack", slips)
+    compare(answer(rotated.clone()), right, "the stack", slips)
 
 
-check_constant_share = number_question(
+constant_share = number_question(
     "194 of 243 values are the bias alone: the network pools over four fifths of nothing.",
     194 / 243,
     {

@@ -1,15 +1,13 @@
-"""Right and wrong answers to the exercises about scores, fusion of scores and comparisons.
-
-RIGHT maps a checker to right answers written in different ways; WRONG to pairs of a wrong answer
-and a part of the message that names its slip.
-"""
+"""Right and wrong answers to exercises: scores, intervals and speed (04, 06, 08, 10)."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
 
-from twostream_utils.lab.exercises import scores as ex
+from twostream_utils.lab.exercises import nb04, nb06, nb08, nb10
 
 
 def weighted_torch(a, b, w, space):
@@ -27,6 +25,17 @@ def weighted_numpy(a, b, w, space):
     if space == "logit":
         return soft(a + w * (b - a))
     return np.average([soft(a), soft(b)], axis=0, weights=[1 - w, w])
+
+
+def softmax_of_one_clip(logits):
+    e = np.exp(logits - logits.max())
+    return e / e.sum()
+
+
+def weighted_at_once(a, b, w, space):
+    if space == "logit":
+        return softmax_of_one_clip((1 - w) * a + w * b)
+    return (1 - w) * softmax_of_one_clip(a) + w * softmax_of_one_clip(b)
 
 
 def views_mean(logits):
@@ -64,6 +73,11 @@ def paired_loop(new, old, draws, rng):
         at = rng.integers(len(new), size=len(new))
         differences.append(new[at].mean() - old[at].mean())
     return np.percentile(differences, 2.5), np.percentile(differences, 97.5)
+
+
+def percentile(values, draws, rng):
+    means = values[rng.integers(len(values), size=(draws, len(values)))].mean(axis=1)
+    return np.percentile(means, [0.025, 0.975])
 
 
 def unpaired(new, old, draws, rng):
@@ -134,21 +148,53 @@ def differ_loop(new, old, labels):
     return counts
 
 
+def pace_branch(cores, decode_ms, gpu_clips):
+    seconds = decode_ms / 1000 / cores
+    return gpu_clips if seconds < 1 / gpu_clips else 1 / seconds
+
+
+def share_slice(rank, processes, n):
+    return list(range(n))[rank::processes]
+
+
+def share_blocks(rank, processes, n):
+    return np.array_split(np.arange(n), processes)[rank]
+
+
+def share_rounded_up(rank, processes, n):
+    size = math.ceil(n / processes)
+    return range(rank * size, min(n, (rank + 1) * size))
+
+
+def share_padded(rank, processes, n):
+    return [k % n for k in range(rank, processes * math.ceil(n / processes), processes)]
+
+
+def scaled_in_place(gradient, scale):
+    return gradient.mul_(scale).half().float() / scale
+
+
 RIGHT = {
-    ex.check_weighted_fusion: [weighted_torch, weighted_numpy],
-    ex.check_views: [views_mean, views_loop],
-    ex.check_bootstrap: [bootstrap_table, bootstrap_loop],
-    ex.check_paired: [paired_gain, paired_loop],
-    ex.check_choose_weight: [weight_even, weight_sorted],
-    ex.check_confusion: [confusion_loop, confusion_bincount],
-    ex.check_top_k: [top_k_argsort, top_k_torch],
-    ex.check_mean_class: [mean_class_loop, mean_class_matrix],
-    ex.check_disagreements: [differ_masks, differ_loop],
-    ex.check_sign_test: [0.039, lambda: 20 / 512],
+    nb06.weighted_fusion: [weighted_torch, weighted_numpy],
+    nb04.views: [views_mean, views_loop],
+    nb04.bootstrap: [bootstrap_table, bootstrap_loop],
+    nb06.paired: [paired_gain, paired_loop],
+    nb06.choose_weight: [weight_even, weight_sorted],
+    nb04.confusion: [confusion_loop, confusion_bincount],
+    nb08.top_k: [top_k_argsort, top_k_torch],
+    nb08.mean_class: [mean_class_loop, mean_class_matrix],
+    nb08.disagreements: [differ_masks, differ_loop],
+    nb10.pace: [lambda c, ms, gpu: min(1000 * c / ms, gpu), pace_branch],
+    nb10.scaled: [
+        lambda g, s: (g * s).half().float() / s,
+        lambda g, s: torch.mul(g, s).to(torch.float16).to(torch.float32).div(s),
+        lambda g, s: np.float32((g.numpy() * np.float32(s)).astype(np.float16)) / np.float32(s),
+    ],
+    nb10.share: [lambda r, p, n: range(r, n, p), share_slice, share_blocks],
 }
 
 WRONG = {
-    ex.check_weighted_fusion: [
+    nb06.weighted_fusion: [
         (lambda a, b, w, s: ((1 - w) * a + w * b).softmax(1), "logits are averaged, then"),
         (lambda a, b, w, s: (1 - w) * a + w * b, "no softmax"),
         (lambda a, b, w, s: a.softmax(1) + b.softmax(1), "rows sum to 2"),
@@ -158,6 +204,11 @@ WRONG = {
         (lambda a, b, w, s: a.softmax(1) * b.softmax(1), "multiplied"),
         (lambda a, b, w, s: (1 - w) * a.softmax(0) + w * b.softmax(0), "over the clips"),
         (lambda a, b, w, s: weighted_torch(a, b, w, s).softmax(1), "twice"),
+        (weighted_at_once, "for a single clip"),
+        (
+            lambda a, b, w, s: (weighted_torch if s == "softmax" else weighted_at_once)(a, b, w, s),
+            "by row",
+        ),
         (lambda a, b, w, s: weighted_torch(a, b, w, "softmax"), "in logit space"),
         (
             lambda a, b, w, s: (
@@ -170,7 +221,7 @@ WRONG = {
             "twice too sure",
         ),
     ],
-    ex.check_views: [
+    nb04.views: [
         (lambda x: x[:, 0].argmax(1), "first view"),
         (lambda x: [np.bincount(row).argmax() for row in x.argmax(2)], "vote"),
         (lambda x: x.max(1).argmax(1), "surest view"),
@@ -179,8 +230,9 @@ WRONG = {
         (lambda x: x.mean(1), "mean logits"),
         (lambda x: x.argmax(2), "each view"),
     ],
-    ex.check_bootstrap: [
+    nb04.bootstrap: [
         (lambda h, n, rng: bootstrap_of(h, n, rng, replace=False), "without replacement"),
+        (percentile, "np.percentile counts in per cent"),
         (lambda h, n, rng: bootstrap_of(h, n, rng, tail=0.05), "90 %"),
         (lambda h, n, rng: bootstrap_of(h, n, rng, tail=0.005), "99 %"),
         (lambda h, n, rng: bootstrap_of(h, n, rng, size=len(h) // 2), "too small"),
@@ -190,8 +242,14 @@ WRONG = {
         (lambda h, n, rng: bootstrap_table(~h, n, rng), "around 0.8"),
         (lambda h, n, rng: bootstrap_table(h, n, rng).mean(), "two numbers"),
     ],
-    ex.check_paired: [
+    nb06.paired: [
         (unpaired, "apart"),
+        (lambda a, b, n, rng: percentile(a * 1.0 - b, n, rng), "np.percentile counts in per cent"),
+        (lambda a, b, n, rng: np.quantile(a * 1.0 - b, [0.025, 0.975]), "single clips"),
+        (
+            lambda a, b, n, rng: (a * 1.0 - b).mean() + np.std(a * 1.0 - b) * np.array([-1, 1]),
+            "single clips",
+        ),
         (interval_ends, "two intervals"),
         (lambda a, b, n, rng: paired_gain(b, a, n, rng), "sign"),
         (lambda a, b, n, rng: bootstrap_table(a, n, rng), "accuracy of one method"),
@@ -200,7 +258,7 @@ WRONG = {
         (lambda a, b, n, rng: 100 * paired_gain(a, b, n, rng), "per cent"),
         (lambda a, b, n, rng: bootstrap_table(a & ~b, n, rng), "count −1"),
     ],
-    ex.check_choose_weight: [
+    nb06.choose_weight: [
         (lambda w, v, t: w[t.argmax()], "Chosen on the test"),
         (lambda w, v, t: v.argmax(), "place in the list"),
         (lambda w, v, t: v.max(), "accuracy"),
@@ -209,7 +267,7 @@ WRONG = {
         (lambda w, v, t: 0.5, "Half and half"),
         (lambda w, v, t: w[v == v.max()].mean(), "mean of equally good"),
     ],
-    ex.check_confusion: [
+    nb04.confusion: [
         (lambda p, t, c: confusion_loop(t, p, c), "swapped"),
         (
             lambda p, t, c: (
@@ -221,7 +279,7 @@ WRONG = {
         (lambda p, t, c: confusion_loop(p, t, c)[:4], "shape"),
         (lambda p, t, c: np.diag(np.bincount(t[t == p], minlength=c)), "diagonal"),
     ],
-    ex.check_top_k: [
+    nb08.top_k: [
         (lambda s, t, k: top_k_argsort(-s, t, k), "lowest"),
         (lambda s, t, k: top_k_argsort(s, t, k) * len(t), "number of clips"),
         (lambda s, t, k: top_k_argsort(s, t, 1), "k is ignored"),
@@ -229,16 +287,16 @@ WRONG = {
         (lambda s, t, k: top_k_torch(s, t, min(k + 1, 9)), "too many"),
         (lambda s, t, k: (np.argsort(-s, 1)[:, :k] == t[:, None]).any(1), "shape"),
     ],
-    ex.check_mean_class: [
+    nb08.mean_class: [
         (lambda p, t: (p == t).mean(), "large class decides"),
         (lambda p, t: mean_class_loop(p, t) * 4 / 5, "leave it out"),
-        (precision, "where it was said"),
+        (precision, "the class that was said; go"),
         (lambda p, t: precision(p, t) * 4 / 5, "never true"),
         (lambda p, t: 100 * mean_class_loop(p, t), "per cent"),
         (lambda p, t: min((p == t)[t == k].mean() for k in set(t)), "worst"),
         (lambda p, t: np.float64("nan"), "not finite"),
     ],
-    ex.check_disagreements: [
+    nb08.disagreements: [
         (lambda a, b, t: differ_masks(b, a, t), "exchanged"),
         (lambda a, b, t: ((a == t).sum(), (b == t).sum()), "that both have right"),
         (lambda a, b, t: ((b != t).sum(), (a != t).sum())[::-1], "both have wrong"),
@@ -250,12 +308,33 @@ WRONG = {
         (lambda a, b, t: np.array(differ_masks(a, b, t)) / len(t), "shares"),
         (lambda a, b, t: sum(differ_masks(a, b, t)), "shape"),
     ],
-    ex.check_sign_test: [
-        (10 / 512, "one side"),
-        (9 / 512, "exactly 8 to 1"),
-        (18 / 512, "1 to 8"),
-        (8 / 9, "share"),
-        (lambda: 3.90625, "per cent"),
-        (lambda: 0.5, "too high"),
+    nb10.pace: [
+        (lambda c, ms, gpu: max(1000 * c / ms, gpu), "slower one"),
+        (lambda c, ms, gpu: 1000 * c / ms + gpu, "do not add up"),
+        (lambda c, ms, gpu: min(c / ms, gpu), "1000 ms"),
+        (lambda c, ms, gpu: 1 / (ms / 1000 / c + 1 / gpu), "load ahead"),
+        (lambda c, ms, gpu: min(1000 / ms, gpu), "one core's"),
+        (lambda c, ms, gpu: 1000 * c / ms, "faster side"),
+        (lambda c, ms, gpu: 7, "you said 7"),
+        (lambda c, ms, gpu: None, "return"),
+    ],
+    nb10.scaled: [
+        (lambda g, s: (g * s).half(), "float16"),
+        (lambda g, s: (g * s).half().float(), "never taken out"),
+        (lambda g, s: g.half().float() * s / s, "scale before the cast"),
+        (lambda g, s: ((g * s).half() / s).float(), "float32 again"),
+        (lambda g, s: g, "shows nothing"),
+        (lambda g, s: (g / s).half().float() * s, "divided first"),
+        (lambda g, s: g[:2], "shape"),
+        (scaled_in_place, "was changed"),
+        (lambda g, s: 2 * (g * s).half().float() / s, "parts of"),
+    ],
+    nb10.share: [
+        (share_padded, "more than once with 7 clips"),
+        (share_rounded_up, "the most"),
+        (lambda r, p, n: range(r, n - n % p, p), "scored by nobody with 7"),
+        (lambda r, p, n: range(r + 1, n + 1, p), "scored by nobody"),
+        (lambda r, p, n: range(n), "more than once"),
+        (lambda r, p, n: range(r, n + p, p), "no clip"),
     ],
 }

@@ -1,4 +1,4 @@
-"""Exercise checkers for names, splits and stored flow; each prints a verdict."""
+"""Checkers of notebook 01: stored flow, clip names, splits, class numbers."""
 
 from __future__ import annotations
 
@@ -6,41 +6,23 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .checking import ExerciseError, as_array, checker, compare, unchanged
-from .questions import number_question
+from .checking import (
+    NO_RETURN,
+    ExerciseError,
+    as_array,
+    checker,
+    compare,
+    compare_names,
+    number_question,
+    picture,
+)
+from .nb00 import quantise
 
-
-@checker("Clamped to ±20 px, rest in the middle, uint8.")
-def check_quantise(answer: Callable) -> None:
-    """``answer(flow float32, px per frame)`` → uint8: ±20 px clamped onto 0…255, rounded."""
-    rows = [-50.0, -20.0, -7.3, -0.05], [0.0, 0.1, 13.37, 20.0], [20.1, 300.0, 3.0, -3.0]
-    flow = np.array(rows, dtype=np.float32)
-    scaled = 255 * (flow.astype(np.float64) + 20) / 40
-    wanted = np.rint(np.clip(scaled, 0, 255))
-    stretched = 255 * (flow - flow.min()) / (flow.max() - flow.min())
-    slips = {
-        "Large flow wraps around: clamp to ±20 px before the cast to uint8": np.rint(scaled) % 256,
-        "Large flow wraps around: clamp to ±20 px before the cast": np.floor(scaled) % 256,
-        "Large flow lies outside 0…255: clamp to ±20 px first": np.rint(scaled),
-        "Cut off instead of rounded: round, then cast to uint8": np.floor(np.clip(scaled, 0, 255)),
-        "Stretched from its own minimum to its maximum: that loses the scale, so slow and fast "
-        "motion look alike. Use the fixed ±20 px": np.rint(stretched),
-        "Stretched from its own minimum to its maximum: use the fixed ±20 px": np.floor(stretched),
-        "Quantised with 256 steps instead of 255": np.rint(np.clip(scaled * 256 / 255, 0, 255)),
-    }
-    with unchanged("The flow that came in was changed; return a new array", flow):
-        result = as_array(answer(flow), "the quantised flow")
-    difference = np.abs(result.astype(float) - wanted) if result.shape == wanted.shape else None
-    at_half = np.isclose(scaled % 1, 0.5)  # rest is 127.5: 127 and 128 are both right there
-    if difference is not None and (difference[at_half] <= 0.5 + 1e-6).all():
-        wanted = np.where(at_half, result, wanted)
-    compare(result, wanted, "the quantised flow", slips, tolerance=1e-3)
-    if result.dtype != np.uint8:
-        raise ExerciseError(f"The values are right, but the type is {result.dtype}, not uint8")
+__all__ = ["quantise", "decode", "official_split", "class_numbers", "mixed_bounds", "picture"]
 
 
 @checker("Back in px per frame: −20 to 20, as fractions.")
-def check_decode(answer: Callable) -> None:
+def decode(answer: Callable) -> None:
     """``answer(q uint8)`` → flow in px per frame: 0…255 back onto ±20 px."""
     q = np.array([[0, 1, 100, 127], [128, 134, 200, 255]], dtype=np.uint8)
     wanted = q * (40 / 255) - 20
@@ -65,7 +47,7 @@ def check_decode(answer: Callable) -> None:
 
 
 @checker("Whole groups, by the official rule, in every class.")
-def check_official_split(answer: Callable) -> None:
+def official_split(answer: Callable) -> None:
     """``answer(names, split 1…3)`` → sorted names of that split's test clips."""
     names = [
         f"v_{label}_g{group:02d}_c{clip:02d}"
@@ -97,26 +79,15 @@ def check_official_split(answer: Callable) -> None:
             "One clip of each group is not enough: its siblings stay in the training set": {
                 name for name in wanted if name.endswith("c01")
             },
-            "Cut by position in the sorted list: a group, and most classes, lie on both sides": set(
+            "Cut by position in the sorted list: a group, and most classes, lie on both sides": (
                 sorted(names)[: len(wanted)]
             ),
         }
-        result = answer(list(names), split)
-        if result is None:
-            raise ExerciseError("The result is None: is there a return at the end?")
-        result = list(result)
-        for slip, values in slips.items():
-            if set(result) == values != set(wanted):
-                raise ExerciseError(f"{slip} (split {split})")
-        if set(result) != set(wanted) or len(result) != len(wanted):
-            odd = sorted(set(result) ^ set(wanted)) or ["a clip twice"]
-            raise ExerciseError(f"For split {split}, look at {odd[0]}")
-        if result != wanted:
-            raise ExerciseError("The right clips, but not sorted")
+        compare_names(answer(list(names), split), wanted, slips, f"split {split}")
 
 
 @checker("Counted from 0, in the order in which UCF101 counts them.")
-def check_class_numbers(answer: Callable) -> None:
+def class_numbers(answer: Callable) -> None:
     """``answer(labels)`` → ``{label: number}``, from 0, A to Z without regard to upper case."""
     labels = ["YoYo", "JumpRope", "HammerThrow", "JumpingJack", "Archery", "Hammering"]
     order = ["Archery", "Hammering", "HammerThrow", "JumpingJack", "JumpRope", "YoYo"]
@@ -136,6 +107,8 @@ def check_class_numbers(answer: Callable) -> None:
         },
     }
     result = answer(list(labels))
+    if result is None:
+        raise ExerciseError(NO_RETURN.format("The result"))
     if not isinstance(result, dict):
         raise ExerciseError(f"The result should be a dict, not {type(result).__name__}")
     for slip, numbers in slips.items():
@@ -150,7 +123,7 @@ def check_class_numbers(answer: Callable) -> None:
         raise ExerciseError(f"{len(result)} numbers for {len(order)} classes")
 
 
-check_mixed_bounds = number_question(
+mixed_bounds = number_question(
     "Four times as fast, and nothing would warn you.",
     right=153 * 40 / 255 - 20,
     tolerance=0.1,

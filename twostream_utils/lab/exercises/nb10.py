@@ -1,4 +1,4 @@
-"""Exercise checkers of notebook 10: who waits, small gradients in float16, shares of a test set."""
+"""Checkers of notebook 10: who waits, small gradients in float16, shares of a test set."""
 
 from __future__ import annotations
 
@@ -7,17 +7,27 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from .checking import ExerciseError, as_array, checker, compare, unchanged
-from .questions import choice_question, number_question
+from .checking import (
+    ExerciseError,
+    as_array,
+    checker,
+    choice_question,
+    compare,
+    number_in,
+    number_question,
+    unchanged,
+)
+
+__all__ = ["pace", "cores", "scaled", "share", "bottleneck"]
 
 
 @checker("The slower of the two sets the pace.")
-def check_pace(answer: Callable) -> None:
+def pace(answer: Callable) -> None:
     """``answer(cores, decode_ms, gpu_clips)`` → clips a second of loader and GPU together."""
     for cores, ms, gpu in (2, 80, 40), (4, 10, 50), (1, 25, 40), (3, 90, 400):
         loader = 1000 * cores / ms
-        said = float(as_array(answer(cores, ms, gpu), "the pace").reshape(-1)[0])
-        if np.isclose(said, min(loader, gpu), rtol=1e-3):
+        given = number_in(answer(cores, ms, gpu), "the pace")
+        if np.isclose(given, min(loader, gpu), rtol=1e-3):
             continue
         slips = {
             "That is the faster side: the slower one sets the pace": max(loader, gpu),
@@ -30,15 +40,15 @@ def check_pace(answer: Callable) -> None:
             "That is one core's pace; each of them loads": min(1000 / ms, gpu),
         }
         for slip, value in slips.items():
-            if np.isclose(said, value, rtol=1e-3):
+            if np.isclose(given, value, rtol=1e-3):
                 raise ExerciseError(slip)
         raise ExerciseError(
-            f"{cores} cores at {ms} ms a clip and a GPU of {gpu} clips/s: you said {said:.4g} "
+            f"{cores} cores at {ms} ms a clip and a GPU of {gpu} clips/s: you said {given:.4g} "
             f"clips/s, it is {min(loader, gpu):.4g}"
         )
 
 
-check_cores = number_question(
+cores = number_question(
     "Five cores load 56 clips a second, which is not enough for 60; six load 67.",
     6,
     {
@@ -52,7 +62,7 @@ check_cores = number_question(
 
 
 @checker("Scaled before the cast, unscaled after it, in float32.")
-def check_scaled(answer: Callable) -> None:
+def scaled(answer: Callable) -> None:
     """``answer(gradient float32, scale)`` → what is left of it by way of float16, float32."""
     gradient = torch.tensor([3e-9, -2e-8, 1.5e-6, 4e-4, -0.25])
     scale = 1024.0
@@ -80,14 +90,14 @@ def check_scaled(answer: Callable) -> None:
 
 
 @checker("Every clip once, whatever the number of processes.")
-def check_share(answer: Callable) -> None:
+def share(answer: Callable) -> None:
     """``answer(rank, processes, n)`` → the test clips, numbers below n, that ``rank`` scores."""
     for processes, n in (2, 10), (2, 7), (4, 10), (3, 2):
         shares = [[int(k) for k in answer(rank, processes, n)] for rank in range(processes)]
         every = [k for share in shares for k in share]
         case = f"with {n} clips and {processes} processes"
-        if len(every) > len(set(every)):
-            raise ExerciseError(f"Clip {_twice(every)} is scored more than once {case}")
+        if twice := [k for k in every if every.count(k) > 1]:
+            raise ExerciseError(f"Clip {twice[0]} is scored more than once {case}")
         if missing := sorted(set(range(n)) - set(every)):
             raise ExerciseError(f"Clip {missing[0]} is scored by nobody {case}")
         if strangers := sorted(set(every) - set(range(n))):
@@ -99,11 +109,7 @@ def check_share(answer: Callable) -> None:
             )
 
 
-def _twice(numbers: list[int]) -> int:
-    return next(k for k in numbers if numbers.count(k) > 1)
-
-
-check_bottleneck = choice_question(
+bottleneck = choice_question(
     "The loader needs 60 ms a clip and the GPU 18, so only what shortens the loading helps; "
     "smaller JPEGs are read, decoded and resized faster.",
     "c",
