@@ -19,7 +19,7 @@ from twostream_utils.course import Course
 from twostream_utils.data.extract import extract
 from twostream_utils.fusion import METHODS
 from twostream_utils.lab import start as course
-from twostream_utils.mini.generate import make_mini
+from twostream_utils.mini import make_mini
 from twostream_utils.profiles import PROFILES, Recipe, get_profile
 from twostream_utils.store import FrameStore
 

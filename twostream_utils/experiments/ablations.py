@@ -22,13 +22,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
 from twostream_utils.conv_fusion import KINDS
 from twostream_utils.course import INPUTS, Course
-from twostream_utils.data.pool import cores, in_order
+from twostream_utils.data.processes import parallel_map
 from twostream_utils.device import PRECISIONS, mixed_precision, pick_device
 from twostream_utils.evaluation import score
 from twostream_utils.experiments.original import (
@@ -238,7 +239,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all if none is given")
     parser.add_argument("--seeds", type=int, nargs="+")
-    parser.add_argument("--jobs", type=int, default=cores(), help="trainings side by side")
+    cores = joblib.cpu_count()
+    parser.add_argument("--jobs", type=int, default=cores, help="trainings side by side")
     options = parser.parse_args()
     groups = options.groups or list(GROUPS)
     if strangers := set(groups) - set(GROUPS):
@@ -247,7 +249,7 @@ def main() -> None:
     os.environ["TQDM_DISABLE"] = "1"  # the bars of single trainings
     with tqdm(total=sum(map(len, stages)), unit="run", disable=False) as bar:
         for stage in stages:
-            for line in in_order(carry_out, stage, options.jobs):
+            for line in parallel_map(carry_out, stage, options.jobs):
                 tqdm.write(line)
                 bar.update()
 

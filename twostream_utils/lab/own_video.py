@@ -205,17 +205,17 @@ def own_clip(
     path = Path(video)
     if not path.is_file():
         raise FileNotFoundError(f"no video {path}")
-    settings = json.dumps([profile.short_side, seconds, start])
+    settings = json.dumps([profile.short_side, profile.flow, seconds, start])
     digest = hashlib.sha256(path.read_bytes() + settings.encode()).hexdigest()[:12]
     shard = folder / f"{digest}.zip"
     if not shard.exists():
         frames, notes = read_own(path, profile.short_side, seconds, start)
         try:
-            members = encode_clip(CLIP, frames)
+            members = encode_clip(CLIP, frames, profile.flow)
         except ValueError as error:
             raise VideoError(path.name, str(error)) from None
         meta = {"label": "own", "group": CLIP, "source": path.name, "fps": RATE}
-        meta |= {"frames": len(frames), "flow_method": "dis"}
+        meta |= {"frames": len(frames), "flow": profile.flow}
         with ShardWriter(shard, {"notes": notes}) as writer:
             writer.add(members, {CLIP: meta})
     with zipfile.ZipFile(shard) as file:
