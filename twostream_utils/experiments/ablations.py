@@ -35,7 +35,7 @@ from ..evaluation import correct, score
 from ..files import atomic_write
 from ..lab.kept import KEPT, commit, load_run
 from ..lab.start import setup
-from ..training import fit, load_checkpoint, save_atomically
+from ..training import fit, load_checkpoint, save_checkpoint
 from ..vgg import load_weights, vgg19
 from . import original
 
@@ -154,7 +154,7 @@ def as_original(run: Run, course: Course) -> tuple:
         torch.manual_seed(run.seed)
         model = original.OriginalFusion(*streams)
     history = original.train_as_original(model, course, run.variant)
-    save_atomically(run.checkpoint(course, run.variant), {"model": model.state_dict()})
+    save_checkpoint(run.checkpoint(course, run.variant), {"model": model.state_dict()})
     test = course.dataset("test", INPUTS[run.variant])
     test.profile = replace(test.profile, positions=1)
     return model, original.DefectiveClips(test, original.ORIGINAL), history

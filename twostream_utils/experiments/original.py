@@ -13,11 +13,19 @@ from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 from torch.utils.data import default_collate
 
-from ..batches import make_loader, run_batch
 from ..course import INPUTS, Course
 from ..device import pick_device, to_model_layout
 from ..flow import flip_flow
-from ..stacks import POSITIONS, StackDataset, crop_frames, read_stacks, to_channels
+from ..stacks import (
+    POSITIONS,
+    StackDataset,
+    crop_frames,
+    make_loader,
+    network_input,
+    progress,
+    read_stacks,
+    to_channels,
+)
 from ..vgg import VGG, load_weights, transform_first_layer, vgg19
 from ..views import View, random_view
 
@@ -190,9 +198,8 @@ def train_as_original(model: nn.Module, course: Course, name: str) -> list[dict]
         torch.manual_seed(course.seed * 100_003 + epoch)
         model.train()
         sums = np.zeros(3)  # loss, clips that are right, clips
-        for batch in loader:
-            batch = {key: value.to(device) for key, value in batch.items()}
-            logits = run_batch(model, batch, clips.streams)
+        for batch in progress(loader, device, f"epoch {epoch + 1}/{recipe.epochs}"):
+            logits = model(*network_input(batch, clips.streams))
             loss = nn.functional.cross_entropy(logits, batch["label"])
             optimizer.zero_grad()
             loss.backward()
