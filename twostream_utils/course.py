@@ -13,15 +13,14 @@ import torch
 from torch import nn
 
 from .conv_fusion import ConvFusion
-from .device import PRECISIONS, pick_device, processes, wait_for_all
+from .device import PRECISIONS, processes, wait_for_all
 from .evaluation import Scores, check_same_clips, score, summary, write_json
 from .fusion import METHODS
-from .memory import micro_batch
 from .profiles import INPUTS, Profile, Recipe
 from .splits import Split, class_order, group_folds, hold_out_groups, official_split
 from .stacks import StackDataset
 from .store import FrameStore
-from .training import History, fingerprint, fit, made_on
+from .training import History, fingerprint, fit, trained_with
 from .vgg import VGG, vgg19
 
 FOLDS = 3
@@ -172,7 +171,6 @@ class Course:
             model, self.dataset("train", INPUTS[name]), self.recipe(name),
             self.checkpoint(name, **choices), val, seed=self.seed, workers=self.workers,
             on_epoch=on_epoch, compiled=compiled,
-            micro_batch=micro_batch(self.profile, name, model, pick_device()),
         )  # fmt: skip
 
     def trained(self, name: str, **choices) -> nn.Module:
@@ -227,7 +225,7 @@ class Course:
 
         From their checkpoints, so it does not matter who asks; several values of one are joined.
         """
-        sessions = [s for name in INPUTS for s in made_on(self.checkpoint(name))]
+        sessions = [s for name in INPUTS for s in trained_with(self.checkpoint(name))]
         sessions = [s | {"precision": PRECISIONS[s["precision"]]} for s in sessions]
         return {
             what: " and ".join(dict.fromkeys(s[what] for s in sessions)) or "not recorded"

@@ -100,7 +100,7 @@ def test_results_say_where_the_networks_were_trained_not_who_reads(tiny, monkeyp
     path = tiny.checkpoint("temporal")
     kept = torch.load(path, weights_only=True)
     other = {"device": "Tesla T4, 15 GiB", "precision": "fp16", "torch": "2.9.0"}
-    torch.save(kept | {"made_on": [other]}, path)
+    torch.save(kept | {"trained_with": [other]}, path)
     said = f"and Tesla T4, 15 GiB, {made['precision']} and float16"
     assert tiny.results()["device"].endswith(said)
     torch.save(kept, path)

@@ -12,17 +12,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import torch
 
 from ..course import Course
 from ..data.extract import make_shards
-from ..data.pool import cores
 from ..device import PRECISIONS, describe_device, mixed_precision, pick_device
-from ..frame_index import FOLDERS
-from ..parts import find_archives
 from ..profiles import PROFILES, Profile, get_profile
-from ..store import FrameStore
+from ..store import FOLDERS, FrameStore, find_archives
 from .own_classes import group_warnings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +68,7 @@ def prepare_data(profile: Profile, videos: str | Path | None = None) -> Path:
     """
     root = ROOT / "data" / profile.data
     if profile.source == "generated":
-        from ..mini.generate import make_mini
+        from ..mini import make_mini
 
         make_mini(root)
     elif videos:
@@ -131,7 +129,7 @@ def setup(
     np.random.seed(seed)
     torch.manual_seed(seed)
     store = FrameStore(root, cache_gb=chosen.cache_gb)
-    workers = 0 if chosen.cache_gb else min(8, cores())
+    workers = 0 if chosen.cache_gb else min(8, joblib.cpu_count())
     course = Course(chosen, store, runs_folder() / chosen.name, split, seed, workers)
     if not quiet:
         report(course)
