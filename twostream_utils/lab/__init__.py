@@ -1,6 +1,10 @@
 """What a notebook needs and the networks do not: set-up, plots, explorers, checkers."""
 
-from .plots import show
+from .flow_plots import liveliest, with_wheel
+from .plots import LivePlot, confusion, contact_sheet, show, training_curves
 from .start import ROOT, check_environment, setup, shown
 
-__all__ = ["ROOT", "check_environment", "setup", "show", "shown"]
+__all__ = [
+    "LivePlot", "ROOT", "check_environment", "confusion", "contact_sheet", "liveliest", "setup",
+    "show", "shown", "training_curves", "with_wheel",
+]  # fmt: skip

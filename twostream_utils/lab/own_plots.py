@@ -23,7 +23,7 @@ from ..store import FrameStore
 from ..vgg import VGG
 from ..views import eval_views, span
 from .flow_plots import fastest
-from .gradcam import looks, shown_pair, spotlight
+from .gradcam import clip_cams, shown_pair, spotlight
 from .own_video import Opinion
 from .plots import BLUE, ORANGE, check_alt
 
@@ -88,7 +88,7 @@ def gradcam_film(
     unique = sorted(set(starts))
     views = [replace(centre, start=start) for start in unique]
     cams = [
-        looks(networks[stream], stream, store, clip, views, profile, target)
+        clip_cams(networks[stream], stream, store, clip, views, profile, target)
         for stream in ("spatial", "temporal")
     ]
     fields = crop_frames(store.read_flow(clip, numbers), centre, centre.side)
