@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import mmap
 import os
 import pickle
 import struct
-import zipfile
 
-import archive_index
 import numpy as np
 import pytest
 from test_store import (  # noqa: F401
@@ -240,26 +237,3 @@ def test_damaged_index_is_made_anew(shards, tmp_path, damage):  # noqa: F811
 def test_index_pickles_without_a_cache_too(shards, tmp_path):  # noqa: F811
     store = FrameStore(write_tree(tmp_path / "tree", members(shards)))
     assert np.array_equal(pickle.loads(pickle.dumps(store)).rgb(CLIP, 3), store.rgb(CLIP, 3))
-
-
-def test_many_entries(tmp_path):
-    """The benchmark's archive, small: three parts with holes, a 64-bit directory at the end."""
-    parts = archive_index.make_archive(tmp_path, entries=100_000, bytes_a_part=1 << 30)
-    assert len(parts) == 3
-    store = FrameStore(tmp_path)
-    assert store._index.count.sum() == len(store._index.crc) == 100_000
-    names = list(itertools.islice(archive_index.names(), 100_000))
-    for clip in names[0].split("/")[-2], names[-1].split("/")[-2]:  # in the first and second part
-        assert store.rgb(clip, store.n_frames(clip)).shape == (16, 16, 3)
-    with zipfile.ZipFile(parts[0].with_name("joined.zip"), "w") as other:
-        other.writestr("x", b"")  # no frames in it, and no harm done
-    assert FrameStore(tmp_path).clips == store.clips
-
-
-@pytest.mark.slow
-def test_five_million_entries(tmp_path):
-    """First open under 90 s and 2 GB, then under 2 s and mapped; seconds of the CPU, since what
-    else runs on the machine is not the archive's fault."""
-    result = archive_index.measure(tmp_path, entries=5_000_000)
-    assert result["first"]["cpu"] < 90 and result["first"]["peak_mb"] < 2000
-    assert result["cached"]["cpu"] < 2 and result["cached"]["peak_mb"] < 500

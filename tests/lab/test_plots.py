@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from twostream_utils.flow import colour_wheel, quantise
-from twostream_utils.lab import flow_plots, plots, speed
+from twostream_utils.lab import flow_plots, kept, plots, speed
 
 RNG = np.random.default_rng(0)
 FRAMES = RNG.integers(0, 256, (12, 36, 48, 3), dtype=np.uint8)
@@ -207,6 +207,7 @@ def test_ratios_and_growth_draw_what_is_kept():
     assert [label.get_text() for label in axis.get_yticklabels()] == ["first"]
     (panel,) = [axis for axis in speed.growth(entries).axes if axis.get_visible()]
     assert panel.get_xlabel() == "clips" and panel.get_title() == "reading\n(one CPU core)"
+    assert "10 → 1, 100 → 2" in kept.table({"curve": entries["curve"]})
 
 
 def test_picture_has_alt_text_for_html_consoles_and_nbconvert():

@@ -23,7 +23,7 @@ def liveliest_field(flow: np.ndarray) -> tuple[int, float]:
     """
     low, high = np.quantile(np.linalg.norm(flow, axis=-1), (0.5, 0.95), axis=(1, 2))
     order = np.argsort(high - low, kind="stable")
-    return int(order[int(0.9 * (len(order) - 1))]), float(np.median(high - low))
+    return int(order[round(0.9 * (len(order) - 1))]), float(np.median(high - low))
 
 
 def liveliest(store: FrameStore, clips: Iterable[str]) -> tuple[str, int]:
