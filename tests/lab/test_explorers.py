@@ -37,7 +37,7 @@ def make_store(root, lengths: dict[str, list[int]], height: int, width: int) -> 
             for number, length in enumerate(of_class, start=1):
                 clip = f"v_{label}_g01_c{number:02d}"
                 meta = {"label": label, "group": "g01", "source": "test", "fps": 25.0}
-                meta |= {"frames": length, "flow_method": "dis"}
+                meta |= {"frames": length, "flow": "dis"}
                 frames = moving_frames(length, height, width, seed=number)
                 shard.add(encode_clip(clip, frames), {clip: meta})
     return FrameStore(root)

@@ -9,10 +9,11 @@ import cv2
 import ipywidgets as widgets
 import numpy as np
 
-from ...flow import decode, flow_to_rgb
+from ...flow import decode
 from ...profiles import Profile
 from ...store import FrameStore
 from ...views import stack_positions
+from ..flow_colours import flow_to_rgb
 from ..flow_plots import fastest, with_arrows, with_small_wheel
 from ..plots import BLUE, FLOW_MAP, RED, rgb_of
 from ..widgets import (

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...flow import colour_wheel, decode, flow_to_rgb
+from ...flow import decode
 from ...stacks import StackDataset, normalise
+from ..flow_colours import colour_wheel, flow_to_rgb
 from ..flow_plots import liveliest_field
 from ..widgets import Canvas, Drawing, clip_menus, explorer, heat, int_slider, resize
 
