@@ -14,7 +14,7 @@ import joblib
 from measure import Sizes, row, stopwatch
 
 from twostream_utils.data.extract import extract
-from twostream_utils.mini.generate import make_mini
+from twostream_utils.mini import make_mini
 
 
 @row("the mini set, generated on all cores", unit="s", goal="≤ 60", rounds=1)
@@ -39,7 +39,7 @@ def extract_dis(sizes: Sizes) -> Iterator:
         count = len(paths) * sizes.frames
 
         def ours() -> None:
-            extract(source, next(place), method="dis", progress=False)
+            extract(source, next(place), algorithm="dis", progress=False)
 
         def bare() -> None:
             context = multiprocessing.get_context("spawn")

@@ -47,7 +47,7 @@ def encode(label: str, group: int, number: int, frames: np.ndarray) -> tuple:
     """A film as a shard takes it: its label, the members, what is known of it."""
     name = f"v_{label}_g{group:02d}_c{number:02d}"
     meta = {"label": label, "group": f"g{group:02d}", "source": "bench", "fps": 25.0,
-            "frames": len(frames), "flow_method": "dis"}  # fmt: skip
+            "frames": len(frames), "flow": "dis"}  # fmt: skip
     return label, encode_clip(name, frames), {name: meta}
 
 

@@ -14,9 +14,9 @@ from PIL import Image
 from tiny_course import TINY
 
 from twostream_utils.data.video import VideoError
-from twostream_utils.flow import colour_wheel
 from twostream_utils.fusion import METHODS
 from twostream_utils.lab import own_plots, own_widgets, plots
+from twostream_utils.lab.flow_colours import colour_wheel
 from twostream_utils.lab.own_video import opinion
 from twostream_utils.views import span
 

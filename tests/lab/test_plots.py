@@ -10,8 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from twostream_utils.flow import colour_wheel, quantise
+from twostream_utils.flow import quantise
 from twostream_utils.lab import flow_plots, plots, score_plots
+from twostream_utils.lab.flow_colours import colour_wheel
 
 RNG = np.random.default_rng(0)
 FRAMES = RNG.integers(0, 256, (12, 36, 48, 3), dtype=np.uint8)

@@ -45,7 +45,7 @@ def store(tmp_path_factory) -> FrameStore:
                     frames[t, 14:34, 10 + 2 * t : 30 + 2 * t] = square
                 clip = f"v_{label}_g01_c{number:02d}"
                 meta = {"label": label, "group": "g01", "source": "test", "fps": 25.0}
-                meta |= {"frames": length, "flow_method": "dis"}
+                meta |= {"frames": length, "flow": "dis"}
                 shard.add(encode_clip(clip, frames), {clip: meta})
     return FrameStore(root)
 
@@ -272,7 +272,7 @@ def explorers(tmp_path) -> dict:
             for number in range(1, 7):
                 clip = f"v_{label}_g01_c{number:02d}"
                 meta = {"label": label, "group": "g01", "source": "test", "fps": 25.0}
-                meta |= {"frames": 60, "flow_method": "dis"}
+                meta |= {"frames": 60, "flow": "dis"}
                 shard.add(encode_clip(clip, moving_frames(60, 72, 96, seed=number)), {clip: meta})
     store, p = FrameStore(tmp_path), get_profile("mini", positions=1)
     dataset = StackDataset(store, store.clips, ["JumpRope", "PullUps"], p, ("rgb", "flow"))

@@ -10,7 +10,7 @@ from zipfile import ZipInfo
 
 from .clip_folder import ClipFolder
 from .download import Line, NoRoomError, arrived, check_room, download, gigabytes
-from .lock import locked
+from .processes import locked
 from .remote_zip import fetch_members, make_plan, read_directory
 from .unpack import find_rar_tools, room_for_zip, unpack
 from .web import FetchError, NoRangesError, Remote, probe

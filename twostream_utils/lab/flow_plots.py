@@ -8,8 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..flow import colour_wheel, decode, flow_to_rgb
+from ..flow import decode
 from ..store import FrameStore
+from .flow_colours import colour_wheel, flow_to_rgb
 from .plots import FLOW_MAP, RED, pictures
 
 

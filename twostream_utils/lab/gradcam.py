@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from ..flow import decode, flow_to_rgb
+from ..flow import decode
 from ..profiles import INPUTS
 from ..stacks import crop_frames, flow_positions, normalise, read_stacks
 from ..store import FrameStore
 from ..vgg import VGG
 from ..views import View
+from .flow_colours import flow_to_rgb
 from .flow_plots import fastest, with_wheel
 from .plots import ORANGE, pictures
 

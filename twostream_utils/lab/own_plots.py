@@ -15,13 +15,14 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ..flow import colour_wheel, decode
+from ..flow import decode
 from ..fusion import METHODS
 from ..profiles import Profile
 from ..stacks import crop_frames
 from ..store import FrameStore
 from ..vgg import VGG
 from ..views import eval_views, span
+from .flow_colours import colour_wheel
 from .flow_plots import fastest
 from .gradcam import looks, shown_pair, spotlight
 from .own_video import Opinion

@@ -15,14 +15,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from torch import nn
 
-from ..batches import run_batch
 from ..course import INPUTS, Course
 from ..data.shards import ShardWriter, encode_clip
 from ..data.video import VideoError, open_video
 from ..device import pick_device, to_model_layout
+from ..evaluation import view_logits
 from ..fusion import METHODS
 from ..profiles import Profile
 from ..stacks import read_stacks
@@ -206,17 +205,17 @@ def own_clip(
     path = Path(video)
     if not path.is_file():
         raise FileNotFoundError(f"no video {path}")
-    settings = json.dumps([profile.short_side, seconds, start])
+    settings = json.dumps([profile.short_side, profile.flow, seconds, start])
     digest = hashlib.sha256(path.read_bytes() + settings.encode()).hexdigest()[:12]
     shard = folder / f"{digest}.zip"
     if not shard.exists():
         frames, notes = read_own(path, profile.short_side, seconds, start)
         try:
-            members = encode_clip(CLIP, frames)
+            members = encode_clip(CLIP, frames, profile.flow)
         except ValueError as error:
             raise VideoError(path.name, str(error)) from None
         meta = {"label": "own", "group": CLIP, "source": path.name, "fps": RATE}
-        meta |= {"frames": len(frames), "flow_method": "dis"}
+        meta |= {"frames": len(frames), "flow": profile.flow}
         with ShardWriter(shard, {"notes": notes}) as writer:
             writer.add(members, {CLIP: meta})
     with zipfile.ZipFile(shard) as file:
@@ -245,9 +244,9 @@ def opinion(
         for stream in ("rgb", "flow")
     }
     logits = {}
-    with torch.no_grad():
-        for name, streams in INPUTS.items():
-            model = to_model_layout(networks[name], device).eval()
-            logits[name] = run_batch(model, stacks, streams).float().mean(0).cpu().numpy()
+    for name, streams in INPUTS.items():
+        model = to_model_layout(networks[name], device)
+        ((of_views, _),) = view_logits(model, [stacks], streams)
+        logits[name] = of_views[0].mean(0).cpu().numpy()
     scores = {key: method.fuse(logits) for key, method in METHODS.items()}
     return Opinion(clip, tuple(course.classes), scores, logits)

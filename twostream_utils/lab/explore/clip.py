@@ -9,11 +9,12 @@ import cv2
 import ipywidgets as widgets
 import numpy as np
 
-from ...flow import colour_wheel, decode, flow_to_rgb
+from ...flow import decode
 from ...profiles import Profile
 from ...store import FrameStore
 from ...views import stack_positions
 from ..canvas import Canvas, heat, resize
+from ..flow_colours import colour_wheel, flow_to_rgb
 from ..flow_plots import fastest
 from ..plots import BLUE, FLOW_MAP, RED
 from ..widgets import Drawing, clip_menus, explorer, follow_clip, int_slider, kept_with_store

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...flow import colour_wheel, decode, flow_to_rgb
+from ...flow import decode
 from ...stacks import StackDataset, normalise
 from ..canvas import Canvas, heat, resize
+from ..flow_colours import colour_wheel, flow_to_rgb
 from ..widgets import Drawing, clip_menus, explorer, int_slider
 
 PANEL, GAP, TOP = 196, 16, 26

@@ -9,9 +9,10 @@ import cv2
 import ipywidgets as widgets
 import numpy as np
 
-from ...flow import compute_flow, decode, flow_to_rgb, quantise
+from ...flow import compute_flow, decode, quantise
 from ...store import FrameStore
 from ..canvas import Canvas, Diagram, heat, with_mark
+from ..flow_colours import flow_to_rgb
 from ..plots import BLUE, RED
 from ..widgets import Drawing, clip_menus, explorer, follow_clip, int_slider, kept_with_store
 
@@ -52,7 +53,7 @@ def _field(store: FrameStore, clip: str, field: int) -> np.ndarray:
             f"{store.n_frames(clip) - 1}"
         )
     pair = store.read_rgb(clip, [field, field + 1])
-    return compute_flow(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair))
+    return compute_flow(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair), "dis_fine")
 
 
 @kept_with_store(64)
