@@ -24,7 +24,7 @@ from ..vgg import VGG
 from ..views import eval_views, span
 from .flow_colours import colour_wheel
 from .flow_plots import fastest
-from .gradcam import looks, shown_pair, spotlight
+from .gradcam import clip_cams, shown_pair, spotlight
 from .own_video import Opinion
 from .plots import BLUE, ORANGE, check_alt
 
@@ -89,7 +89,7 @@ def gradcam_film(
     unique = sorted(set(starts))
     views = [replace(centre, start=start) for start in unique]
     cams = [
-        looks(networks[stream], stream, store, clip, views, profile, target)
+        clip_cams(networks[stream], stream, store, clip, views, profile, target)
         for stream in ("spatial", "temporal")
     ]
     fields = crop_frames(store.read_flow(clip, numbers), centre, centre.side)
