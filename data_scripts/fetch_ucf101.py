@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=f"sources, tried in this order by --source auto:\n{table(SOURCES)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    profiles = [name for name in PROFILES if name.startswith("ucf")]
+    profiles = [name for name, profile in PROFILES.items() if profile.data == "ucf101"]
     parser.add_argument("--profile", choices=profiles, help="the classes of this profile")
     parser.add_argument("--classes", nargs="+", metavar="CLASS", help="these classes instead")
     parser.add_argument(
