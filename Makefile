@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 # their shards and checkpoints took hours.
 MADE := mini folder weizmann
 
-# Only where it was given: the variable goes before the word in a notebook's course.setup("mini").
+# Only where it was given: the variable goes before the word in a notebook's setup("mini").
 ifneq ($(origin PROFILE),file)
 export TWOSTREAM_PROFILE := $(PROFILE)
 endif
@@ -51,8 +51,11 @@ $(STAMP): pyproject.toml
 run: $(STAMP) ## make the data, run all notebooks in order, print the results table
 	@$(BIN)/python notebooks/make/run.py
 
+# Containers work as root, whom Jupyter turns away otherwise.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
 lab: $(STAMP) ## open JupyterLab on notebook 00
-	@cd notebooks && ../$(BIN)/jupyter lab $(notdir $(firstword $(wildcard notebooks/00_*.ipynb)))
+	@cd notebooks && ../$(BIN)/jupyter lab $(AS_ROOT) $(notdir $(firstword $(wildcard notebooks/00_*.ipynb)))
 
 test: export TWOSTREAM_PROFILE := mini
 test: $(STAMP) ## run all tests, the notebooks among them
@@ -69,13 +72,13 @@ notebooks: $(STAMP) ## rebuild the committed notebooks from notebooks/source
 book: $(STAMP) ## the course with its outputs as a web site, in build/book
 	@$(BIN)/python notebooks/make/book.py
 
-ablations: $(STAMP) ## what each choice is worth: hours of trainings behind notebooks 07 and 11
+ablations: $(STAMP) ## what each choice is worth: the hours of training behind notebooks 07 and 11
 	@$(APART) -u TWOSTREAM_PROFILE $(BIN)/python -m twostream_utils.experiments.ablations
 
 bench: $(STAMP) ## how fast it is, and against what: a table, and notebooks/kept/bench.json
 	@$(APART) -u TWOSTREAM_PROFILE $(BIN)/python tests/bench/bench.py
 
-gpu-check: $(STAMP) ## run the GPU's tests and train each network for two minutes at full size
+gpu-check: $(STAMP) ## run the GPU's tests and train each network for a minute at full size
 	@$(BIN)/python tests/bench/gpu_check.py --compiled
 
 # Colab's Python; another one if this machine does not have it.

@@ -55,7 +55,7 @@ def main(arguments=None, about=__doc__, videos=UCF101, name="ucf101", profiles=N
     words = [ROOT / "data_scripts" / "extract.py", args.out.absolute(), ROOT / "data" / name]
     if Path.cwd() == ROOT:  # elsewhere, as in a notebook, paths have to be absolute
         words = [word.relative_to(ROOT) if word.is_relative_to(ROOT) else word for word in words]
-    words += ["--short-side", profile.short_side]
+    words += ["--short-side", profile.short_side, "--flow", profile.flow]
     if profile.group_pattern:
         words += ["--group-pattern", profile.group_pattern]
     print(f"The clips are in {args.out}. Next:\n  {shlex.join(['python', *map(str, words)])}")

@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import tqdm
 
-from twostream_utils.data.pool import in_order
-from twostream_utils.mini.generate import STILL_CLASSES, render_still
+from twostream_utils.data.processes import parallel_map
+from twostream_utils.mini.still import STILL_CLASSES, render_still
 from twostream_utils.stacks import normalise
 from twostream_utils.training import warmup_cosine
 from twostream_utils.vgg import MINI_WEIGHTS, vgg19
@@ -38,11 +38,9 @@ def render_chunk(start: int, count: int, seed: int) -> list[tuple[np.ndarray, in
 def render(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Render stills on all cores: ``(N, 3, 72, 96)`` uint8 and labels ``(N,)``."""
     starts = range(0, count, CHUNK)
-    stills: list[tuple[np.ndarray, int]] = []
-    with tqdm(total=count, desc="stills", unit="still") as bar:
-        for chunk in in_order(partial(render_chunk, count=count, seed=seed), starts):
-            stills += chunk
-            bar.update(len(chunk))
+    chunks = parallel_map(partial(render_chunk, count=count, seed=seed), starts)
+    bar = tqdm(chunks, "stills", len(starts), unit="chunk")
+    stills = [still for chunk in bar for still in chunk]
     images = np.stack([image for image, _ in stills]).transpose(0, 3, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(images)), torch.tensor([y for _, y in stills])
 
@@ -134,7 +132,7 @@ def main() -> None:
             total += loss.item()
         scene, pose = accuracy(model, held_images, held_labels)
         log.append(
-            f"epoch {epoch + 1:2d}: loss {total / len(batches):.3f} · held-out stills: "
+            f"epoch {epoch + 1:2d}: loss {total / len(batches):.3f} - held-out stills: "
             f"scene {scene:.3f}, pose {pose:.3f}"
         )
         print(log[-1], flush=True)

@@ -4,8 +4,8 @@
 
 ROOT holds shards, archives (in parts or not) or the unpacked folders. Counts are checked always:
 frames without a gap, one flow field fewer. --split asks for every clip of an official split of
-UCF101, --full decodes every JPEG. Prints what is missing and which command mends it; the exit
-status is 0 if nothing is, 1 if something is, 2 if ROOT cannot be read.
+UCF101, --full decodes every JPEG. Prints what is missing or damaged; the exit status is 0 if
+nothing is, 1 if something is, 2 if ROOT cannot be read.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from twostream_utils.data.flow_check import class_stats, table, warnings
-from twostream_utils.data.verify import verify
+from twostream_utils.data.verify import flow_warnings, verify
 from twostream_utils.profiles import PROFILES
 from twostream_utils.splits import UCF101_CLASSES
 from twostream_utils.store import FrameStore, StoreError
@@ -35,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--profile",
-        choices=[name for name in PROFILES if name.startswith("ucf")],
+        choices=[name for name, profile in PROFILES.items() if profile.classes],
         help="with --split: the classes of this profile; default: the classes that are there",
     )
     parser.add_argument("--full", action="store_true", help="decode every JPEG (hours for UCF101)")
@@ -51,16 +50,15 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         found = verify(store, args.split, classes, args.full, args.workers)
+        print("\n".join(found.lines()))
+        whole = [clip for clip in store.clips if clip not in found.broken]
+        print("\n".join(flow_warnings(store, whole)))
     except KeyboardInterrupt:
         print("\nInterrupted: nothing was changed.", file=sys.stderr)
         return 130
-    print("\n".join(found.lines()))
-    try:
-        stats = class_stats(store, [clip for clip in store.clips if clip not in found.broken])
     except StoreError as error:
         print(f"While looking at the flow: {error}\n--full finds all such files.")
         return 1
-    print("\n".join(["", *table(stats), *warnings(stats)]))
     return 1 if found.problems else 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from twostream_utils.course import Course
-from twostream_utils.mini.generate import make_mini
+from twostream_utils.mini import make_mini
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.store import FrameStore
 

@@ -13,15 +13,14 @@ import torch
 from torch import nn
 
 from .conv_fusion import ConvFusion
-from .device import PRECISIONS, pick_device, processes, wait_for_all
+from .device import PRECISIONS, processes, wait_for_all
 from .evaluation import Scores, check_same_clips, score, summary, write_json
-from .fusion import late_fusion
-from .memory import micro_batch
+from .fusion import METHODS
 from .profiles import INPUTS, Profile, Recipe
 from .splits import Split, class_order, group_folds, hold_out_groups, official_split
 from .stacks import StackDataset
 from .store import FrameStore
-from .training import History, fingerprint, fit, made_on
+from .training import History, fingerprint, fit, trained_with
 from .vgg import VGG, vgg19
 
 FOLDS = 3
@@ -189,7 +188,6 @@ class Course:
             model, self.dataset("train", INPUTS[name]), self.recipe(name),
             self.checkpoint(name, **fusion), val, seed=self.seed, workers=self.workers,
             on_epoch=on_epoch, compiled=compiled,
-            micro_batch=micro_batch(self.profile, name, model, pick_device()),
         )  # fmt: skip
 
     def trained(self, name: str, **fusion) -> nn.Module:
@@ -222,29 +220,26 @@ class Course:
         return scores
 
     def method_scores(self, crops: str | None = None, view: int | None = None) -> dict[str, tuple]:
-        """Return ``{method: (scores (N, classes), labels (N,), seconds)}`` of all four methods.
+        """Return ``{method: (probabilities (N, classes), labels (N,), seconds)}`` of ``METHODS``.
 
         ``crops`` as in :meth:`scores`; ``view`` takes one of the views in place of their mean.
         """
-        spatial, temporal, conv = (self.scores(name, crops=crops) for name in INPUTS)
-        check_same_clips(spatial, temporal)
-        check_same_clips(spatial, conv)
-        networks = spatial, temporal, conv
-        a, b, c = (s.clip_logits() if view is None else s.logits[:, view] for s in networks)
-        both = spatial.seconds + temporal.seconds
+        networks = {name: self.scores(name, crops=crops) for name in INPUTS}
+        logits, labels = {}, networks["spatial"].labels
+        for name, scores in networks.items():
+            check_same_clips(networks["spatial"], scores)
+            logits[name] = scores.clip_logits() if view is None else scores.logits[:, view]
         return {
-            "spatial": (a, spatial.labels, spatial.seconds),
-            "temporal": (b, spatial.labels, temporal.seconds),
-            "average_fusion": (late_fusion(a, b), spatial.labels, both),
-            "conv_fusion": (c, spatial.labels, both + conv.seconds),
+            key: (method.fuse(logits), labels, sum(networks[n].seconds for n in method.networks))
+            for key, method in METHODS.items()
         }
 
-    def made_on(self) -> dict[str, str]:
+    def trained_with(self) -> dict[str, str]:
         """Return ``{"device", "precision", "torch"}`` of the training of all three networks.
 
         From their checkpoints, so it does not matter who asks; several values of one are joined.
         """
-        sessions = [s for name in INPUTS for s in made_on(self.checkpoint(name))]
+        sessions = [s for name in INPUTS for s in trained_with(self.checkpoint(name))]
         sessions = [s | {"precision": PRECISIONS[s["precision"]]} for s in sessions]
         return {
             what: " and ".join(dict.fromkeys(s[what] for s in sessions)) or "not recorded"
@@ -254,7 +249,7 @@ class Course:
     def results(self) -> dict:
         """Return the content of ``results.json``, computed from the score files."""
         methods = {n: summary(*values) for n, values in self.method_scores().items()}
-        made = self.made_on()
+        made = self.trained_with()
         return {
             "profile": self.profile.name,
             "split": self.split,

@@ -45,6 +45,7 @@ class Profile:
 
     name: str
     title: str
+    flow: str = "dis"
     rgb_frames: int = 10
     rgb_step: int = 10
     flow_fields: int = 50
@@ -82,6 +83,7 @@ class Profile:
 _SMALL = Profile(
     name="mini",
     title="generated clips, quarter-width VGG-19, minutes on a laptop",
+    flow="dis_fine",
     rgb_step=5,
     flow_step=1,
     short_side=72,

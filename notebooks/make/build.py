@@ -1,9 +1,9 @@
 """Build the notebooks from notebooks/source/*.md.
 
 One source makes two notebooks: the one to work in, where each solution is a stub, and its twin in
-notebooks/solutions/ with the exercises solved. The title, the badge, the table of what one needs,
-the index of the course and the link to the next notebook come from the sources' front matter, and
-the first mention of a term links to the glossary.
+notebooks/solutions/ with the exercises solved. The title, the question, the badge, the index of the
+course and the link to the next notebook come from the sources' front matter, and the first mention
+of a term links to the glossary.
 
     python notebooks/make/build.py --execute          all, with fresh outputs
     python notebooks/make/build.py 02 05 --execute    two of them
@@ -15,7 +15,6 @@ How a source is written: notebooks/source/README.md.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -27,20 +26,11 @@ import jupytext
 import nbformat
 import yaml
 from glossary import TermLinker, read_terms
-from index import (
-    COLUMNS,
-    columns,
-    index_table,
-    longest_wait,
-    minutes,
-    read_minutes,
-    write_index,
-)
+from index import ROOT, index_table, write_blocks
 from outputs import OutputProblem, clean_outputs, execute, write_notebook
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "notebooks" / "source"
 NOTEBOOKS = ROOT / "notebooks"
+SOURCES = NOTEBOOKS / "source"
 
 BEGIN, END = "# solution: begin", "# solution: end"
 STUB = 'raise NotImplementedError("your turn")'
@@ -70,11 +60,10 @@ class Source:
 
     path: Path
     title: str
+    question: str
     learn: list[str]
     before: str
-    cpu: str
-    gpu: str
-    data: str
+    minutes: int
     text: str = field(repr=False)
 
     @property
@@ -99,16 +88,10 @@ def read_source(path: Path) -> Source:
     if match is None:
         raise SourceProblem(f"{path}: starts without front matter (--- title: … ---)")
     front = yaml.safe_load(match[1])
-    wanted = {"title", "learn", "before", "cpu", "gpu"}
-    if not isinstance(front, dict) or set(front) - {"data"} != wanted:
-        raise SourceProblem(
-            f"{path}: front matter needs exactly {', '.join(sorted(wanted))}, and data if the "
-            "notebook reads other clips than the profile's"
-        )
-    front.setdefault("data", "profile")
-    wanted.add("data")
-    strings = {key: str(front[key]) for key in wanted - {"learn"}}
-    return Source(path, learn=list(front["learn"]), text=match[2].strip("\n") + "\n", **strings)
+    wanted = {"title", "question", "learn", "before", "minutes"}
+    if not isinstance(front, dict) or set(front) != wanted:
+        raise SourceProblem(f"{path}: front matter needs exactly {', '.join(sorted(wanted))}")
+    return Source(path, text=match[2].strip("\n") + "\n", **front)
 
 
 def read_sources(folder: Path = SOURCES) -> list[Source]:
@@ -119,100 +102,58 @@ def read_sources(folder: Path = SOURCES) -> list[Source]:
     return sources
 
 
-def repository_url() -> str | None:
-    """``owner/name`` of the course, from ``Repository`` under ``[project.urls]``, if it is set.
-
-    Badges point there and Colab clones it; notebooks/make/set_repository.py writes it.
-    """
+def repository() -> str | None:
+    """``owner/name`` of the course, from ``[project.urls]`` of pyproject.toml, if it is set."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     match = re.search(r'^Repository = "https://github\.com/([^"]+)"', text, flags=re.MULTILINE)
     return match[1].removesuffix("/") if match else None
 
 
-def badge(repository: str, source: Source) -> str:
-    """The badge that opens a notebook in Colab, as Markdown."""
-    address = f"https://colab.research.google.com/github/{repository}/blob/main/notebooks"
+def badge(source: Source) -> str:
+    """The badge that opens a notebook in Colab, once the course has an address."""
+    if not repository():
+        return ""
+    address = f"https://colab.research.google.com/github/{repository()}/blob/main/notebooks"
     image = "https://colab.research.google.com/assets/colab-badge.svg"
     return f"[![Open in Colab]({image})]({address}/{source.stem}.ipynb)"
 
 
-def boot_lines() -> str:
-    """What a set-up cell starts with: nothing before the course has an address."""
-    repository = repository_url()
-    if not repository:
-        return ""
-    return BOOT.format(repository=repository, folder=repository.split("/")[1])
-
-
-def without_boot(code: str) -> str:
-    """The code of a cell as its source has it."""
-    return code.split(BOOT_END)[-1]
-
-
 def head_cell(source: Source, solved: bool) -> str:
-    """First cell: title, badge, what one learns, what one needs."""
-    lines = [f"# {source.number} · {source.title}" + (" (solutions)" if solved else ""), ""]
-    repository = repository_url()
-    if repository and not solved:
-        lines += [badge(repository, source), ""]
-    if solved:
-        lines += [f"The exercises of [{source.stem}](../{source.stem}.ipynb), solved.", ""]
-    lines += ["**You will learn**", "", *(f"- {item}" for item in source.learn), ""]
-    measured = read_minutes()
-    times = {
-        f"Minutes to run on a {COLUMNS[column]}": minutes(source, column, measured)
-        for column in columns(measured)
-    }
-    cells = {"Before this": source.before, **times, "Needs a GPU?": source.gpu}
-    lines += [f"| {' | '.join(cells)} |", "|---" * len(cells) + "|"]
-    lines += [f"| {' | '.join(cells.values())} |"]
-    if wait := longest_wait(source, measured):
-        lines += ["", wait]
-    return "\n".join(lines)
+    """First cell: title, badge, the question, what one learns, what comes before."""
+    title = f"# {source.number} · {source.title}" + (" (solutions)" if solved else "")
+    work = f"The notebook without solutions: [{source.stem}](../{source.stem}.ipynb)."
+    parts = [title, work if solved else badge(source), f"*{source.question}*"]
+    parts += ["**You will learn**", "\n".join(f"- {item}" for item in source.learn)]
+    parts += [f"**Before this:** {source.before}. **Time:** about {source.minutes} minutes."]
+    return "\n\n".join(filter(None, parts))
 
 
 def foot_cell(source: Source, sources: list[Source], solved: bool) -> str:
     """Last cell: solutions, and the link to the next notebook."""
-    parts = []
+    parts = ["---"]
     if source.exercises and not solved:
         parts.append(f"Stuck? Solutions: [solutions/{source.stem}](solutions/{source.stem}.ipynb).")
-    later = [other for other in sources if other.stem > source.stem]
-    if later:
+    following = "this was the last notebook; go back to any you skipped."
+    if later := [other for other in sources if other.stem > source.stem]:
         following = f"[{later[0].number} · {later[0].title}]({later[0].stem}.ipynb)"
-        parts.append(f"**Next:** {following}")
-    else:
-        parts.append("**Next:** this was the last notebook; go back to any you skipped.")
-    return "---\n\n" + "\n\n".join(parts)
+    return "\n\n".join([*parts, f"**Next:** {following}"])
 
 
 def stub_code(code: str, where: str) -> str:
     """Replace each solution between the markers by one line that raises, equally indented."""
-    lines: list[str] = []
-    inside = False
-    for line in code.split("\n"):
-        mark = line.strip()
-        if mark == BEGIN:
-            indent = line[: len(line) - len(line.lstrip())]
-            if inside or not indent:
-                reason = "opens twice" if inside else "is not inside a function"
-                raise SourceProblem(f"{where}: a solution block {reason}")
-            lines.append(indent + STUB)
-            inside = True
-        elif mark == END:
-            if not inside:
-                raise SourceProblem(f"{where}: '{END}' without '{BEGIN}'")
-            inside = False
-        elif not inside:
-            lines.append(line)
-    if inside:
-        raise SourceProblem(f"{where}: '{BEGIN}' without '{END}'")
-    return "\n".join(lines)
+    block = rf"^( +){BEGIN}\n.*?^\1{END}$"
+    stub = re.sub(block, rf"\1{STUB}", code, flags=re.MULTILINE | re.DOTALL)
+    if BEGIN in stub or END in stub:
+        raise SourceProblem(
+            f"{where}: '{BEGIN}' needs its '{END}', both equally far inside a function"
+        )
+    return stub
 
 
 def solve_code(code: str) -> str:
     """Drop the markers, and make every check at the start of a line one that must pass."""
     kept = "\n".join(line for line in code.split("\n") if line.strip() not in (BEGIN, END))
-    return re.sub(r"^(check_\w+\()", r"assert \1", kept, flags=re.MULTILINE)
+    return re.sub(r"^(check\.\w+\()", r"assert \1", kept, flags=re.MULTILINE)
 
 
 def move_links(text: str) -> str:
@@ -230,22 +171,22 @@ def move_links(text: str) -> str:
 def build(source: Source, sources: list[Source], solved: bool = False) -> nbformat.NotebookNode:
     """Build one notebook without outputs; ``solved`` gives the twin with solutions."""
     body = jupytext.reads(source.text, fmt="md").cells
+    name = repository()
+    boot = BOOT.format(repository=name, folder=name.split("/")[1]) if name else ""
     link_terms = TermLinker(read_terms())
     cells = [nbformat.v4.new_markdown_cell(head_cell(source, solved))]
     for number, cell in enumerate(body, start=1):
-        where = f"{source.path}, cell {number}"
+        tags = list(cell.metadata.get("tags", []))
         if cell.cell_type == "code":
-            stub = stub_code(cell.source, where)
+            stub = stub_code(cell.source, f"{source.path}, cell {number}")
             code = solve_code(cell.source) if solved else stub
-            if "setup" in cell.metadata.get("tags", []):
-                code = boot_lines() + code
-            new = nbformat.v4.new_code_cell(code)
+            new = nbformat.v4.new_code_cell(boot + code if "setup" in tags else code)
         else:
             text = PROSE.sub(r"\1" if solved else "", cell.source + "\n").rstrip("\n")
             text = link_terms(text).replace(INDEX_MARK, index_table(sources))
             new = nbformat.v4.new_markdown_cell(move_links(text) if solved else text)
-        if tags := cell.metadata.get("tags"):
-            new.metadata["tags"] = list(tags)
+        if tags:
+            new.metadata["tags"] = tags
         cells.append(new)
     cells.append(nbformat.v4.new_markdown_cell(foot_cell(source, sources, solved)))
     for number, cell in enumerate(cells):
@@ -254,28 +195,19 @@ def build(source: Source, sources: list[Source], solved: bool = False) -> nbform
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
 
 
-def without_outputs(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A copy with outputs and execution counts removed, as ``build`` makes it."""
-    bare = nbformat.from_dict(json.loads(json.dumps(notebook)))
-    for cell in bare.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    return bare
-
-
 def keep_outputs(notebook: nbformat.NotebookNode, old_path: Path) -> bool:
-    """Copy outputs of the committed notebook if all its code is the same; say whether it was."""
-    if not old_path.exists():
+    """Copy outputs of the committed notebook if all its code is the same; say whether it was.
+
+    Boot lines do nothing where notebooks are built, so with others the outputs are the same.
+    """
+    old = nbformat.read(old_path, as_version=4) if old_path.exists() else notebook
+    pairs = [[cell for cell in each.cells if cell.cell_type == "code"] for each in (notebook, old)]
+    ours, theirs = ([cell.source.split(BOOT_END)[-1] for cell in cells] for cells in pairs)
+    if ours != theirs:
         return False
-    old = nbformat.read(old_path, as_version=4)
-    ours = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    theirs = [cell for cell in old.cells if cell.cell_type == "code"]
-    # The boot lines do nothing where notebooks are built: with others, the outputs are the same.
-    if [without_boot(c.source) for c in ours] != [without_boot(c.source) for c in theirs]:
-        return False
-    for mine, other in zip(ours, theirs, strict=True):
+    for mine, other in zip(*pairs, strict=True):
         mine.outputs, mine.execution_count = other.outputs, other.execution_count
-    return True
+    return old is not notebook
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -303,7 +235,11 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{source.stem}: code changed, outputs dropped; run again with --execute")
             write_notebook(notebook, path)
             write_notebook(build(source, sources, solved=True), NOTEBOOKS / "solutions" / path.name)
-        write_index(sources)
+        blocks = {"badge": badge(sources[0]), "index": index_table(sources, "notebooks/")}
+        write_blocks(ROOT / "README.md", blocks)
+    except KeyboardInterrupt:
+        print("\nStopped. Notebooks that were done are written.", file=sys.stderr)
+        return 130
     except (SourceProblem, OutputProblem) as problem:
         print(textwrap.indent(str(problem), "  "), file=sys.stderr)
         return 1

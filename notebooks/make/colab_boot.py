@@ -13,39 +13,24 @@ import re
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 JUPYTER = {"ipython", "jupyterlab", "nbclient", "nbformat"}  # Colab is the Jupyter
-KERNEL = ("ipython", "ipykernel")
 # Names to import, where they are not the name of the package.
 MODULES = {"opencv-contrib-python-headless": "cv2", "pillow": "PIL", "scikit-learn": "sklearn"}
 
 
-def needed(pyproject: Path = ROOT / "pyproject.toml") -> dict[str, str]:
-    """Return ``{package: requirement}`` of what the notebooks import, from pyproject.toml."""
-    text = pyproject.read_text(encoding="utf-8")
-    block = re.search(r"^dependencies = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)[1]
+def missing(pyproject: str) -> list[str]:
+    """Return the requirements in the text of pyproject.toml that notebooks cannot import."""
+    block = re.search(r"^dependencies = \[\n(.*?)^\]", pyproject, re.MULTILINE | re.DOTALL)[1]
     lines = {re.match(r"[\w-]+", line)[0]: line for line in re.findall(r'"([^"]+)"', block)}
-    return {name: line for name, line in lines.items() if name not in JUPYTER}
-
-
-def missing(packages: dict[str, str]) -> list[str]:
-    """Return the requirements of those packages that cannot be imported."""
-    return [line for name, line in packages.items() if find_spec(MODULES.get(name, name)) is None]
-
-
-def pins(packages: dict[str, str]) -> list[str]:
-    """Return ``name==version`` of every package that is there and must stay as it is."""
-    lines = []
-    for name in (*packages, *KERNEL):
-        try:
-            lines.append(f"{name}=={version(name)}")
-        except PackageNotFoundError:
-            continue
-    return lines
+    return [
+        line for name, line in lines.items()
+        if name not in JUPYTER and find_spec(MODULES.get(name, name)) is None
+    ]  # fmt: skip
 
 
 def pip(*arguments: str) -> None:
@@ -60,13 +45,13 @@ def boot() -> None:
     """Install what is missing and move to the notebooks. Nothing to do: nothing is done."""
     if find_spec("twostream_utils") is not None:
         return
-    packages = needed()
+    pins = sorted({f"{each.metadata['Name']}=={each.version}" for each in distributions()})
     pip("--no-deps", "-e", str(ROOT))
-    if lines := missing(packages):
+    if lines := missing((ROOT / "pyproject.toml").read_text(encoding="utf-8")):
         print(f"Adding what this session lacks: {', '.join(lines)}")
         with tempfile.TemporaryDirectory() as folder:
             constraints = Path(folder) / "constraints.txt"
-            constraints.write_text("\n".join(pins(packages)), encoding="utf-8")
+            constraints.write_text("\n".join(pins), encoding="utf-8")
             pip("-c", str(constraints), *lines)
     sys.path.insert(0, str(ROOT))  # an editable install is seen by the next session only
     importlib.invalidate_caches()

@@ -1,46 +1,32 @@
-"""Write the results table of the README from results.json.
+"""Write the results of a run, and of many, where they are read: README.md and docs/results.md.
 
     python notebooks/make/readme.py                          from runs/mini/results.json
     python notebooks/make/readme.py runs/mini/results.json   from a file by name
 
-The figures are copied to notebooks/kept/readme_results.json, and the minutes of the run beside
-them to notebooks/kept/minutes.json (build.py then writes them into the index). A second table
-comes from the files that experiments/accuracy.py writes. A test holds the README to these: no
+The run is copied to notebooks/kept/readme_results.json. What is said over splits and seeds comes
+from the files that experiments/accuracy.py writes. A test holds both pages to these files: no
 number in the tables is ever typed.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import re
 import sys
 from pathlib import Path
 
-from index import record
+from index import ROOT, write_blocks
 
-ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
-COMMITTED = ROOT / "notebooks" / "kept" / "readme_results.json"
-ACCURACY = [ROOT / "notebooks" / "kept" / f"accuracy_{name}.json" for name in ("mini", "weizmann")]
+from twostream_utils.fusion import METHODS
 
-# method: (row title, top-1 % on UCF101 split 1 of Feichtenhofer et al. 2016, VGG-16)
-ROWS = {
-    "spatial": ("Spatial stream", "82.61"),
-    "temporal": ("Temporal stream", "86.25"),
-    "average_fusion": ("Average fusion", "90.62"),
-    "conv_fusion": ("Conv fusion", "89.35"),
+KEPT = ROOT / "notebooks" / "kept"
+COMMITTED = KEPT / "readme_results.json"
+ACCURACY = [KEPT / f"accuracy_{name}.json" for name in ("mini", "weizmann")]
+PAIRS = {
+    "average_fusion − better stream": "average fusion minus the better stream",
+    "conv_fusion − average_fusion": "conv fusion minus average fusion",
+    "conv_fusion − logit_average": "conv fusion minus the average of logits",
 }
-# The rows of the second table, which has one more way to average.
-METHODS = {
-    "spatial": "Spatial stream",
-    "temporal": "Temporal stream",
-    "average_fusion": "Average fusion, of softmax",
-    "average_logits": "Average of logits",
-    "conv_fusion": "Conv fusion",
-}
-
-PARTS = {"training": "train", "validation": "val", "test": "test"}
+PARTS = {"training": "n_train", "validation": "n_val", "test": "n_test"}
 
 
 def load_results(path: Path) -> dict:
@@ -48,67 +34,82 @@ def load_results(path: Path) -> dict:
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there; `make run` writes it")
     results = json.loads(path.read_text(encoding="utf-8"))
-    missing = set(ROWS) - set(results.get("methods", {}))
-    if missing:
+    if missing := set(METHODS) - set(results.get("methods", {})):
         raise ValueError(f"{path} lacks {', '.join(sorted(missing))}; run `make run` to its end")
     return results
 
 
+def results_line(results: dict) -> str:
+    """One line for the README: what each method reached."""
+    top1 = {key: 100 * row["top1"] for key, row in results["methods"].items()}
+    shares = " · ".join(f"{method.title} {top1[key]:.1f} %" for key, method in METHODS.items())
+    profile, seed = results["profile"], results["seed"]
+    return f"**{shares}** of {results['n_test']} test clips (profile `{profile}`, seed {seed})."
+
+
 def results_table(results: dict) -> str:
     """The results as an aligned Markdown table, in percent, beside the published figures."""
-    header = ("Method", "top-1 %", "95 % interval", "top-5 %", "seconds", "published, UCF101 *")
-    rows = [header]
-    for method, (title, published) in ROWS.items():
-        row = results["methods"][method]
-        low, high = row["ci95"]
-        interval = f"{100 * low:.1f} – {100 * high:.1f}"
-        shares = f"{100 * row['top1']:.1f}", interval, f"{100 * row['top5']:.1f}"
-        rows.append((title, *shares, f"{row['seconds']:.0f}", published))
-    return _aligned(rows)
+    rows = [("Method", "top-1 %", "95 % interval", "top-5 %", "seconds", "published, UCF101 *")]
+    for key, method in METHODS.items():
+        row = results["methods"][key]
+        published = f"{method.published:.2f}" if method.published else "–"
+        shares = f"{100 * row['top1']:.1f}", interval(row, " – "), f"{100 * row['top5']:.1f}"
+        rows.append((method.title, *shares, f"{row['seconds']:.0f}", published))
+    return aligned(rows)
+
+
+def caption(results: dict) -> str:
+    """Where the figures come from: profile, split, clips, seed, versions."""
+    counts = [f"{results[key]} {part}" for part, key in PARTS.items() if results.get(key)]
+    return (
+        f"Profile `{results['profile']}`, {len(results['classes'])} classes, split "
+        f"{results['split']}: {', '.join(counts[:-1])} and {counts[-1]} clips, seed "
+        f"{results['seed']}, torch {results['torch']} on {results['device']}. Intervals: bootstrap "
+        "over test clips."
+    )
 
 
 def accuracy_table(runs: list[dict]) -> str:
     """Top-1 in percent of one view and of all views, for each of notebooks/kept/accuracy_*.json."""
-    rows = [("Method", *(title for run in runs for title in ("one view", _column_title(run))))]
-    for method, title in METHODS.items():
-        cells = []
+    header = ["Method"]
+    for run in runs:
+        repeats = [f"{len(run[many])} {many}" for many in ("splits", "seeds") if len(run[many]) > 1]
+        title = ", ".join([f"`{run['profile']}`", *repeats, f"{run['clips']} test clips"])
+        header += ["one view", title]
+    rows = [tuple(header)]
+    for key, method in METHODS.items():
+        cells = [method.title]
         for run in runs:
-            row = run["methods"][method]
-            low, high = row["ci95"]
-            cells.append(f"{100 * run['views']['single'][method]:.1f}")
-            cells.append(f"{100 * row['top1']:.1f} ({100 * low:.1f} – {100 * high:.1f})")
-        rows.append((title, *cells))
-    return _aligned(rows)
+            row = run["methods"][key]
+            cells.append(f"{100 * run['views']['single'][key]:.1f}")
+            cells.append(f"{100 * row['top1']:.1f} ({interval(row, ' – ')})")
+        rows.append(tuple(cells))
+    return aligned(rows)
 
 
 def differences(runs: list[dict]) -> str:
     """What fusion gains in each of these files, paired by clip, with intervals."""
-    pairs = {
-        "average_fusion − better stream": "average fusion minus the better stream",
-        "conv_fusion − average_fusion": "conv fusion minus average fusion",
-        "conv_fusion − average_logits": "conv fusion minus the average of logits",
-    }
     lines = []
-    for pair, title in pairs.items():
-        found = []
-        for run in runs:
-            row = run["differences"][pair]
-            low, high = (100 * end for end in row["ci95"])
-            found.append(f"`{run['profile']}` {100 * row['gain']:+.1f} ({low:+.1f} to {high:+.1f})")
-        lines.append(f"{title} {', '.join(found)}")
+    for pair, title in PAIRS.items():
+        rows = {run["profile"]: run["differences"][pair] for run in runs}
+        gains = (
+            f"`{profile}` {100 * row['gain']:+.1f} ({interval(row, ' to ', '+')})"
+            for profile, row in rows.items()
+        )
+        lines.append(f"{title} {', '.join(gains)}")
     return (
-        f"Differences in points, paired by clip: {'; '.join(lines)}. An interval that holds 0 "
+        f"Differences in points, paired by clip: {'; '.join(lines)}. An interval that includes 0 "
         "shows no difference."
     )
 
 
 def compute(runs: list[dict]) -> str:
     """How long training and scoring took in each of these files."""
-    times = (
-        f"`{r['profile']}` {3 * len(r['splits']) * len(r['seeds'])} networks, "
-        f"{r['methods']['conv_fusion']['seconds']:.0f} s"
-        for r in runs
-    )
+    times = []
+    for run in runs:
+        networks = 3 * len(run["splits"]) * len(run["seeds"])
+        seconds = run["methods"]["conv_fusion"]["seconds"]
+        times.append(f"`{run['profile']}` {networks} networks, {seconds:.0f} s")
     return (
         "One view is the middle of the clip, cut from the centre, as is; all views are those of "
         "the profile. All networks, trained and scored, on a CPU with "
@@ -116,80 +117,48 @@ def compute(runs: list[dict]) -> str:
     )
 
 
-def _column_title(run: dict) -> str:
-    splits, seeds = len(run["splits"]), len(run["seeds"])
-    repeats = [f"{splits} splits"] * (splits > 1) + [f"{seeds} seeds"] * (seeds > 1)
-    return f"`{run['profile']}`, {', '.join([*repeats, str(run['clips'])])} test clips"
+def interval(row: dict, between: str, sign: str = "") -> str:
+    """Both ends of an interval in percent."""
+    return between.join(f"{100 * end:{sign}.1f}" for end in row["ci95"])
 
 
-def _aligned(rows: list[tuple]) -> str:
+def aligned(rows: list[tuple[str, ...]]) -> str:
     """Rows of cells as a Markdown table; the first row is the header."""
-    header = rows[0]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * width for width in widths]
+    rule[1:] = [line[:-1] + ":" for line in rule[1:]]
     lines = []
-    for row in rows:
+    for row in (rows[0], rule, *rows[1:]):
         cells = [row[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("| " + " | ".join(cells) + " |")
-    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
-    lines.insert(1, "| " + " | ".join(rule) + " |")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def caption(results: dict) -> str:
-    """Where the figures come from: profile, split, clips, seed, versions."""
-    return (
-        f"Profile `{results['profile']}`, {len(results['classes'])} classes, "
-        f"split {results['split']}: {clip_counts(results)}, seed {results['seed']}, "
-        f"torch {results['torch']} on {results['device']}. Intervals: bootstrap over test clips."
-    )
-
-
-def clip_counts(results: dict) -> str:
-    """How many clips there were to train on, to choose by (if any), and to test on."""
-    counts = {name: results.get(f"n_{key}") for name, key in PARTS.items()}
-    *first, last = [f"{n} {name}" for name, n in counts.items() if n]
-    return f"{', '.join(first)} and {last} clips"
-
-
-def updated(readme: str, results: dict) -> str:
-    """``readme`` with the results between its markers. ``ValueError`` if they are missing."""
+def pages(results: dict) -> dict[str, dict[str, str]]:
+    """What stands between which markers of which page."""
     runs = [load_results(path) for path in ACCURACY]
-    blocks = {
-        "results": f"{results_table(results)}\n\n{caption(results)}\n",
-        "accuracy": f"{accuracy_table(runs)}\n\n{differences(runs)}\n\n{compute(runs)}\n",
+    return {
+        "README.md": {"results": results_line(results)},
+        "docs/results.md": {
+            "results": f"{results_table(results)}\n\n{caption(results)}",
+            "accuracy": "\n\n".join([accuracy_table(runs), differences(runs), compute(runs)]),
+        },
     }
-    for name, block in blocks.items():
-        pattern = rf"(<!-- {name}:begin[^>]*-->\n).*?(<!-- {name}:end -->)"
-        readme, count = re.subn(
-            pattern, lambda m, block=block: m[1] + block + m[2], readme, flags=re.DOTALL
-        )
-        if count != 1:
-            raise ValueError(f"README.md needs <!-- {name}:begin --> and <!-- {name}:end --> once")
-    return readme
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    default = ROOT / "runs" / "mini" / "results.json"
-    parser.add_argument("results", nargs="?", type=Path, default=default)
-    path = parser.parse_args(arguments).results
+def main(arguments: list[str]) -> int:
+    path = Path(arguments[0]) if arguments else ROOT / "runs" / "mini" / "results.json"
     try:
         results = load_results(path)
-        README.write_text(updated(README.read_text(encoding="utf-8"), results), encoding="utf-8")
+        for page, blocks in pages(results).items():
+            write_blocks(ROOT / page, blocks)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    COMMITTED.parent.mkdir(exist_ok=True)
     COMMITTED.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    waits = path.with_name("minutes.json")
-    measured = waits.exists() and results["profile"] == "mini"
-    if measured and not record(json.loads(waits.read_text(encoding="utf-8"))):
-        print(f"{waits} was measured on a device without a column in the index; left out")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

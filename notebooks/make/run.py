@@ -4,10 +4,9 @@
     python notebooks/make/run.py --profile folder --data VIDEOS    your own videos
 
 TWOSTREAM_PROFILE and TWOSTREAM_DATA say the same, and TWOSTREAM_GROUPS is a pattern that finds the
-group in a video's name. Executed copies and results.json go to
-runs/<profile>/ (or <profile>/ in the folder that TWOSTREAM_RUNS names), and minutes.json if the run
-began without trained networks. Interrupted, it goes on
-with the first notebook that was not finished; data and checkpoints are used again in any case.
+group in a video's name. Executed copies and results.json go to runs/<profile>/ (or <profile>/ in
+the folder that TWOSTREAM_RUNS names). Interrupted, it goes on with the first notebook that was not
+finished; data and checkpoints are used again in any case.
 """
 
 from __future__ import annotations
@@ -18,85 +17,42 @@ import json
 import os
 import sys
 import time
+from itertools import takewhile
 from pathlib import Path
 
 import nbformat
+from index import ROOT
 from outputs import OutputProblem, execute, write_notebook
-from readme import caption, load_results, results_table
 
 from twostream_utils.files import atomic_write
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-class Progress:
-    """Which notebooks an unfinished run has behind it, in ``state.json`` of the run's folder.
-
-    A notebook counts only while its file and the data are the same as when it was finished.
-    """
-
-    def __init__(self, path: Path, data: str):
-        self.path = path
-        self.data = data
-        self.finished: dict[str, str] = {}
-        try:
-            state = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return
-        if state.get("data") == data:
-            self.finished = state["finished"]
-
-    def remaining(self, notebooks: list[Path]) -> list[Path]:
-        """The notebooks from the first unfinished one on."""
-        for place, path in enumerate(notebooks):
-            if self.finished.get(path.name) != _digest(path):
-                return notebooks[place:]
-        return notebooks
-
-    def finish(self, notebook: Path) -> None:
-        """Note that ``notebook`` is done."""
-        self.finished[notebook.name] = _digest(notebook)
-        state = {"data": self.data, "finished": self.finished}
-        with atomic_write(self.path) as part:
-            part.write_text(json.dumps(state, indent=1), encoding="utf-8")
-
-    def forget(self) -> None:
-        """Forget everything: the next run starts at the first notebook."""
-        self.path.unlink(missing_ok=True)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def run_notebooks(notebooks: list[Path], run_dir: Path, data: str) -> dict[str, dict]:
+def run_notebooks(notebooks: list[Path], run_dir: Path, data: str) -> None:
     """Execute ``notebooks`` and write the executed copies to ``run_dir/notebooks``.
 
-    Returns the waits of ``execute`` for those that this call ran, by name without suffix.
+    ``run_dir/state.json`` holds which ones an unfinished run has behind it. They count while file
+    and ``data`` are what they were then.
 
     Raises ``OutputProblem`` at the first failing cell, after writing that copy as far as it came.
     """
-    progress = Progress(run_dir / "state.json", data)
-    remaining = progress.remaining(notebooks)
-    if len(remaining) < len(notebooks):
-        print(f"Going on at {remaining[0].stem}; the ones before it are done.")
-    waits = {}
-    for path in remaining:
+    state = run_dir / "state.json"
+    wanted = [
+        [path.name, hashlib.sha256(path.read_bytes()).hexdigest(), data] for path in notebooks
+    ]
+    old = json.loads(state.read_text(encoding="utf-8")) if state.exists() else []
+    done = [new for new, _ in takewhile(lambda pair: pair[0] == pair[1], zip(wanted, old))]
+    if 0 < len(done) < len(notebooks):
+        print(f"Going on at {notebooks[len(done)].stem}; the ones before it are done.")
+    for path in notebooks[len(done) :]:
         notebook = nbformat.read(path, as_version=4)
-        copy = run_dir / "notebooks" / path.name
         try:
-            waits[path.stem] = execute(notebook, path.parent, label=path.stem)
+            execute(notebook, path.parent, label=path.stem)
         finally:
-            write_notebook(notebook, copy)
-        progress.finish(path)
-    progress.forget()
-    return waits
-
-
-def write_minutes(path: Path, waits: dict[str, dict], results: dict) -> None:
-    """Write how long each notebook took, with the device of ``results``, to ``path``."""
-    run = {"device": results["device"], "torch": results["torch"], "notebooks": waits}
-    path.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+            write_notebook(notebook, run_dir / "notebooks" / path.name)
+        done.append(wanted[len(done)])
+        with atomic_write(state) as part:
+            part.write_text(json.dumps(done, indent=1), encoding="utf-8")
+    state.unlink(missing_ok=True)
 
 
 def where_time_went(total: float, prepared: float, methods: dict[str, dict]) -> str:
@@ -120,16 +76,16 @@ def main(arguments: list[str] | None = None) -> int:
     if data:
         os.environ["TWOSTREAM_DATA"] = data
     try:
-        from twostream_utils.lab import start as course  # seconds: torch is imported here
+        from readme import caption, load_results, results_table
 
-        run_dir = course.runs_folder() / options.profile
-        course.prepare_data(course.choose_profile(options.profile), data or None)
+        from twostream_utils.lab import start  # seconds: torch is imported here
+
+        run_dir = start.runs_folder() / options.profile
+        start.prepare_data(start.choose_profile(options.profile), data or None)
         from_scratch = not any(run_dir.glob("*/*.pt"))
         prepared = time.perf_counter() - began
-        waits = run_notebooks(notebooks, run_dir, data)
+        run_notebooks(notebooks, run_dir, data)
         results = load_results(run_dir / "results.json")
-        if from_scratch and len(waits) == len(notebooks):
-            write_minutes(run_dir / "minutes.json", waits, results)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on where this one stopped.", file=sys.stderr)
         return 130
@@ -138,10 +94,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"\n{results_table(results)}\n\n{caption(results)}")
     print("* Feichtenhofer et al. 2016, VGG-16, top-1 % on split 1, from notes on the paper.")
-    where = course.shown(run_dir / "notebooks")
-    minutes = (time.perf_counter() - began) / 60
-    print(f"\n{len(notebooks)} notebooks in {minutes:.1f} minutes; executed copies in {where}/")
-    print(where_time_went(60 * minutes, prepared, results["methods"] if from_scratch else {}))
+    total = time.perf_counter() - began
+    copies = start.shown(run_dir / "notebooks")
+    print(f"\n{len(notebooks)} notebooks in {total / 60:.1f} minutes; executed copies in {copies}/")
+    print(where_time_went(total, prepared, results["methods"] if from_scratch else {}))
     return 0
 
 

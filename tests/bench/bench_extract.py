@@ -3,58 +3,47 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import bare_opencv
-import bench_clips
-import cv2
-from measure import Sizes, Skip, row, stopwatch
+import clips
+import joblib
+from measure import Sizes, row, stopwatch
 
 from twostream_utils.data.extract import extract
-from twostream_utils.data.pool import cores
-from twostream_utils.mini.generate import make_mini
-
-BARE = "OpenCV's calls alone in a pool on all cores"
+from twostream_utils.mini import make_mini
 
 
-@row("the mini set, generated on all cores", unit="s", goal="≤ 60", rounds=3)
+@row("the mini set, generated on all cores", unit="s", goal="≤ 60", rounds=1)
 def mini_set(sizes: Sizes) -> Iterator:
     with tempfile.TemporaryDirectory() as folder:
         place = (Path(folder) / str(k) for k in itertools.count())
-        make = stopwatch(
-            lambda: make_mini(next(place), progress=False, **(sizes.mini or {})), scale=1.0
-        )
-        yield make, None
+        make = lambda: make_mini(next(place), progress=False, **(sizes.mini or {}))  # noqa: E731
+        yield (stopwatch(make, scale=1.0),)
 
 
-def extraction(sizes: Sizes, method: str, videos: int, frames: int) -> Iterator:
-    """Extract videos of 320×240 px, from 240 px down with ``sizes``, on all cores, ms a frame."""
-    side = min(240, sizes.height)
+@row("extraction of 320×240 video, DIS flow", "OpenCV's calls alone in a pool on all cores",
+     "ms a frame", goal="≥ 0.95", rounds=5)  # fmt: skip
+def extract_dis(sizes: Sizes) -> Iterator:
+    side, videos = min(240, sizes.height), sizes.clips // 2
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "videos"
-        size = (side * 4 // 3, side)
-        paths = bench_clips.write_videos(source, videos, frames, size)
+        paths = [
+            str(clips.write_video(source / "JumpRope" / f"v_JumpRope_g{k:02d}_c01.avi", frames))
+            for k, frames in enumerate(clips.films(videos, sizes.frames, (side * 4 // 3, side)))
+        ]
         place = (Path(folder) / str(k) for k in itertools.count())
-        count = len(paths) * frames
+        count = len(paths) * sizes.frames
 
         def ours() -> None:
-            extract(source, next(place), method=method, progress=False)
+            extract(source, next(place), algorithm="dis", progress=False)
 
         def bare() -> None:
-            bare_opencv.encode_all([str(path) for path in paths], method, cores())
+            context = multiprocessing.get_context("spawn")
+            with context.Pool(joblib.cpu_count(), bare_opencv.one_thread) as pool:
+                pool.map(bare_opencv.encode_video, paths, chunksize=1)
 
         yield stopwatch(ours, count), stopwatch(bare, count)
-
-
-@row("extraction of 320×240 video, DIS flow", BARE, "ms a frame", goal="≥ 0.9", rounds=5)
-def extract_dis(sizes: Sizes) -> Iterator:
-    yield from extraction(sizes, "dis", sizes.videos, sizes.frames)
-
-
-@row("extraction of 320×240 video, TV-L1 flow", BARE, "ms a frame", goal="≥ 0.9", rounds=3)
-def extract_tvl1(sizes: Sizes) -> Iterator:
-    if not hasattr(cv2, "optflow"):
-        raise Skip("TV-L1 is in OpenCV's contrib modules, which are not installed")
-    yield from extraction(sizes, "tvl1", min(4, sizes.videos), min(8, sizes.frames))

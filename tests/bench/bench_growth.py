@@ -1,13 +1,15 @@
-"""Curves of `make bench`: how cost grows with entries, clips, frames in a stack and classes."""
+"""Curves of `make bench`: how cost grows with stored clips, fields in a stack, and classes."""
 
 from __future__ import annotations
 
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import archive_index
-import bench_clips
+import clips
+import cv2
+import numpy as np
 import torch
 from measure import Sample, Sizes, row, stopwatch
 from torch import nn
@@ -20,37 +22,44 @@ from twostream_utils.vgg import vgg19
 
 FIELDS = (5, 10, 20, 35, 50)
 CLASSES = (10, 101, 400, 1000)
-ENTRIES_A_CLIP = 3 * archive_index.FRAMES - 2
 
 
-@row("opening a frame archive in a new process", unit="s", x="entries in the archive", rounds=3)
-def growth_entries(sizes: Sizes) -> Iterator:
-    def opened(entries: int) -> dict:
-        with tempfile.TemporaryDirectory() as folder:
-            found = archive_index.measure(Path(folder), entries)
-        return {"the first time": found["first"]["seconds"],
-                "from the cached index": found["cached"]["seconds"]}  # fmt: skip
+def write_archive(root: Path, count: int) -> FrameStore:
+    """The store of an archive with ``count`` clips of 7 frames of 16×16 px and their flow."""
+    colour, grey = (
+        cv2.imencode(".jpg", np.full(shape, 90, np.uint8))[1].tobytes()
+        for shape in ((16, 16, 3), (16, 16))
+    )
+    root.mkdir()
+    with zipfile.ZipFile(root / "bench.zip", "w") as archive:
+        for k in range(count):
+            group, number = divmod(k // len(UCF101_CLASSES), 99)
+            label = UCF101_CLASSES[k % len(UCF101_CLASSES)]
+            clip = f"v_{label}_g{group + 1:02d}_c{number + 1:02d}"
+            for folder, last in ("jpegs_256", 7), ("tvl1_flow/u", 6), ("tvl1_flow/v", 6):
+                for frame in range(1, last + 1):
+                    data = colour if last == 7 else grey
+                    archive.writestr(f"{folder}/{clip}/frame{frame:06d}.jpg", data)
+    return FrameStore(root)
 
-    yield {entries: lambda n=entries: opened(n) for entries in sizes.entries}
 
-
-@row("reading the stacks of one clip, tiny pictures", x="clips in the store", one_core=True)
+@row("opening an archive whose index is kept, and reading one clip's stacks from it",
+     x="clips in the archive", rounds=7, one_core=True)  # fmt: skip
 def growth_clips(sizes: Sizes) -> Iterator:
+    profile = get_profile("mini", crop=16, short_side=16)
     with tempfile.TemporaryDirectory() as folder:
         samples = {}
-        for entries in sizes.entries:
-            root = Path(folder) / str(entries)
-            root.mkdir()
-            archive_index.make_archive(root, entries)
-            store = FrameStore(root)
-            first = next(archive_index.names()).split("/")[-2]
-            profile = get_profile("mini", crop=16, short_side=16)
+        for count in sizes.stored:
+            store = write_archive(Path(folder) / str(count), count)
+            first = store.clips[:1]
             dataset = StackDataset(
-                store, [first], UCF101_CLASSES, profile, ("rgb", "flow"), train=True
+                store, first, UCF101_CLASSES, profile, ("rgb", "flow"), train=True
             )
-            samples[entries // ENTRIES_A_CLIP] = stopwatch(
-                lambda dataset=dataset: [dataset[0] for _ in range(20)], 20
-            )
+            opening = stopwatch(lambda root=store.root: FrameStore(root))
+            reading = stopwatch(lambda clip=dataset: [clip[0] for _ in range(20)], 20)
+            samples[count] = lambda opening=opening, reading=reading: {
+                "opening": opening(), "reading": reading(),
+            }  # fmt: skip
         yield samples
 
 
@@ -71,9 +80,8 @@ def step(channels: int, classes: int, crop: int, sizes: Sizes) -> Sample:
 def growth_frames(sizes: Sizes) -> Iterator:
     samples = {}
     for fields in FIELDS:
-        dataset = bench_clips.clips(sizes, flow_fields=fields)
-        count = len(dataset)
-        load = stopwatch(lambda d=dataset, n=count: [d[i] for i in range(n)], count)
+        dataset = clips.dataset(sizes, flow_fields=fields)
+        load = stopwatch(lambda d=dataset: [d[i] for i in range(len(d))], len(dataset))
         train = step(2 * fields, 101, sizes.crop, sizes)
         samples[fields] = lambda load=load, train=train: {
             "loading": load(), "the temporal network, ¼ wide": train(),
@@ -83,5 +91,5 @@ def growth_frames(sizes: Sizes) -> Iterator:
 
 @row("a training step, quarter-width VGG-19, 64 px", x="classes", rounds=5, one_core=True)
 def growth_classes(sizes: Sizes) -> Iterator:
-    crop = min(64, sizes.crop)
-    yield {classes: step(30, classes, crop, sizes) for classes in CLASSES}
+    samples = {n: step(30, n, min(64, sizes.crop), sizes) for n in CLASSES}
+    yield {n: lambda sample=sample: {"": sample()} for n, sample in samples.items()}

@@ -1,6 +1,6 @@
-"""Does the course run on this GPU at full size? `make gpu-check`: the GPU tests, short trainings.
+"""Does the course run on this GPU at full size? `make gpu-check`: short trainings, the GPU's tests.
 
-    python tests/bench/gpu_check.py                    two minutes a network, VGG-19 at 224 px
+    python tests/bench/gpu_check.py        a minute a network, VGG-19 at 224 px: ten minutes in all
     python tests/bench/gpu_check.py --width 0.1 --crop 64 --seconds 5 --device cpu     a rehearsal
 
 The clips are generated: 340×256 px like UCF101's, textures that move in one of four directions, so
@@ -11,83 +11,54 @@ The weights are ImageNet's; where these cannot be fetched, random ones of the sa
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import replace
-from functools import partial
+from itertools import product
 from pathlib import Path
 
-import cv2
+import clips
 import numpy as np
+import psutil
+import torch
+from joblib import cpu_count
+from measure import ROOT
+from safetensors.torch import save_file
+from torch import nn
 
-ROOT = Path(__file__).resolve().parents[2]
-DIRECTIONS = {"Right": (1, 0), "Left": (-1, 0), "Down": (0, 1), "Up": (0, -1)}
-GROUPS, CLIPS, FRAMES = (1, 8, 9, 10), 2, 110  # group 1 is a test group of UCF101's first split
+from twostream_utils.conv_fusion import ConvFusion
+from twostream_utils.course import Course
+from twostream_utils.device import describe_device, mixed_precision, pick_device
+from twostream_utils.evaluation import score
+from twostream_utils.files import atomic_write
+from twostream_utils.fusion import late_fusion
+from twostream_utils.profiles import INPUTS, Profile, Recipe
+from twostream_utils.store import FrameStore
+from twostream_utils.vgg import load_weights, vgg19
+
+GROUPS, NUMBERS = (1, 8, 9, 10), (1, 2)  # group 1 is a test group of UCF101's first split
 # Without the options of pyproject.toml, which want nbval: Colab does not have it.
 TESTS = ("-m", "pytest", "-q", "-p", "no:nbval", "--override-ini", "addopts=", "-m", "gpu",
-         "tests/test_gpu.py")  # fmt: skip
-NO_GPU = (
-    "skipped: no CUDA device here. Nothing was checked; run `make gpu-check` where there is one"
-)
+         "tests/core/test_gpu.py")  # fmt: skip
 
 
-def moving_texture(label: str, seed: int, height: int) -> np.ndarray:
-    """A smooth random texture that moves towards ``label``, ``(110, height, width, 3)`` uint8.
-
-    The width is 340/256 of the height as in UCF101; the speed 1 to 3 px a frame.
-    """
-    width = round(height * 340 / 256)
-    rng = np.random.default_rng(seed)
-    noise = rng.random((height, width, 3), dtype=np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 3, borderType=cv2.BORDER_REFLECT)
-    image = cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
-    speed = int(rng.integers(1, 4))
-    dx, dy = (speed * step for step in DIRECTIONS[label])
-    return np.stack([np.roll(image, (t * dy, t * dx), axis=(0, 1)) for t in range(FRAMES)])
-
-
-def encode(job: tuple[str, int, int], height: int) -> tuple[list, dict]:
-    """One clip with its flow, as a shard takes it; ``job`` is (label, group, number)."""
-    from twostream_utils.data.shards import encode_clip
-
-    label, group, number = job
-    name = f"v_{label}_g{group:02d}_c{number:02d}"
-    seed = 1000 * list(DIRECTIONS).index(label) + 10 * group + number
-    members = encode_clip(name, moving_texture(label, seed, height))
-    meta = {"label": label, "group": f"g{group:02d}", "source": "generated", "fps": 25.0,
-            "frames": FRAMES, "flow_method": "dis"}  # fmt: skip
-    return members, {name: meta}
-
-
-def make_clips(folder: Path, height: int) -> Path:
-    """Write the shards of all directions to ``folder/<height>``, those that are not there yet."""
-    from tqdm.auto import tqdm
-
-    from twostream_utils.data.pool import in_order
-    from twostream_utils.data.shards import ShardWriter
-
-    root = folder / str(height)
-    due = [label for label in DIRECTIONS if not (root / f"{label}.zip").exists()]
-    jobs = [(k, g, c) for k in due for g in GROUPS for c in range(1, CLIPS + 1)]
-    encoded = iter(tqdm(in_order(partial(encode, height=height), jobs), total=len(jobs),
-                        desc="clips", unit="clip", disable=not jobs))  # fmt: skip
-    for label in due:
-        with ShardWriter(root / f"{label}.zip") as shard:
-            for _ in range(len(GROUPS) * CLIPS):
-                shard.add(*next(encoded))
-    return root
+def make_clips(root: Path, height: int) -> FrameStore:
+    """Write the shards of all directions to ``root``, unless they are there."""
+    if not all((root / f"{label}.zip").exists() for label in clips.DIRECTIONS):
+        films = product(clips.DIRECTIONS, GROUPS, NUMBERS)
+        clips.write_shards(
+            root,
+            ((*film, clips.moving_texture(film[0], k, height)) for k, film in enumerate(films)),
+        )
+    return FrameStore(root)
 
 
 def weights(folder: Path, width: float) -> str:
     """``"imagenet"`` if it can be had at this width, else a file of random weights like them."""
-    from safetensors.torch import save_file
-
-    from twostream_utils.files import atomic_write
-    from twostream_utils.vgg import load_weights, vgg19
-
     if width == 1:
         try:
             load_weights("imagenet", batch_norm=False)
@@ -105,16 +76,10 @@ class Enough(Exception):
     """The time of one network is up."""
 
 
-def train(course, name: str, model, seconds: float, compiled: bool = False) -> dict:
-    """Train ``model`` by the course's own loop until ``seconds`` are over; return what to print."""
-    import torch
-
-    from twostream_utils import memory
-    from twostream_utils.device import pick_device
-
-    device = pick_device()
-    part = memory.micro_batch(course.profile, name, model, device)
-    if device.type == "cuda":
+def train(course: Course, name: str, model: nn.Module, seconds: float, compiled: bool) -> None:
+    """Train ``model`` by the course's own loop until ``seconds`` are over, and print a line."""
+    cuda = pick_device().type == "cuda"
+    if cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     rows: list[dict] = []
@@ -125,47 +90,23 @@ def train(course, name: str, model, seconds: float, compiled: bool = False) -> d
         if time.perf_counter() - began >= seconds:
             raise Enough
 
-    try:
+    with contextlib.suppress(Enough):
         course.fit(name, model, on_epoch, compiled=compiled)
-    except Enough:
-        pass
+    # On the CPU there is no peak to read on every system: what the process takes now.
+    used = torch.cuda.max_memory_allocated() if cuda else psutil.Process().memory_info().rss
     timed = rows[1:] or rows  # the first epoch chooses kernels and starts the loader
-    clips = len(course.dataset("train"))
-    clips -= clips % course.recipe(name).batch_size
-    return {
-        "name": name + ", compiled" * compiled,
-        "rate": clips * len(timed) / sum(row["seconds"] for row in timed),
-        "memory": peak_memory(device),
-        "loss": [row["loss"] for row in rows],
-        "part": part,
-    }
-
-
-def peak_memory(device) -> int:
-    """The most bytes that tensors took on a GPU; on the CPU, what the process takes now."""
-    import psutil
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    return psutil.Process().memory_info().rss
+    count, batch = len(course.dataset("train")), course.recipe(name).batch_size
+    rate = count // batch * batch * len(timed) / sum(row["seconds"] for row in timed)
+    print(
+        f"{name + ', compiled' * compiled:<18}{rate:>9.1f}{used / 1e9:>11.2f}   "
+        f"{rows[0]['loss']:.3f} → {rows[-1]['loss']:.3f} in {len(rows)} epochs",
+        flush=True,
+    )
 
 
 def check(options: argparse.Namespace) -> None:
     """Make the clips, train both streams and conv fusion, score all, and print a line for each."""
-    import torch
-
-    from twostream_utils.conv_fusion import ConvFusion
-    from twostream_utils.course import Course
-    from twostream_utils.data.pool import cores
-    from twostream_utils.device import describe_device, mixed_precision, pick_device
-    from twostream_utils.evaluation import score
-    from twostream_utils.fusion import late_fusion
-    from twostream_utils.profiles import Profile, Recipe
-    from twostream_utils.store import FrameStore
-
     height = round(options.crop * 256 / 224)
-    root = make_clips(options.data, height)
     # No warm-up to speak of and no end in sight: the clock ends it.
     recipe = Recipe(10_000, 1e-3, options.batch_size, warmup=1e-4)
     profile = Profile(
@@ -173,39 +114,28 @@ def check(options: argparse.Namespace) -> None:
         weights=weights(options.data, options.width), val_fraction=0.0, positions=1,
         epoch_clips=options.epoch_clips, spatial=recipe, temporal=recipe, conv=recipe,
     )  # fmt: skip
-    device = pick_device()
+    device, workers = pick_device(), min(8, cpu_count())
     print(f"torch {torch.__version__}, {describe_device(device)}, {mixed_precision(device)}")
     print(f"VGG-19 at width {options.width:g}, {options.crop} px, batch {options.batch_size}\n")
-    print(f"{'network':<18}{'clips/s':>9}{'memory GB':>11}{'at once':>9}   loss")
+    print(f"{'network':<18}{'clips/s':>9}{'memory GB':>11}   loss")
     with tempfile.TemporaryDirectory() as runs:
-        workers = min(8, cores())
-        course = Course(profile, FrameStore(root), Path(runs), workers=workers)
-        streams, logits = {}, {}
-        for name in ("spatial", "temporal", "conv"):
-            model = ConvFusion(**streams) if name == "conv" else course.new(name)
-            print_line(train(course, name, model, options.seconds))
-            both = ("rgb", "flow")
-            inputs = {"spatial": both[:1], "temporal": both[1:], "conv": both}[name]
+        store = make_clips(options.data / str(height), height)
+        course = Course(profile, store, Path(runs), workers=workers)
+        networks, logits, spent = {}, {}, {}
+        for name, inputs in INPUTS.items():
+            model = course.new(name) if name != "conv" else ConvFusion(*networks.values())
+            train(course, name, model, options.seconds, compiled=False)
             began = time.perf_counter()
             scores = score(model, course.dataset("test", inputs), workers=workers)
-            if options.compiled and name == "spatial":
-                other = replace(course, run_dir=Path(runs) / "compiled")
-                print_line(train(other, name, other.new(name), options.seconds, compiled=True))
-            streams[name] = model.cpu()
-            logits[name] = scores.clip_logits(), len(scores.clips) / (time.perf_counter() - began)
-        fused = late_fusion(logits["spatial"][0], logits["temporal"][0])
-        rate = 1 / (1 / logits["spatial"][1] + 1 / logits["temporal"][1])
+            logits[name], spent[name] = scores.clip_logits(), time.perf_counter() - began
+            networks[name] = model.cpu()
+        fused = late_fusion(logits["spatial"], logits["temporal"])
         loss = -np.log(np.maximum(fused[np.arange(len(fused)), scores.labels], 1e-12)).mean()
-        print(f"{'average fusion':<18}{rate:>9.1f}{'':>20}   {loss:.3f} (test clips, scoring only)")
-
-
-def print_line(row: dict) -> None:
-    losses = row["loss"]
-    print(
-        f"{row['name']:<18}{row['rate']:>9.1f}{row['memory'] / 1e9:>11.2f}{row['part']:>9}   "
-        f"{losses[0]:.3f} → {losses[-1]:.3f} in {len(losses)} epochs",
-        flush=True,
-    )
+        rate = len(fused) / (spent["spatial"] + spent["temporal"])
+        print(f"{'average fusion':<18}{rate:>9.1f}{'':>11}   {loss:.3f} (test clips, scoring only)")
+        if options.compiled:
+            other = replace(course, run_dir=Path(runs) / "compiled")
+            train(other, "spatial", other.new("spatial"), options.seconds, compiled=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -217,22 +147,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=int, default=16, metavar="CLIPS")
     parser.add_argument("--epoch-clips", type=int, default=320, metavar="CLIPS")
     parser.add_argument("--compiled", action="store_true", help="one stream more, compiled")
-    parser.add_argument("--seconds", type=float, default=120, help="for each network")
+    parser.add_argument("--seconds", type=float, default=60, help="for each network")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "gpu_check", metavar="DIR")
     options = parser.parse_args(arguments)
+    os.environ["TWOSTREAM_DEVICE"] = options.device
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("skipped: no CUDA device here, nothing was checked; run it where there is one")
+        return 0
+    check(options)  # first, as it matters most where a GPU is lent for minutes
     if options.device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks
-    import torch
-
-    if options.device == "cuda":
-        if not torch.cuda.is_available():
-            print(NO_GPU)
-            return 0
-        if code := subprocess.run([sys.executable, *TESTS], cwd=ROOT).returncode:
-            return code
-    check(options)
-    return 0
+        return 0
+    return subprocess.run([sys.executable, *TESTS], cwd=ROOT).returncode
 
 
 if __name__ == "__main__":

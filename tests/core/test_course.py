@@ -17,8 +17,9 @@ from conftest import moving_frames, write_video
 from twostream_utils import device
 from twostream_utils.course import Course
 from twostream_utils.data.extract import extract
+from twostream_utils.fusion import METHODS
 from twostream_utils.lab import start as course
-from twostream_utils.mini.generate import make_mini
+from twostream_utils.mini import make_mini
 from twostream_utils.profiles import PROFILES, Recipe, get_profile
 from twostream_utils.store import FrameStore
 
@@ -75,7 +76,7 @@ def test_results_json_has_the_agreed_fields(tiny):
     ]  # fmt: skip
     assert (results["n_train"], results["n_val"], results["n_test"]) == (16, 0, 8)
     assert results["classes"] == ["JumpRope", "TrampolineJumping"]
-    assert list(results["methods"]) == ["spatial", "temporal", "average_fusion", "conv_fusion"]
+    assert list(results["methods"]) == list(METHODS)
     for row in results["methods"].values():
         assert list(row) == ["top1", "ci95", "top5", "seconds"]
         low, high = row["ci95"]
@@ -105,7 +106,7 @@ def test_scores_of_other_clips_are_made_anew(tiny):
 
 def test_results_say_where_the_networks_were_trained_not_who_reads(tiny, monkeypatch):
     tiny.write_results()
-    made = tiny.made_on()
+    made = tiny.trained_with()
     assert made["torch"] == torch.__version__ and made["device"].startswith("CPU")
     before = tiny.results()
     assert before["device"] == f"{made['device']}, {made['precision']}"
@@ -116,7 +117,7 @@ def test_results_say_where_the_networks_were_trained_not_who_reads(tiny, monkeyp
     path = tiny.checkpoint("temporal")
     kept = torch.load(path, weights_only=True)
     other = {"device": "Tesla T4, 15 GiB", "precision": "fp16", "torch": "2.9.0"}
-    torch.save(kept | {"made_on": [other]}, path)
+    torch.save(kept | {"trained_with": [other]}, path)
     assert tiny.results()["device"].endswith(
         f"and Tesla T4, 15 GiB, {made['precision']} and float16"
     )
@@ -177,12 +178,9 @@ def test_other_sizes_are_other_checkpoints(tiny):
 def test_scores_of_other_views_and_parts_lie_beside_the_first(tiny):
     five = tiny.scores("temporal")
     assert five.logits.shape == (8, 10, 2)  # five crops, as is and flipped
-    whole = tiny.scores("temporal", crops="whole")
-    assert whole.logits.shape == (8, 2, 2) and whole.clips == five.clips
     assert tiny.scores("temporal", "train").clips == tuple(tiny.train)
-    for crops in "five", "whole":
-        again = Course(TINY, tiny.store, tiny.run_dir).scores("temporal", crops=crops)
-        assert (again.logits == {"five": five, "whole": whole}[crops].logits).all()
+    again = Course(TINY, tiny.store, tiny.run_dir).scores("temporal", crops="five")
+    assert (again.logits == five.logits).all()
 
 
 def test_fusions_of_other_kinds_have_checkpoints_of_their_own(tiny):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from twostream_utils.fusion import choose_weights, late_fusion, product_fusion, softmax, svm_fusion
+from twostream_utils.experiments.fusions import svm_fusion
+from twostream_utils.fusion import METHODS, choose_weights, late_fusion, softmax
 
 
 def test_softmax_average_by_hand():
@@ -45,14 +46,17 @@ def test_integer_logits_are_logits():
     np.testing.assert_array_equal(softmax(logits), softmax(logits.astype(np.float64)))
 
 
-def test_product_by_hand_and_as_the_logit_average_ranks():
-    spatial, temporal = np.log([[0.8, 0.1, 0.1]]), np.log([[0.2, 0.7, 0.1]])
-    product = np.array([[0.16, 0.07, 0.01]])
-    np.testing.assert_allclose(product_fusion(spatial, temporal), product / product.sum())
+def test_every_method_gives_probabilities_from_the_networks_that_it_names():
     rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, 50, 10))
-    ranks = late_fusion(a, b, space="logit").argsort(axis=1)
-    assert np.array_equal(product_fusion(a, b).argsort(axis=1), ranks)
+    logits = {name: rng.normal(size=(4, 3)) for name in ("spatial", "temporal", "conv")}
+    for method in METHODS.values():
+        fused = method.fuse({name: logits[name] for name in method.networks})
+        np.testing.assert_allclose(fused.sum(axis=1), 1)
+    average, geometric = METHODS["average_fusion"], METHODS["logit_average"]
+    a, b = softmax(logits["spatial"]), softmax(logits["temporal"])
+    np.testing.assert_allclose(average.fuse(logits), (a + b) / 2)
+    root = np.sqrt(a * b)
+    np.testing.assert_allclose(geometric.fuse(logits), root / root.sum(axis=1, keepdims=True))
 
 
 def scores_of(labels, n_classes, strength, rng):

@@ -34,7 +34,7 @@ def stores(tmp_path_factory) -> list[FrameStore]:
                 frames = moving_frames(length, seed=number)
                 clip = f"v_YoYo_g01_c{number:02d}"
                 meta = {"label": "YoYo", "group": "g01", "source": "test", "fps": 25.0}
-                meta |= {"frames": length, "flow_method": "dis", "flow_every": every}
+                meta |= {"frames": length, "flow": "dis", "flow_every": every}
                 shard.add(encode_clip(clip, frames, every=every), {clip: meta})
         found.append(FrameStore(root))
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,8 @@ import nbformat
 import pytest
 from conftest import moving_frames, write_video
 from nbclient import NotebookClient
+from test_project import ROOT, tracked_files
 
-ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = "someone/two-stream"
 PYTHON = os.environ.get("TWOSTREAM_COLAB_PYTHON") or sys.executable
 NUMBERS = ["00"]
@@ -34,28 +35,26 @@ def run(*command: str | Path, **options) -> str:
     return done.stdout
 
 
-def copy_of_the_project(target: Path) -> Path:
-    """The files that git knows or would add, as they are now."""
-    try:
-        listed = run("git", "ls-files", "-co", "--exclude-standard", "-z", cwd=ROOT)
-    except (OSError, AssertionError):
-        pytest.skip("not a git checkout: nothing could be cloned")
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
-    return target
-
-
-def set_repository(project: Path, name: str) -> str:
-    return run(sys.executable, "notebooks/make/set_repository.py", name, cwd=project)
+def publish(project: Path, name: str) -> None:
+    """Give the project an address, as docs/colab.md says it."""
+    pyproject = project / "pyproject.toml"
+    text = pyproject.read_text(encoding="utf-8")
+    line = f'Repository = "https://github.com/{name}"'
+    text, found = re.subn(r"^(# )?Repository = .*$", line, text, flags=re.MULTILINE)
+    assert found == 1
+    pyproject.write_text(text, encoding="utf-8")
+    assert run(sys.executable, "notebooks/make/build.py", cwd=project) == ""  # no outputs dropped
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory) -> Path:
     """The project with an address."""
-    project = copy_of_the_project(tmp_path_factory.mktemp("published"))
-    set_repository(project, REPOSITORY)
+    project = tmp_path_factory.mktemp("published")
+    for path in tracked_files():
+        target = project / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
+    publish(project, REPOSITORY)
     return project
 
 
@@ -173,10 +172,10 @@ def test_a_notebook_alone_fetches_the_course_and_the_next_session_has_it(
     content, own = session[0], Path(colab["SESSION"])
     assert not list(content.iterdir())
     write_video(tmp_path / "v_YoYo_g01_c01.avi", moving_frames(6))
-    # As the README says it, and then what that printed, as a cell.
-    fetch = "{course.ROOT}/data_scripts/fetch_ucf101.py"
+    # As docs/colab.md says it, and then what that printed, as a cell.
+    fetch = "{ROOT}/data_scripts/fetch_ucf101.py"
     get = f"said = !python {fetch} --classes YoYo --source {tmp_path}"
-    cells = get, "command = said[-1].strip()\n!{command}"
+    cells = "from twostream_utils.lab import ROOT\n" + get, "command = said[-1].strip()\n!{command}"
     setup, again, where, _, extracted = open_alone(published, NUMBERS[0], content, colab, *cells)
     clone = content / "two-stream"
     assert "The course is in two-stream/" in printed(setup)
@@ -204,54 +203,26 @@ def test_a_notebook_alone_fetches_the_course_and_the_next_session_has_it(
     assert stamps(own) == before
 
 
-def test_an_address_is_replaced_everywhere_and_outputs_stay(published, tmp_path):
-    project = tmp_path / "project"
-    shutil.copytree(published, project, ignore=shutil.ignore_patterns(".git", "data", "runs"))
-    assert "other/name.course" in set_repository(project, "https://github.com/other/name.course")
-    once = {path: path.read_bytes() for path in sorted(project.rglob("*")) if path.is_file()}
-    texts = {path.relative_to(project).as_posix(): data for path, data in once.items()}
-    changed = [path for path, data in texts.items() if b"other/name.course" in data]
-    stale = [path for path, data in texts.items() if REPOSITORY.encode() in data]
-    assert [path for path in stale if path.startswith(("note", "README", "pyproj"))] == []
-    count = len(list((ROOT / "notebooks").glob("[0-9]*.ipynb")))
-    assert sum(path.startswith(("notebooks/0", "notebooks/1")) for path in changed) == count
-    assert sum(path.startswith("notebooks/solutions/") for path in changed) == count
-    assert {"README.md", "pyproject.toml"} <= set(changed)
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        ours = nbformat.read(path, as_version=4).cells
-        theirs = nbformat.read(project / "notebooks" / path.name, as_version=4).cells
+def test_an_address_goes_everywhere_and_outputs_stay(published):
+    """One place holds it; a build writes it into notebooks, twins and README."""
+    name = "other/name.course"
+    publish(published, name)
+    for path in sorted((published / "notebooks").glob("[0-9]*.ipynb")):
+        ours, theirs = (
+            nbformat.read(at / "notebooks" / path.name, as_version=4).cells
+            for at in (ROOT, published)
+        )
         assert [c.get("outputs") for c in ours] == [c.get("outputs") for c in theirs]
-    set_repository(project, "other/name.course")
-    run(sys.executable, "notebooks/make/build.py", cwd=project)  # agrees, with outputs kept
-    assert once == {path: path.read_bytes() for path in once}
+        for changed in path, path.parent / "solutions" / path.name, published / "README.md":
+            text = changed.read_text(encoding="utf-8")
+            assert name in text and REPOSITORY not in text, changed
 
 
-def test_a_name_that_is_no_repository_is_refused(published):
-    command = [sys.executable, "notebooks/make/set_repository.py", "just-a-name"]
-    done = subprocess.run(command, cwd=published, capture_output=True, text=True)
-    assert done.returncode == 2 and "'just-a-name' is not owner/name" in done.stderr
-
-
-def test_outputs_that_would_be_lost_stop_it(published, tmp_path):
-    project = tmp_path / "project"
-    shutil.copytree(published, project, ignore=shutil.ignore_patterns(".git", "data", "runs"))
-    source = project / "notebooks" / "source" / "00_start_here.md"
-    source.write_text(source.read_text(encoding="utf-8").replace("import numpy", "import  numpy"))
-    before = (project / "pyproject.toml").read_bytes()
-    command = [sys.executable, "notebooks/make/set_repository.py", "other/name"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
-    assert done.returncode == 1 and "00_start_here.ipynb is older than its source" in done.stderr
-    assert (project / "pyproject.toml").read_bytes() == before
-
-
-def test_only_what_is_missing_is_added_and_what_is_there_is_pinned():
-    packages = colab_boot.needed()
-    assert {"torch", "opencv-contrib-python-headless", "accelerate"} <= set(packages)
-    assert not {"jupyterlab", "nbclient"} & set(packages)
-    assert colab_boot.missing(packages) == []
-    assert colab_boot.missing({"no_such_package_here": "no-such>=1"}) == ["no-such>=1"]
-    pins = colab_boot.pins({"torch": "torch>=1", "no-such-package-here": "x"})
-    assert [line.split("==")[0] for line in pins] == ["torch", "ipython", "ipykernel"]
+def test_only_what_is_missing_is_added():
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert colab_boot.missing(pyproject) == []
+    more = pyproject.replace("dependencies = [\n", 'dependencies = [\n    "no-such>=1",\n', 1)
+    assert colab_boot.missing(more) == ["no-such>=1"]
 
 
 def test_what_pip_says_is_passed_on():

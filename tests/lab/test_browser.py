@@ -95,7 +95,7 @@ def clips_folder(tmp_path_factory) -> Path:
             for number in 1, 2:
                 clip = f"v_{label}_g01_c{number:02d}"
                 meta = {"label": label, "group": "g01", "source": "test", "fps": 25.0}
-                meta |= {"frames": 12, "flow_method": "dis"}
+                meta |= {"frames": 12, "flow": "dis"}
                 frames = moving_frames(12, 72, 96, seed=number)
                 shard.add(encode_clip(clip, frames), {clip: meta})
     return root

@@ -9,6 +9,7 @@ import pytest
 from conftest import moving_frames, write_video
 
 from twostream_utils.data.extract import make_shards
+from twostream_utils.fusion import METHODS
 from twostream_utils.lab.own_classes import export_videos, group_warnings, own_classes
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.store import FrameStore
@@ -28,7 +29,7 @@ def test_from_a_folder_of_videos_to_scores_of_four_methods(video_folder, tmp_pat
     said = capsys.readouterr().out
     assert said.count("warning:") == 1 and "only 3 test clips: one clip more or less is 33%" in said
     methods = own.method_scores()
-    assert list(methods) == ["spatial", "temporal", "average_fusion", "conv_fusion"]
+    assert list(methods) == list(METHODS)
     assert all(scores.shape == (3, 3) for scores, _, _ in methods.values())
     assert own.run_dir == tmp_path / "runs"
 

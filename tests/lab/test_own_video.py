@@ -15,6 +15,7 @@ from tiny_course import TINY
 
 from twostream_utils.course import INPUTS
 from twostream_utils.data.video import VideoError
+from twostream_utils.fusion import METHODS
 from twostream_utils.lab import own_video
 
 # --- what goes well ---------------------------------------------------------------------------
@@ -42,7 +43,7 @@ def test_bytes_of_an_upload_give_the_same_clip_and_are_not_kept(tmp_path):
     again = own_video.own_clip(path.read_bytes(), TINY, tmp_path / "own", name="a.avi")
     assert again.store.root == from_path.store.root and written.read_bytes() == first
     kept = [p.suffix for p in (tmp_path / "own").iterdir()]
-    assert [suffix for suffix in kept if suffix != ".frame_index"] == [".zip"]
+    assert [suffix for suffix in kept if suffix != ".npz"] == [".zip"]
     own_video.own_clip(path, TINY, tmp_path / "own", start=0.2)
     assert len(list((tmp_path / "own").glob("*.zip"))) == 2
 
@@ -54,11 +55,11 @@ def test_opinion_of_a_test_clip_is_that_of_the_score_file(tiny, networks):
         saved = tiny.scores(name)
         row = saved.clip_logits()[saved.clips.index(clip)]
         np.testing.assert_allclose(said.logits[name], row, atol=1e-4)
-    assert list(said.scores) == ["spatial", "temporal", "average fusion", "conv fusion"]
+    assert list(said.scores) == list(METHODS)
     for values in said.scores.values():
         assert values.shape == (2,) and abs(values.sum() - 1) < 1e-6
     mean = (said.scores["spatial"] + said.scores["temporal"]) / 2
-    np.testing.assert_allclose(said.scores["average fusion"], mean)
+    np.testing.assert_allclose(said.scores["average_fusion"], mean)
 
 
 def test_top_is_sorted_and_no_longer_than_there_are_classes(tiny, networks):

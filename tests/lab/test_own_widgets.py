@@ -14,8 +14,9 @@ from PIL import Image
 from tiny_course import TINY
 
 from twostream_utils.data.video import VideoError
-from twostream_utils.flow import colour_wheel
+from twostream_utils.fusion import METHODS
 from twostream_utils.lab import own_plots, own_widgets, plots
+from twostream_utils.lab.flow_colours import colour_wheel
 from twostream_utils.lab.own_video import opinion
 from twostream_utils.views import span
 
@@ -106,12 +107,12 @@ def test_answers_hold_notes_bars_and_film_with_alt_text(tiny, networks, tmp_path
         own_widgets.answer_html(networks, tiny, ("letter.mp4", b"dear reader"))
 
 
-def test_bars_show_five_best_of_four_methods_and_say_so(tiny, networks):
+def test_bars_show_five_best_of_each_method_and_say_so(tiny, networks):
     said = opinion(networks, tiny.store, tiny.test[0], tiny)
     fig = own_plots.top_bars(said)
-    assert [axis.get_title() for axis in fig.axes] == list(said.scores)
-    assert sum(len(axis.patches) for axis in fig.axes) == 8  # two classes, four methods
-    answer = said.top("average fusion", 1)[0][0]
+    assert [axis.get_title() for axis in fig.axes] == [METHODS[key].title for key in said.scores]
+    assert sum(len(axis.patches) for axis in fig.axes) == 2 * len(METHODS)  # two classes
+    answer = said.top("average_fusion", 1)[0][0]
     assert answer in own_plots.describe(said)
     orange = plots.plt.matplotlib.colors.to_rgba(plots.ORANGE)
     for axis in fig.axes:

@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 from tqdm.auto import tqdm
 
-from ..files import NO_ROOM
-from ..flow import BOUND
+from ..files import NO_ROOM, atomic_write
+from ..flow import ALGORITHMS, BOUND
 from ..profiles import Profile
 from ..splits import SPELLING, parse_name
-from .estimate import Estimate
-from .extract_report import Report, count_shard, write_skipped
-from .lock import locked
-from .pool import cores, in_order
-from .shards import FLOW_METHODS, QUALITY, ShardWriter, encode_clip
+from .processes import locked, parallel_map
+from .shards import QUALITY, ShardWriter, encode_clip
 from .video import VIDEO_SUFFIXES, VideoError, open_video
 
-__all__ = ["Report", "ShardWriter", "VideoError", "encode_clip", "extract", "other_shards"]
 
-
-@dataclass(frozen=True)
-class _Task:
-    """One video on its way to a worker."""
+class _Video(NamedTuple):
+    """One video, and the clip that it becomes."""
 
     path: Path
     clip: str
     label: str
     group: str
-    short_side: int
-    method: str
-    every: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+@dataclass
+class Report:
+    """What `extract` did: clips written now, shards kept from before, videos left out and why.
+
+    `frames`, `megabytes` and `ungrouped` (clips that are their own group because no group could
+    be read from the name) count the whole of `out` for the classes asked for.
+    """
+
+    written: list[str] = field(default_factory=list)
+    reused: list[Path] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    clips: int = 0
+    frames: int = 0
+    megabytes: float = 0.0
+    ungrouped: int = 0
 
 
 def extract(
@@ -46,7 +60,7 @@ def extract(
     out: str | os.PathLike,
     *,
     short_side: int = 256,
-    method: str = "dis",
+    algorithm: str = "dis",
     every: int = 1,
     group_pattern: str | None = None,
     workers: int | None = None,
@@ -63,31 +77,31 @@ def extract(
         source: `<source>/<class>/<clip>.avi` (or mp4, mov, mkv, …, in upper case too).
         out: folder for the shards.
         short_side: px; larger videos are scaled down to it, smaller ones are left alone.
-        method: flow method, see `flow.compute_flow`; "raft" (see `raft.py`) wants a GPU.
+        algorithm: of the flow, see `flow.compute_flow`; `clips.json` of each shard says which.
         every: N extracts only the flow fields 1, 1 + N, 1 + 2 N, …: enough for stacks whose
             `flow_step` is a multiple of N, in an Nth of the time.
         group_pattern: regular expression whose first bracket finds the group in the file's stem,
             e.g. `^([a-z]+)_`; by default `_gNN_`. A clip without a match is a group by itself.
-        workers: processes, one video each at a time; default: one per core, for RAFT at most 4,
-            each of which has the model on the GPU.
+        workers: processes, one video each at a time; default: one per core.
         classes: only these class folders.
-        progress: show a bar, and after a minute an estimate of time and disk.
+        progress: show a bar.
 
     Raises:
         FileNotFoundError: no such source, or no videos in it.
-        ValueError: unknown method or class, a broken pattern, nothing readable.
-        RuntimeError: RAFT's weights cannot be fetched.
+        ValueError: unknown algorithm or class, a broken pattern, nothing readable.
+        RuntimeError: a worker was killed; whole shards are kept.
         OSError: another command writes to `out`, or the disk is full; whole shards are kept.
     """
     source, out = Path(source), Path(out)
-    if method not in FLOW_METHODS:
-        raise ValueError(f"unknown flow method {method!r}; choose one of {', '.join(FLOW_METHODS)}")
+    if algorithm not in ALGORITHMS:
+        known = ", ".join(ALGORITHMS)
+        raise ValueError(f"unknown flow algorithm {algorithm!r}; choose one of {known}")
     if every < 1:
         raise ValueError(f"every must be 1 or more, got {every}")
     settings = {
         "format": 1,
         "short_side": short_side,
-        "flow_method": method,
+        "flow": algorithm,
         "group_pattern": group_pattern,
         "quality": QUALITY,
         "bound": BOUND,
@@ -95,15 +109,20 @@ def extract(
     if every > 1:  # left out otherwise, so that older shards stay good
         settings["flow_every"] = every
     report = Report()
-    plan = _plan(source, out, settings, classes, report)
-    if method == "raft":
-        from .raft import load_raft
-
-        load_raft()  # once, before many workers would fetch the weights at the same time
-        workers = workers or min(cores(), 4)
+    plan = _plan(_class_folders(source, out, classes), group_pattern, report)
+    total = sum(map(len, plan.values()))
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out):
-        _write_shards(plan, out, settings, workers, progress, report)
+    with locked(out), tqdm(total=total, unit="video", disable=not progress) as bar:
+        for left in out.glob("*.zip.*partial"):  # by a kill
+            left.unlink()
+        for label, videos in plan.items():
+            bar.set_postfix_str(label)
+            _make_shard(out / f"{label}.zip", settings, videos, workers, bar, report)
+        report.skipped.sort()
+        (out / "skipped.txt").unlink(missing_ok=True)
+        if report.skipped:
+            with atomic_write(out / "skipped.txt") as part:
+                part.write_text("".join(f"{a}\t{b}\n" for a, b in report.skipped), "utf-8")
     if not report.clips:
         first = ": ".join(report.skipped[0])
         raise ValueError(
@@ -112,97 +131,16 @@ def extract(
     return report
 
 
-def _write_shards(
-    plan: dict[str, list[_Task]],
-    out: Path,
-    settings: dict,
-    workers: int | None,
-    progress: bool,
-    report: Report,
-) -> None:
-    for stale in out.glob("*.zip.partial"):
-        stale.unlink()
-    shards = {label: out / f"{label}.zip" for label in plan}
-    infos = {
-        label: {
-            "settings": settings,
-            "sources": {task.path.name: task.path.stat().st_size for task in tasks},
-        }
-        for label, tasks in plan.items()
-    }
-    todo = []
-    for label in plan:
-        clips = _finished(shards[label], infos[label], report)
-        if clips is None:
-            todo.append(label)
-        else:
-            report.reused.append(shards[label])
-            count_shard(report, shards[label], clips)
-    tasks = [task for label in todo for task in plan[label]]
-    estimate = Estimate(out, sum(sum(infos[label]["sources"].values()) for label in todo))
-    with (
-        contextlib.closing(in_order(_encode, tasks, workers)) as results,
-        tqdm(total=len(tasks), unit="video", disable=not progress or not tasks) as bar,
-    ):
-        for label in todo:
-            bar.set_postfix_str(label)
-            _write_shard(shards[label], infos[label], plan[label], results, bar, estimate, report)
-    report.skipped.sort()
-    write_skipped(out / "skipped.txt", report.skipped)
-
-
-def _plan(
-    source: Path, out: Path, settings: dict, classes: Iterable[str] | None, report: Report
-) -> dict[str, list[_Task]]:
-    """Videos to read by label; what cannot become a clip goes to `report.skipped`."""
-    pattern = settings["group_pattern"]
-    try:
-        regex = re.compile(pattern or r"_(g\d{2})(?:_|$)")
-    except re.error as error:
-        raise ValueError(f"group pattern {pattern!r} is no regular expression: {error}") from error
-    if regex.groups < 1:
-        raise ValueError(f"group pattern {pattern!r} lacks a bracket for the group: '^([a-z]+)_'")
-    plan: dict[str, list[_Task]] = {}
-    seen: dict[str, str] = {}
-    for folder in _class_folders(source, out, classes):
-        videos = _videos(folder)
-        if not videos:
-            report.skipped.append((f"{folder.name}/", "no videos in this folder"))
-            continue
-        label = SPELLING.get(folder.name, folder.name)
-        tasks = plan.setdefault(label, [])
-        for path in videos:
-            clip = _clip_name(label, path.stem)
-            name = f"{folder.name}/{path.name}"
-            if clip in seen:
-                report.skipped.append((name, f"would be clip {clip}, as {seen[clip]} already is"))
-                continue
-            seen[clip] = name
-            match = regex.search(path.stem)
-            group = match[1] if match and match[1] else clip
-            tasks.append(
-                _Task(path, clip, label, group, settings["short_side"], settings["flow_method"],
-                      settings.get("flow_every", 1))
-            )  # fmt: skip
-    return plan
-
-
-def other_shards(source: Path, out: Path) -> list[Path]:
-    """Zips in `out` of classes that `source` has no videos of: a store of `out` reads them, too."""
-    folders = _class_folders(source, out, None)
-    labels = {SPELLING.get(folder.name, folder.name) for folder in folders if _videos(folder)}
-    return sorted(path for path in out.glob("*.zip") if path.stem not in labels)
-
-
-def _class_folders(source: Path, out: Path, classes: Iterable[str] | None) -> list[Path]:
+def _class_folders(source: Path, out: Path, classes: Iterable[str] | None) -> dict[Path, list]:
+    """The class folders of `source`, A to Z, with their videos."""
     if not source.is_dir():
         raise FileNotFoundError(f"no folder {source}; give one with a folder of videos per class")
-    folders = [
-        path
+    folders = {
+        path: _videos(path)
         for path in sorted(source.iterdir(), key=lambda path: (path.name.lower(), path.name))
         if path.is_dir() and not path.name.startswith(".") and path.resolve() != out.resolve()
-    ]
-    if not any(_videos(folder) for folder in folders):
+    }
+    if not any(folders.values()):
         if _videos(source):
             raise ValueError(
                 f"{source} is itself a folder of videos, one class; give the folder above it: "
@@ -214,13 +152,12 @@ def _class_folders(source: Path, out: Path, classes: Iterable[str] | None) -> li
         )
     if classes is None:
         return folders
-    wanted = set(classes)
-    if missing := wanted - {folder.name for folder in folders}:
+    if missing := set(classes) - {folder.name for folder in folders}:
         raise ValueError(
             f"no class {', '.join(sorted(missing))} in {source}, which has "
             f"{', '.join(folder.name for folder in folders)}"
         )
-    return [folder for folder in folders if folder.name in wanted]
+    return {folder: videos for folder, videos in folders.items() if folder.name in set(classes)}
 
 
 def _videos(folder: Path) -> list[Path]:
@@ -233,6 +170,37 @@ def _videos(folder: Path) -> list[Path]:
     )
 
 
+def _plan(
+    folders: dict[Path, list], pattern: str | None, report: Report
+) -> dict[str, list[_Video]]:
+    """Videos to read by label; what cannot become a clip goes to `report.skipped`."""
+    try:
+        regex = re.compile(pattern or r"_(g\d{2})(?:_|$)")
+    except re.error as error:
+        raise ValueError(f"group pattern {pattern!r} is no regular expression: {error}") from error
+    if regex.groups < 1:
+        raise ValueError(f"group pattern {pattern!r} lacks a bracket for the group: '^([a-z]+)_'")
+    plan: dict[str, list[_Video]] = {}
+    seen: dict[str, str] = {}
+    for folder, paths in folders.items():
+        if not paths:
+            report.skipped.append((f"{folder.name}/", "no videos in this folder"))
+            continue
+        label = SPELLING.get(folder.name, folder.name)
+        videos = plan.setdefault(label, [])
+        for path in paths:
+            clip = _clip_name(label, path.stem)
+            match = regex.search(path.stem)
+            video = _Video(path, clip, label, match and match[1] or clip)
+            if clip in seen:
+                reason = f"would be clip {clip}, as {seen[clip]} already is"
+                report.skipped.append((video.name, reason))
+                continue
+            seen[clip] = video.name
+            videos.append(video)
+    return plan
+
+
 def _clip_name(label: str, stem: str) -> str:
     try:
         parse_name(stem)
@@ -241,8 +209,33 @@ def _clip_name(label: str, stem: str) -> str:
     return stem
 
 
-def _finished(shard: Path, info: dict, report: Report) -> dict[str, dict] | None:
-    """`clips.json` of a whole shard made from these videos with these settings, else None."""
+def _make_shard(
+    shard: Path, settings: dict, videos: list[_Video], workers: int | None, bar: tqdm,
+    report: Report,
+) -> None:  # fmt: skip
+    """Make one shard, unless it is there, whole and made from these videos with these settings."""
+    sources = {video.path.name: video.path.stat().st_size for video in videos}
+    info = {"settings": settings, "sources": sources}
+    if found := _finished(shard, info):
+        clips, skipped = found
+        report.reused.append(shard)
+        bar.total -= len(videos)
+        bar.refresh()
+    else:
+        clips, skipped = _write_shard(shard, info, videos, workers, bar)
+        report.written.extend(clips)
+    report.skipped.extend(map(tuple, skipped))
+    if not clips:
+        shard.unlink(missing_ok=True)
+        return
+    report.clips += len(clips)
+    report.frames += sum(meta["frames"] for meta in clips.values())
+    report.megabytes += shard.stat().st_size / 1e6
+    report.ungrouped += sum(meta["group"] == clip for clip, meta in clips.items())
+
+
+def _finished(shard: Path, info: dict) -> tuple[dict[str, dict], list] | None:
+    """`clips.json` and what was skipped of a whole shard that was made from `info`, else None."""
     try:
         with zipfile.ZipFile(shard) as file:
             made_from = json.loads(file.read("dataset.json"))
@@ -250,46 +243,30 @@ def _finished(shard: Path, info: dict, report: Report) -> dict[str, dict] | None
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         return None
     skipped = made_from.pop("skipped", [])
-    if made_from != info:
-        return None
-    report.skipped.extend((name, reason) for name, reason in skipped)
-    return clips
+    settings, wanted = made_from.get("settings", {}), info["settings"]["flow"]
+    # Older shards do not say whether their "dis" is the fine one: they are taken for either.
+    if (older := settings.pop("flow_method", None)) and wanted in (older, f"{older}_fine"):
+        settings["flow"] = wanted
+    return (clips, skipped) if made_from == info else None
 
 
 def _write_shard(
-    shard: Path,
-    info: dict,
-    tasks: list[_Task],
-    results: Iterator[tuple[list, float] | str],
-    bar: tqdm,
-    estimate: Estimate,
-    report: Report,
-) -> None:
-    info["skipped"] = []
+    shard: Path, info: dict, videos: list[_Video], workers: int | None, bar: tqdm
+) -> tuple[dict[str, dict], list]:
+    skipped = info["skipped"] = []
+    encode = partial(_encode, settings=info["settings"])
     try:
-        with ShardWriter(shard, info) as writer:
-            for task in tasks:
-                result = next(results)
+        # Workers a shard at a time: what waits for a slow disk is never more than one class.
+        with (
+            ShardWriter(shard, info) as writer,
+            closing(parallel_map(encode, videos, workers)) as results,
+        ):
+            for video, (members, meta) in zip(videos, results):
                 bar.update()
-                source = f"{task.path.parent.name}/{task.path.name}"
-                members = [] if isinstance(result, str) else result[0]
-                written = sum(len(data) for _, data in members)
-                if (line := estimate.add(task.path.stat().st_size, written)) and not bar.disable:
-                    bar.write(line)
-                if isinstance(result, str):
-                    info["skipped"].append((source, result))
-                    continue
-                meta = {
-                    "label": task.label,
-                    "group": task.group,
-                    "source": source,
-                    "fps": result[1],
-                    "frames": sum(name.startswith("jpegs_256/") for name, _ in members),
-                    "flow_method": task.method,
-                }
-                if task.every > 1:
-                    meta["flow_every"] = task.every
-                writer.add(members, {task.clip: meta})
+                if isinstance(meta, str):
+                    skipped.append((video.name, meta))
+                else:
+                    writer.add(members, {video.clip: meta})
     except OSError as error:
         if error.errno in NO_ROOM:
             raise OSError(
@@ -298,23 +275,28 @@ def _write_shard(
                 "some space and run the same command again",
             ) from error
         raise
-    report.skipped.extend(info["skipped"])
-    if writer.clips:
-        report.written.extend(writer.clips)
-        count_shard(report, shard, writer.clips)
-    else:
-        shard.unlink(missing_ok=True)
+    return writer.clips, skipped
 
 
-def _encode(task: _Task) -> tuple[list[tuple[str, bytes]], float] | str:
-    """Members of a clip and its frame rate, or the reason why the video cannot be used."""
+def _encode(video: _Video, settings: dict) -> tuple[list[tuple[str, bytes]], dict | str]:
+    """Members of a clip and its entry of `clips.json`, or the reason why it cannot be used."""
+    every = settings.get("flow_every", 1)
     try:
-        rate, frames = open_video(task.path, task.short_side)
-        return encode_clip(task.clip, frames, task.method, every=task.every), rate
+        rate, frames = open_video(video.path, settings["short_side"])
+        members = encode_clip(video.clip, frames, settings["flow"], every=every)
     except VideoError as error:
-        return error.reason
+        return [], error.reason
     except (ValueError, OSError, cv2.error) as error:
-        return " ".join(str(error).split())
+        return [], " ".join(str(error).split())
+    meta = {
+        "label": video.label,
+        "group": video.group,
+        "source": video.name,
+        "fps": rate,
+        "frames": sum(name.startswith("jpegs_256/") for name, _ in members),
+        "flow": settings["flow"],
+    }
+    return members, meta | ({"flow_every": every} if every > 1 else {})
 
 
 def make_shards(videos: str | Path, root: Path, profile: Profile) -> None:
@@ -325,16 +307,18 @@ def make_shards(videos: str | Path, root: Path, profile: Profile) -> None:
     Raises ``ValueError`` where ``root`` has shards of classes that ``videos`` does not have and the
     profile names none: they would be trained on with the rest.
     """
-    if profile.classes is None and (others := other_shards(Path(videos), root)):
+    folders = _class_folders(Path(videos), root, None)
+    labels = {SPELLING.get(folder.name, folder.name) for folder in folders if folders[folder]}
+    others = sorted(path.name for path in root.glob("*.zip") if path.stem not in labels)
+    if others and profile.classes is None:
         raise ValueError(
-            f"{root} has shards of classes that {videos} does not have: "
-            f"{', '.join(path.name for path in others)}. They come from another folder of videos, "
-            "or a class was renamed since, and would be trained on with the rest. Move them "
-            "elsewhere or delete them, then do the same again"
+            f"{root} has shards of classes that {videos} does not have: {', '.join(others)}. They "
+            "come from another folder of videos, or a class was renamed since, and would be "
+            "trained on with the rest. Move them elsewhere or delete them, then do the same again"
         )
     report = extract(
-        videos, root, short_side=profile.short_side, group_pattern=profile.group_pattern,
-        classes=profile.classes,
+        videos, root, short_side=profile.short_side, algorithm=profile.flow,
+        group_pattern=profile.group_pattern, classes=profile.classes,
     )  # fmt: skip
     for name, reason in report.skipped:
         print(f"skipped {name}: {reason}")

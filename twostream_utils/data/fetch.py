@@ -27,12 +27,12 @@ from pathlib import Path
 
 import requests
 import urllib3
-from filelock import FileLock
 from remotezip import RangeNotSupported, RemoteIOError, RemoteZip, RemoteZipError
 from tqdm.auto import tqdm
 
 from ..files import NO_ROOM, atomic_write
 from ..splits import SPELLING, parse_name
+from .processes import locked
 from .ucf101_clips import ucf101_clips
 
 TIMEOUT = (15, 20)  # seconds without a connection, seconds without a byte
@@ -128,7 +128,7 @@ def fetch(
 def _alone(folder: Path) -> Iterator[None]:
     """Let one fetch at a time write to `folder`, and say plainly why it stopped."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with locked(folder, wait=True):
         for left in [*folder.glob("*/*.partial"), *folder.glob(".unpacked-*")]:  # by a kill
             left.unlink() if left.is_file() else shutil.rmtree(left, ignore_errors=True)
         try:

@@ -6,25 +6,22 @@ import contextlib
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ..flow import METHODS, compute_flow, quantise
+from ..files import atomic_write
+from ..flow import compute_flow, quantise
 
 QUALITY = 95
-FLOW_METHODS = (*METHODS, "raft")
-# Pairs at once. Their correlations of all places with all places, the largest tensors of RAFT, take
-# 0.16 GB at 340×256 (computed: 16 · (43·32)² · 4 bytes, and a third more for the coarser levels).
-RAFT_BATCH = 16
 
 
 def encode_clip(
     name: str,
     frames: Iterable[np.ndarray],
-    method: str = "dis",
+    algorithm: str = "dis",
     quality: int = QUALITY,
     every: int = 1,
 ) -> list[tuple[str, bytes]]:
@@ -34,7 +31,7 @@ def encode_clip(
         name: clip name, e.g. `v_JumpRope_g07_c02`.
         frames: `(T, H, W, 3)` uint8 RGB, or any iterable of `(H, W, 3)` frames (read once, so that
             a long video never has to lie in memory).
-        method: one of `FLOW_METHODS`, see `flow.compute_flow` and `raft.raft_flow`.
+        algorithm: one of `flow.ALGORITHMS`.
         quality: JPEG quality, 0 to 100.
         every: 1 for all fields; N for the fields 1, 1 + N, 1 + 2 N, … only.
 
@@ -43,37 +40,16 @@ def encode_clip(
         them. Field i is the flow from frame i to frame i + 1, quantised.
     """
     rgb, us, vs = [], [], []
-    waiting: list[tuple[np.ndarray, np.ndarray]] = []
-
-    def add(field: np.ndarray) -> None:
-        file = f"{name}/frame{len(us) * every + 1:06d}.jpg"
-        field = quantise(field)
-        us.append((f"tvl1_flow/u/{file}", _jpeg(field[..., 0], quality)))
-        vs.append((f"tvl1_flow/v/{file}", _jpeg(field[..., 1], quality)))
-
-    def add_batch() -> None:
-        from .raft import raft_flow  # torch is slow to import, and no other method needs it
-
-        for field in raft_flow(*map(np.stack, zip(*waiting))):
-            add(field)
-        waiting.clear()
-
     before = None
     for number, frame in enumerate(frames, start=1):
         rgb.append((f"jpegs_256/{name}/frame{number:06d}.jpg", _jpeg(frame[..., ::-1], quality)))
-        now = frame
-        if method != "raft":
-            now = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+        grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
         if before is not None and (number - 2) % every == 0:
-            if method == "raft":
-                waiting.append((before, now))
-                if len(waiting) == RAFT_BATCH:
-                    add_batch()
-            else:
-                add(compute_flow(before, now, method))
-        before = now
-    if waiting:
-        add_batch()
+            field = quantise(compute_flow(before, grey, algorithm))
+            file = f"{name}/frame{number - 1:06d}.jpg"
+            us.append((f"tvl1_flow/u/{file}", _jpeg(field[..., 0], quality)))
+            vs.append((f"tvl1_flow/v/{file}", _jpeg(field[..., 1], quality)))
+        before = grey
     return rgb + us + vs
 
 
@@ -86,13 +62,16 @@ def _jpeg(image: np.ndarray, quality: int) -> bytes:
     return data.tobytes()
 
 
+class _NoClips(Exception):
+    """A shard without clips is not to be written."""
+
+
 class ShardWriter:
     """Write one shard: `with ShardWriter(path) as shard: shard.add(members, {clip: {...}})`.
 
-    Everything goes to `<path>.partial`, which is renamed on a clean exit and removed on an error,
-    so a file of the final name is always whole; a shard without clips is not written. Members
-    are stored, not deflated (JPEG does not shrink), and dated 1980-01-01, so the same clips give
-    the same bytes.
+    Written aside and renamed, so a file of the final name is always whole; a shard without clips is
+    not written. Members are stored, not deflated (JPEG does not shrink), and dated 1980-01-01, so
+    the same clips give the same bytes.
 
     Args:
         path: the shard, `<out>/<Class>.zip`; missing folders are made.
@@ -101,22 +80,39 @@ class ShardWriter:
     """
 
     def __init__(self, path: str | os.PathLike, info: Mapping | None = None) -> None:
-        self.path = Path(path)
-        self.partial = self.path.with_name(self.path.name + ".partial")
-        self.info = info
+        self.path, self.info = Path(path), info
         self.clips: dict[str, dict] = {}
 
     def __enter__(self) -> ShardWriter:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.partial, "wb")
-        self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED)
+        self._open = self._written_aside()
+        self._open.__enter__()
         return self
+
+    def __exit__(self, *error) -> bool | None:
+        return self._open.__exit__(*error)
+
+    @contextlib.contextmanager
+    def _written_aside(self) -> Iterator[None]:
+        with (
+            contextlib.suppress(_NoClips),
+            atomic_write(self.path) as part,
+            open(part, "wb") as file,
+        ):
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as self._zip:
+                yield
+                if not self.clips:
+                    raise _NoClips
+                self._write("clips.json", _json(self.clips))
+                if self.info is not None:
+                    self._write("dataset.json", _json(self.info))
+            file.flush()
+            os.fsync(file.fileno())
 
     def add(self, members: Iterable[tuple[str, bytes]], meta: Mapping[str, Mapping]) -> None:
         """Add a clip's `members` (as from `encode_clip`) and its entry of `clips.json`.
 
-        `meta` is `{clip: {"label", "group", "source", "fps", "frames", "flow_method"}}`, and
-        "flow_every" where fields were left out.
+        `meta` is `{clip: {"label", "group", "source", "fps", "frames", "flow"}}`, where "flow" is
+        the algorithm, and "flow_every" where fields were left out.
         """
         for clip in meta:
             if clip in self.clips:
@@ -130,26 +126,6 @@ class ShardWriter:
         entry.create_system = 3
         entry.external_attr = 0o644 << 16
         self._zip.writestr(entry, data)
-
-    def __exit__(self, kind, error, trace) -> None:
-        try:
-            if kind is None and self.clips:
-                self._write("clips.json", _json(self.clips))
-                if self.info is not None:
-                    self._write("dataset.json", _json(self.info))
-                self._zip.close()
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                self._file.close()
-                os.replace(self.partial, self.path)
-        finally:
-            if not self._file.closed:
-                with contextlib.suppress(OSError):
-                    self._file.close()
-                # Closing the zip tries to write its directory; into a closed file it cannot.
-                with contextlib.suppress(OSError, ValueError):
-                    self._zip.close()
-                self.partial.unlink(missing_ok=True)
 
 
 def _json(value: Mapping) -> bytes:

@@ -1,60 +1,50 @@
-"""Is a data set whole? Clips of the split, counts, every JPEG; and what mends the rest."""
+"""Is a data set whole? Clips of the split, counts, every JPEG; and can its flow be right?"""
 
 from __future__ import annotations
 
-import json
-import shlex
-import zipfile
 from collections.abc import Iterable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
+import numpy as np
 from tqdm.auto import tqdm
 
-from ..frame_index import StoreError
-from ..parts import is_part
 from ..splits import UCF101_CLASSES, class_order, official_split, other_spelling, parse_name
-from ..store import FrameStore
-from .pool import in_order
+from ..store import FrameStore, StoreError
+from .processes import parallel_map
 from .ucf101_clips import ucf101_clips
 
-_AT_ONCE = 100  # frames in memory while a clip is decoded
 SHOWN = 20
-# What extract.py is to be told where a shard was made otherwise than by default.
-_OPTIONS = {
-    "--short-side": ("short_side", 256),
-    "--flow": ("flow_method", "dis"),
-    "--every": ("flow_every", 1),
-    "--group-pattern": ("group_pattern", None),
-}
-# A way out where no archive can be had.
-_OWN = "make shards from videos in another folder: python data_scripts/extract.py VIDEOS FOLDER"
+MEND = (
+    "To mend this: delete shards that are damaged, and run data_scripts/extract.py again, which "
+    "makes what is missing and keeps the rest (data_scripts/fetch_ucf101.py fetches the videos). "
+    "Archives that were not made here have to be fetched again."
+)
+_SAMPLE = 8  # clips of a class, and fields of a clip, that its flow is judged by
+_REST = 128
 
 
 @dataclass
 class Verification:
-    """What `verify` found: `facts` for the reader, `problems`, and `commands` that mend them.
+    """What `verify` found: `facts` for the reader, and `problems`; without them all is whole.
 
-    A data set without problems is whole. `broken`: clips that are there and damaged, with reasons.
+    `broken`: clips that are there and damaged, with reasons.
     """
 
     facts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    commands: list[str] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """The report as lines for printing; at most 20 problems of many."""
-        lines = list(self.facts)
         if not self.problems:
-            return [*lines, "Nothing is missing."]
-        lines.append(f"{_counted(len(self.problems), 'problem')}:")
+            return [*self.facts, "Nothing is missing."]
+        lines = [*self.facts, f"{_counted(len(self.problems), 'problem')}:"]
         lines.extend(f"  {problem}" for problem in self.problems[:SHOWN])
-        if len(self.problems) > SHOWN:
-            lines.append(f"  … and {len(self.problems) - SHOWN} more")
-        return [*lines, "To mend this:", *(f"  {command}" for command in self.commands)]
+        if (more := len(self.problems) - SHOWN) > 0:
+            lines.append(f"  ... and {more} more")
+        return [*lines, MEND]
 
 
 def verify(
@@ -85,31 +75,25 @@ def verify(
     found.facts.append(
         f"{store.root}: {len(store.clips)} clips, {frames} frames, {fields} flow fields"
     )
-    every = {store.flow_every(clip) for clip in store.clips} - {1}
-    if every:
+    if every := {store.flow_every(clip) for clip in store.clips} - {1}:
+        n = min(every)
         found.facts.append(
-            f"Of some clips only one flow field in {min(every)} was extracted (--every "
-            f"{min(every)}): stacks can take them {min(every)}, {2 * min(every)}, … apart."
+            f"Of some clips only one flow field in {n} was extracted (--every {n}): "
+            f"stacks can take them {n}, {2 * n}, ... apart."
         )
     if split is not None:
         _check_split(store, split, classes, found)
-    whole, broken = [], found.broken
     for clip in store.clips:
         try:
             store.check(clip)
-            whole.append(clip)
         except StoreError as error:
-            broken[clip] = str(error)
+            found.broken[clip] = str(error)
     if full:
-        tasks = [(str(store.root), clip) for clip in whole]
-        bar = tqdm(total=len(tasks), desc="decoding", unit="clip", disable=not progress)
-        with bar, closing(in_order(_decode, tasks, workers)) as results:
-            for clip, error in zip(whole, results):
-                bar.update()
-                if error:
-                    broken[clip] = error
-    found.problems.extend(broken[clip] for clip in sorted(broken))
-    _mend(store, found)
+        tasks = [(str(store.root), clip) for clip in store.clips if clip not in found.broken]
+        with closing(parallel_map(_decode, tasks, workers)) as results:
+            bar = tqdm(results, "decoding", len(tasks), unit="clip", disable=not progress)
+            found.broken |= {clip: error for (_, clip), error in zip(tasks, bar) if error}
+    found.problems.extend(found.broken[clip] for clip in sorted(found.broken))
     skipped = store.root / "skipped.txt"
     if skipped.is_file():
         count = len(skipped.read_text(encoding="utf-8").splitlines())
@@ -122,11 +106,9 @@ def _check_split(
 ) -> None:
     there = {label for label in store.labels.values() if label in UCF101_CLASSES}
     classes = class_order(there if classes is None else classes)
-    due = ucf101_clips(classes)
-    have = set(store.clips)
-    have |= {twin for clip in have if (twin := other_spelling(clip))}
+    have = set(store.clips) | {other_spelling(clip) for clip in store.clips}
     missing: dict[str, list[str]] = {}
-    for side, clips in official_split(due, split)._asdict().items():
+    for side, clips in official_split(ucf101_clips(classes), split)._asdict().items():
         lost = [clip for clip in clips if clip not in have]
         found.facts.append(
             f"split {split}, {side}: {len(clips) - len(lost)} of {len(clips)} clips "
@@ -134,72 +116,16 @@ def _check_split(
         )
         for clip in lost:
             missing.setdefault(parse_name(clip).label, []).append(clip)
-    if not missing:
-        return
-    labels = class_order(missing)
-    if gone := [label for label in labels if label not in there]:
+    if gone := [label for label in class_order(missing) if label not in there]:
         count = _counted(len(gone), "class", "classes")
         found.problems.append(f"no clip at all of {count}: {', '.join(gone)}")
-    for label in labels:
+    for label in class_order(missing):
         if label in there:
             lost = sorted(missing[label])
             more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
             found.problems.append(
                 f"{label}: {_counted(len(lost), 'clip')} missing: {', '.join(lost[:3])}{more}"
             )
-    every_class = set(labels) == set(UCF101_CLASSES)
-    which = "--profile ucf101" if every_class else f"--classes {' '.join(labels)}"
-    found.commands += [
-        f"python data_scripts/fetch_ucf101.py {which}",
-        _extract_command(store, "data/ucf101_videos"),
-    ]
-
-
-def _mend(store: FrameStore, found: Verification) -> None:
-    """Commands for clips that are there and damaged.
-
-    Only shards of our own are to be deleted: the published archives have tens of gigabytes, and
-    who has them may not get them again.
-    """
-    half = {clip for clip in found.broken if not (store.n_frames(clip) and store.n_flow(clip))}
-    files = {clip: set(store.files(clip)) for clip in found.broken}
-    shards = sorted(path for path in set().union(*files.values()) if _made_from(path))
-    lost = {clip: paths for clip, paths in files.items() if not paths & set(shards)}
-    damaged = [paths for clip, paths in lost.items() if clip not in half]
-    for path in sorted(set().union(*damaged)):
-        what = f"fetch {path.name} again"
-        if is_part(path):
-            what = f"fetch {path.name[:-4]} again, or only the part that a message above names"
-        found.commands.append(f"# {what}; or {_OWN}")
-    if not all(damaged):
-        found.commands.append("# unpack or extract the clips named above again")
-    if half & lost.keys():
-        found.commands.append(f"# put the archive beside it that has the other half; or {_OWN}")
-    if shards:
-        names = " ".join(shlex.quote(str(path)) for path in shards)
-        found.commands += [
-            f"rm {names}",
-            f"{_extract_command(store, 'VIDEOS')}  # VIDEOS: their folder of videos",
-        ]
-
-
-def _made_from(path: Path) -> dict:
-    """`dataset.json` of a shard that was extracted or generated here; empty for any other file."""
-    with suppress(OSError, KeyError, ValueError, zipfile.BadZipFile):
-        with zipfile.ZipFile(path) as file:
-            return json.loads(file.read("dataset.json"))
-    return {}
-
-
-def _extract_command(store: FrameStore, videos: str) -> str:
-    """What makes the shards that are missing and leaves the others: with the settings of these."""
-    made = (_made_from(shard).get("settings") for shard in sorted(store.root.glob("*.zip")))
-    settings = next(filter(None, made), {})
-    words = ["python", "data_scripts/extract.py", videos, str(store.root)]
-    for option, (name, default) in _OPTIONS.items():
-        if (value := settings.get(name, default)) != default:
-            words += [option, str(value)]
-    return shlex.join(words)
 
 
 def _counted(number: int, one: str, many: str | None = None) -> str:
@@ -215,13 +141,49 @@ def _decode(task: tuple[str, str]) -> str | None:
     """Read every frame and field of a clip; the reason why that fails, or None."""
     root, clip = task
     store = _store(root)
+    frames, fields = range(1, store.n_frames(clip) + 1), store.flow_numbers(clip)
     try:
-        for numbers, read in (
-            (range(1, store.n_frames(clip) + 1), store.read_rgb),
-            (store.flow_numbers(clip), store.read_flow),
-        ):
-            for first in range(0, len(numbers), _AT_ONCE):
-                read(clip, numbers[first : first + _AT_ONCE])
+        for numbers, flow in ((frames, False), (fields, True)):
+            for _ in store.images(clip, numbers, flow):
+                pass
     except StoreError as error:
         return str(error)
     return None
+
+
+def flow_warnings(store: FrameStore, clips: Iterable[str] | None = None) -> list[str]:
+    """A line for each class whose flow no real video has, from a sample; empty if all is well.
+
+    Raises:
+        StoreError: a clip that cannot be read.
+    """
+    by_label: dict[str, list[str]] = {}
+    for clip in store.clips if clips is None else clips:
+        if store.n_flow(clip):
+            by_label.setdefault(store.labels.get(clip, "without a label"), []).append(clip)
+    lines = []
+    for label in class_order(by_label):
+        clips = _spread(by_label[label])
+        fields = [store.read_flow(clip, _spread(store.flow_numbers(clip))) for clip in clips]
+        values = np.concatenate([field.ravel() for field in fields])
+        # A camera that pans moves the mean of its own clip; a wrong quantisation that of every
+        # clip; and of two or three clips all may pan.
+        off = np.median([field.mean(axis=(0, 1, 2)) for field in fields], axis=0) - _REST
+        # JPEG moves a value by a step, so 254 may have been 255; rest is stored as 127 or 128.
+        for wrong, reason in (
+            (((values == 127) | (values == 128)).mean() > 0.999, "nothing moves in any field"),
+            (np.abs(off).max() > (12 if len(fields) >= 5 else 40),
+             f"the means of u and v are {off[0]:+.0f} and {off[1]:+.0f} away from rest, {_REST}: "
+             "is it quantised to 20 px, or does every camera pan the same way?"),
+            (((values < 2) | (values > 253)).mean() > 0.1, "much of it is faster than 20 px"),
+            (values.std() > 50, "was each field stretched by its own minimum and maximum?"),
+        ):  # fmt: skip
+            if wrong:
+                lines.append(f"warning: the flow of {label}: {reason}")
+    return lines
+
+
+def _spread(items) -> list:
+    """At most eight of `items`, evenly spread from the first to the last."""
+    at = np.linspace(0, len(items) - 1, min(_SAMPLE, len(items))).round().astype(int)
+    return [items[k] for k in at]

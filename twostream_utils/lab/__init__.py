@@ -1,6 +1,16 @@
 """What a notebook needs and the networks do not: set-up, plots, explorers, checkers."""
 
-from .plots import show
+import os
+
+# Read when torch is loaded: without it the profiler talks of GPUs on machines that have none.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+
+from . import kept
+from .flow_plots import liveliest, with_wheel
+from .plots import LivePlot, confusion, contact_sheet, show, training_curves
 from .start import ROOT, check_environment, setup, shown
 
-__all__ = ["ROOT", "check_environment", "setup", "show", "shown"]
+__all__ = [
+    "LivePlot", "ROOT", "check_environment", "confusion", "contact_sheet", "kept", "liveliest",
+    "setup", "show", "shown", "training_curves", "with_wheel",
+]  # fmt: skip

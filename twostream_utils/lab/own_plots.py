@@ -15,14 +15,16 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ..flow import colour_wheel, decode
+from ..flow import decode
+from ..fusion import METHODS
 from ..profiles import Profile
 from ..stacks import crop_frames
 from ..store import FrameStore
 from ..vgg import VGG
 from ..views import eval_views, span
+from .flow_colours import colour_wheel
 from .flow_plots import fastest
-from .gradcam import looks, shown_pair, spotlight
+from .gradcam import clip_cams, shown_pair, spotlight
 from .own_video import Opinion
 from .plots import BLUE, ORANGE, check_alt
 
@@ -32,27 +34,31 @@ FILM_BYTES = 300_000
 
 
 def top_bars(said: Opinion, k: int = 5) -> Figure:
-    """Draw the ``k`` best classes of both streams and both fusions, probabilities in %.
+    """Draw the ``k`` best classes of each method, probabilities in %.
 
     The answer of the average fusion is orange wherever it appears.
     """
-    answer = said.top("average fusion", 1)[0][0]
+    answer = said.top("average_fusion", 1)[0][0]
     size = (10, 1.4 + 0.42 * min(k, len(said.classes)))
-    fig, axes = plt.subplots(2, 2, figsize=size, sharex=True)
-    for axis, method in zip(axes.flat, said.scores, strict=True):
+    fig, axes = plt.subplots(2, 3, figsize=size)
+    for axis, method in zip(axes.flat, said.scores):
         names, values = zip(*said.top(method, k)[::-1])
         percent = 100 * np.array(values)
         bars = axis.barh(names, percent, color=[ORANGE if n == answer else BLUE for n in names])
         axis.bar_label(bars, [f"{value:.0f}" for value in percent], fontsize=9, padding=2)
-        axis.set(title=method, xlim=(0, 112), xticks=(0, 25, 50, 75, 100))
-    for axis in axes[1]:
-        axis.set_xlabel("%")
+        axis.set(title=METHODS[method].title, xlim=(0, 112), xticks=(0, 50, 100), xlabel="%")
+    for axis in axes.flat[len(said.scores) :]:
+        axis.remove()
     return fig
 
 
 def describe(said: Opinion) -> str:
     """Say in a sentence what the bars show: the alt text of :func:`top_bars`."""
-    best = [f"{m} {name} {100 * p:.0f} %" for m in said.scores for name, p in said.top(m, 1)]
+    best = [
+        f"{METHODS[m].title} {name} {100 * p:.0f} %"
+        for m in said.scores
+        for name, p in said.top(m, 1)
+    ]
     return f"the five best classes of each method for {said.clip}; first: " + ", ".join(best)
 
 
@@ -83,7 +89,7 @@ def gradcam_film(
     unique = sorted(set(starts))
     views = [replace(centre, start=start) for start in unique]
     cams = [
-        looks(networks[stream], stream, store, clip, views, profile, target)
+        clip_cams(networks[stream], stream, store, clip, views, profile, target)
         for stream in ("spatial", "temporal")
     ]
     fields = crop_frames(store.read_flow(clip, numbers), centre, centre.side)

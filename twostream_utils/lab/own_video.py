@@ -15,15 +15,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from torch import nn
 
-from ..batches import run_batch
 from ..course import INPUTS, Course
 from ..data.shards import ShardWriter, encode_clip
 from ..data.video import VideoError, open_video
 from ..device import pick_device, to_model_layout
-from ..fusion import late_fusion, softmax
+from ..evaluation import view_logits
+from ..fusion import METHODS
 from ..profiles import Profile
 from ..stacks import read_stacks
 from ..store import FrameStore
@@ -50,9 +49,8 @@ class OwnClip:
 class Opinion:
     """What the networks say of one clip.
 
-    ``scores`` maps ``"spatial"``, ``"temporal"``, ``"average fusion"`` and ``"conv fusion"`` to
-    probabilities ``(classes,)`` float64; ``logits`` holds what the three networks gave, the mean
-    over the clip's views.
+    ``scores`` maps the keys of ``fusion.METHODS`` to probabilities ``(classes,)`` float64;
+    ``logits`` holds what the three networks gave, the mean over the clip's views.
     """
 
     clip: str
@@ -207,17 +205,17 @@ def own_clip(
     path = Path(video)
     if not path.is_file():
         raise FileNotFoundError(f"no video {path}")
-    settings = json.dumps([profile.short_side, seconds, start])
+    settings = json.dumps([profile.short_side, profile.flow, seconds, start])
     digest = hashlib.sha256(path.read_bytes() + settings.encode()).hexdigest()[:12]
     shard = folder / f"{digest}.zip"
     if not shard.exists():
         frames, notes = read_own(path, profile.short_side, seconds, start)
         try:
-            members = encode_clip(CLIP, frames)
+            members = encode_clip(CLIP, frames, profile.flow)
         except ValueError as error:
             raise VideoError(path.name, str(error)) from None
         meta = {"label": "own", "group": CLIP, "source": path.name, "fps": RATE}
-        meta |= {"frames": len(frames), "flow_method": "dis"}
+        meta |= {"frames": len(frames), "flow": profile.flow}
         with ShardWriter(shard, {"notes": notes}) as writer:
             writer.add(members, {CLIP: meta})
     with zipfile.ZipFile(shard) as file:
@@ -246,15 +244,9 @@ def opinion(
         for stream in ("rgb", "flow")
     }
     logits = {}
-    with torch.no_grad():
-        for name, streams in INPUTS.items():
-            model = to_model_layout(networks[name], device).eval()
-            logits[name] = run_batch(model, stacks, streams).float().mean(0).cpu().numpy()
-    average = late_fusion(logits["spatial"][None], logits["temporal"][None])[0]
-    scores = {
-        "spatial": softmax(logits["spatial"]),
-        "temporal": softmax(logits["temporal"]),
-        "average fusion": average,
-        "conv fusion": softmax(logits["conv"]),
-    }
+    for name, streams in INPUTS.items():
+        model = to_model_layout(networks[name], device)
+        ((of_views, _),) = view_logits(model, [stacks], streams)
+        logits[name] = of_views[0].mean(0).cpu().numpy()
+    scores = {key: method.fuse(logits) for key, method in METHODS.items()}
     return Opinion(clip, tuple(course.classes), scores, logits)

@@ -113,7 +113,7 @@ def answer_html(networks: Mapping[str, nn.Module], course: Course, source: Sourc
         name, data = source
         own = own_clip(data, course.profile, course.run_dir / "own_video", name=name)
     said = opinion(networks, own.store, own.clip, course)
-    target = int(said.scores["average fusion"].argmax())
+    target = int(said.scores["average_fusion"].argmax())
     film, wait = gradcam_film(networks, own.store, own.clip, course.profile, target)
     alt = f"film: where both streams find evidence for {said.classes[target]}, brighter is more"
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in own.notes)

@@ -13,17 +13,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import torch
 
 from ..course import Course
 from ..data.extract import make_shards
-from ..data.pool import cores
 from ..device import PRECISIONS, describe_device, mixed_precision, pick_device
-from ..frame_index import FOLDERS
-from ..parts import find_archives
 from ..profiles import PROFILES, Profile, get_profile
-from ..store import FrameStore
+from ..store import FOLDERS, FrameStore, find_archives
 from .own_classes import group_warnings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +69,7 @@ def prepare_data(profile: Profile, videos: str | Path | None = None) -> Path:
     """
     root = data_root(profile)
     if profile.name == "mini":
-        from ..mini.generate import make_mini
+        from ..mini import make_mini
 
         make_mini(root)
     elif videos:
@@ -140,7 +138,7 @@ def setup(
     root = prepare_data(chosen, os.environ.get("TWOSTREAM_DATA") or None)
     seed_everything(seed)
     store = FrameStore(root, cache_gb=chosen.cache_gb)
-    workers = 0 if chosen.cache_gb else min(8, cores())
+    workers = 0 if chosen.cache_gb else min(8, joblib.cpu_count())
     course = Course(chosen, store, runs_folder() / chosen.name, split, seed, workers)
     if not quiet:
         report(course)

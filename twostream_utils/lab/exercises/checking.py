@@ -1,4 +1,4 @@
-"""The mechanism behind the exercise checkers: verdicts, messages, and comparing an answer.
+"""What all exercise checkers share: verdicts, comparing an answer, and questions with one answer.
 
 A checker computes what it expects in a few lines of its own, so that it tests the reader's answer
 and not the module. A wrong answer that has a name (a known slip) is called by that name.
@@ -9,14 +9,23 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterator
+import linecache
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 
+NO_RETURN = "{} is None: is there a return at the end?"
+
 
 class ExerciseError(Exception):
     """An answer that is wrong; the message says how, in the reader's terms."""
+
+
+class NotYet(Exception):
+    """The exercise is still the stub."""
 
 
 class Verdict:
@@ -36,31 +45,67 @@ def checker(praise: str) -> Callable:
     """Make ``check(answer, …)``, which raises ``ExerciseError``, one that prints and returns.
 
     The stub's ``NotImplementedError`` becomes "not yet", so that a notebook runs on; any other
-    exception of the reader's code becomes a message that names it. Returns a :class:`Verdict`.
-    ``check`` may return a praise of its own.
+    exception of the reader's code becomes a message with its line. What a check itself fails on is
+    not blamed on the reader. Returns a :class:`Verdict`; ``check`` may return its own praise.
     """
 
     def decorate(check: Callable) -> Callable:
         @functools.wraps(check)
         def run(answer: object, *given: object, **named: object) -> Verdict:
             try:
-                said = check(answer, *given, **named)
-            except NotImplementedError:
+                message = check(guarded(answer) if callable(answer) else answer, *given, **named)
+            except NotYet:
                 print("⏳ Not yet: replace the line that raises, then run this cell again.")
-                return Verdict(False)
             except (ExerciseError, AssertionError) as error:
                 print(f"❌ {error}")
-                return Verdict(False)
             except Exception as error:
-                name = getattr(answer, "__name__", "your answer")
-                print(f"❌ {name} stopped with {type(error).__name__}: {error}")
-                return Verdict(False)
-            print(f"✅ {said or praise}")
-            return Verdict(True)
+                print(
+                    f"❌ This check cannot read what {name_of(answer)} returned. It stopped with "
+                    f"{type(error).__name__}: {error}"
+                )
+            else:
+                print(f"✅ {message or praise}")
+                return Verdict(True)
+            return Verdict(False)
 
         return run
 
     return decorate
+
+
+def name_of(answer: object) -> str:
+    """The name of the reader's function, or "your answer"."""
+    name = getattr(answer, "__name__", "<lambda>")
+    return "your answer" if name == "<lambda>" else name
+
+
+def guarded(answer: Callable) -> Callable:
+    """The reader's function; what it raises becomes ``NotYet`` or an ``ExerciseError``."""
+
+    def ask(*given: object, **named: object) -> object:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # no fault of the reader's
+                return answer(*given, **named)
+        except Exception as error:
+            if isinstance(error, NotImplementedError) and error.args in ((), ("your turn",)):
+                raise NotYet from None
+            what = f"{type(error).__name__}: {error}".removesuffix(": ")
+            place = _line(answer, error)
+            raise ExerciseError(f"{name_of(answer)} stopped{place} with {what}") from error
+
+    return ask
+
+
+def _line(answer: Callable, error: Exception) -> str:
+    """Where in the cell of ``answer`` it stopped, with the line's text."""
+    file = getattr(getattr(answer, "__code__", None), "co_filename", None)
+    lines = [n for frame, n in traceback.walk_tb(error.__traceback__)
+             if frame.f_code.co_filename == file]  # fmt: skip
+    if not lines:
+        return ""
+    text = linecache.getline(file, lines[-1]).strip()
+    return f" in line {lines[-1]} ({text})" if text else f" in line {lines[-1]}"
 
 
 @contextlib.contextmanager
@@ -73,31 +118,47 @@ def unchanged(complaint: str, *given: np.ndarray | torch.Tensor) -> Iterator[Non
 
 
 def as_array(value: object, what: str) -> np.ndarray:
-    """A reader's array, tensor or list as numpy. ``ExerciseError`` if it is none of these."""
+    """A reader's array, tensor or list of numbers as numpy. ``ExerciseError`` for all else."""
     if value is None:
-        raise ExerciseError(f"{what} is None: is there a return at the end?")
+        raise ExerciseError(NO_RETURN.format(what))
     if isinstance(value, torch.Tensor):
-        return value.detach().cpu().numpy()
-    array = np.asarray(value)
-    if array.dtype == object:
+        value = value.detach().cpu()
+        value = value.float() if value.dtype == torch.bfloat16 else value
+    try:
+        array = np.asarray(value)
+    except Exception:
+        raise ExerciseError(f"{what} is no array: its parts have different shapes") from None
+    if array.dtype.kind in "US":
+        raise ExerciseError(f"{what} should hold numbers, not text")
+    if array.dtype.kind not in "biuf":
         raise ExerciseError(f"{what} should be an array or a tensor, not {type(value).__name__}")
     return array
 
 
+def number_in(value: object, what: str) -> float:
+    """A reader's single number, as it is or in an array. ``ExerciseError`` for all else."""
+    array = as_array(value, what)
+    if array.size != 1:
+        raise ExerciseError(f"{what} should be one number, not {array.size}")
+    return float(array.reshape(-1)[0])
+
+
 def compare(
-    actual: object, wanted: np.ndarray, what: str, slips: dict[str, np.ndarray], tolerance=1e-4
+    actual: object, wanted: object, what: str, slips: Mapping[str, object], tolerance=1e-4
 ) -> None:
     """Raise ``ExerciseError`` unless ``actual`` has the shape and the values of ``wanted``.
 
-    ``slips`` maps the explanation of a likely mistake to the values that it gives.
+    ``slips`` maps the explanation of a likely mistake to the values that it gives. Values are
+    arrays, tensors or numbers.
     """
-    array = as_array(actual, what)
+    array, wanted = as_array(actual, what), np.asarray(wanted, dtype=np.float64)
     if array.shape != wanted.shape:
         raise ExerciseError(f"{what} has shape {array.shape}, expected {wanted.shape}")
     array = array.astype(np.float64)
     if np.allclose(array, wanted, atol=tolerance):
         return
     for slip, values in slips.items():
+        values = np.asarray(values, dtype=np.float64)
         if values.shape == array.shape and np.allclose(array, values, atol=tolerance):
             raise ExerciseError(slip)
     place = np.unravel_index(np.argmax(np.abs(array - wanted)), wanted.shape)
@@ -107,3 +168,208 @@ def compare(
         if np.isfinite(array).all()
         else f"{what} holds values that are not finite (nan or inf)"
     )
+
+
+def compare_names(
+    result: object, wanted: list[str], slips: Mapping[str, Iterable[str]], case: str
+) -> None:
+    """Raise ``ExerciseError`` unless ``result`` is the list ``wanted``; ``case`` says for what."""
+    if result is None:
+        raise ExerciseError(NO_RETURN.format("The result"))
+    if isinstance(result, str) or not isinstance(result, Iterable):
+        raise ExerciseError(f"The names of the clips are asked for, a list, not {result!r}")
+    result = list(result)
+    if sorted(result) == wanted != result:
+        raise ExerciseError("The right clips, but not sorted")
+    for slip, names in slips.items():
+        if set(result) == set(names) != set(wanted):
+            raise ExerciseError(f"{slip} ({case})")
+    if result != wanted:
+        odd = sorted(set(result) ^ set(wanted)) or ["a clip that comes twice"]
+        raise ExerciseError(f"Look at {odd[0]} ({case})")
+
+
+def compare_interval(
+    value: object, middle: float, error: float, slips: Sequence[tuple[str, float, float]]
+) -> None:
+    """Raise ``ExerciseError`` unless ``value`` is the 95 % interval ``(low, high)`` of a mean.
+
+    ``middle`` is the mean and ``error`` its standard error. A slip is its explanation with the
+    middle of the interval that it gives and half of its width.
+    """
+    ends = as_array(value, "the interval").astype(float).ravel()
+    if ends.shape != (2,):
+        raise ExerciseError(f"the interval should be two numbers, (low, high), not {ends.size}")
+    if not np.isfinite(ends).all():
+        raise ExerciseError("the interval holds values that are not finite (nan or inf)")
+    low, high = ends
+    if low > high:
+        raise ExerciseError("the low end of the interval stands first, then the high end")
+    half = 1.96 * error
+
+    def spans(width: float) -> bool:
+        return abs((high - low) / 2 - width) <= 0.08 * width + 1e-9
+
+    def around(centre: float, width: float) -> bool:
+        return abs((low + high) / 2 - centre) <= 0.2 * width + 1e-9
+
+    if spans(half) and around(middle, half):
+        return
+    for slip, centre, width in (
+        *slips,
+        ("It has no width: were clips drawn without replacement? Every draw is all of them",
+         middle, 0.0),
+        ("That is the middle 90 %: cut off 2.5 % at each end, not 5 %", middle, 1.645 * error),
+        ("That is the middle 99 %: cut off 2.5 % at each end", middle, 2.576 * error),
+        ("That is one deviation to each side, the middle 68 %", middle, error),
+        ("Give fractions of 1, not per cent", 100 * middle, 100 * half),
+    ):  # fmt: skip
+        if spans(width) and around(centre, width):
+            raise ExerciseError(slip)
+    if middle - 6 * error < low < high < middle - 1.5 * error:
+        raise ExerciseError(
+            "Both ends lie in the lower tail of the draws. np.percentile counts in per cent, 2.5 "
+            "and 97.5; np.quantile in fractions, 0.025 and 0.975"
+        )
+    if spans(half):
+        raise ExerciseError(f"{low:.3f} to {high:.3f} should lie around {middle:.3f}")
+    size = "narrow" if high - low < 2 * half else "wide"
+    raise ExerciseError(f"{low:.3f} to {high:.3f} is too {size}; it should span {2 * half:.3f}")
+
+
+# --- questions: the answer is a number, a letter or a few names ----------------------------------
+
+
+def value_of(answer: object) -> object:
+    """The answer itself, or what a function without arguments returns."""
+    value = answer() if callable(answer) else answer
+    if value is None:
+        raise ExerciseError(NO_RETURN.format("The answer"))
+    return value
+
+
+def number_of(answer: object) -> float:
+    """The answer as one finite number. Raises ``ExerciseError`` if it is none."""
+    value = value_of(answer)
+    if isinstance(value, bool | str):
+        raise ExerciseError(f"The answer should be one number, not {value!r}")
+    number = number_in(value, "The answer")
+    if not np.isfinite(number):
+        raise ExerciseError(f"The answer should be a finite number, not {number}")
+    return number
+
+
+def letter_of(answer: object, letters: Iterable[str]) -> str:
+    """The answer as one of ``letters``, lower case. Raises ``ExerciseError`` if it is none."""
+    letters = sorted(letters)
+    value = value_of(answer)
+    letter = value.strip().strip("().").lower() if isinstance(value, str) else None
+    if letter not in letters:
+        raise ExerciseError(f"The answer should be one of {', '.join(letters)}, not {value!r}")
+    return letter
+
+
+def number_question(
+    praise: str, right: float, slips: Mapping[str, float], tolerance: float
+) -> Callable:
+    """Make the checker of a number; ``slips`` maps likely mistakes to what they give."""
+
+    @checker(praise)
+    def check(answer: object) -> None:
+        value = number_of(answer)
+        if abs(value - right) <= tolerance:
+            return
+        for slip, wrong in slips.items():
+            if abs(value - wrong) <= tolerance:
+                raise ExerciseError(slip)
+        raise ExerciseError(f"{value:g} is too {'high' if value > right else 'low'}")
+
+    check.right, check.slips = right, slips
+    return check
+
+
+def choice_question(praise: str, right: str, wrong: Mapping[str, str]) -> Callable:
+    """Make the checker of a letter; ``wrong`` says of each other letter why it is wrong."""
+
+    @checker(praise)
+    def check(answer: object) -> None:
+        letter = letter_of(answer, {right, *wrong})
+        if letter != right:
+            raise ExerciseError(wrong[letter])
+
+    check.right, check.slips = right, {reason: letter for letter, reason in wrong.items()}
+    return check
+
+
+@checker("As predicted.")
+def prediction(answer: object, measure: Callable, within: float = 0.0) -> str:
+    """Compare a prediction with what ``measure()`` gives; it runs once a prediction is made.
+
+    Both are numbers, at most ``within`` apart, or both are sequences or strings, and equal.
+    """
+    value = value_of(answer)
+    try:
+        measured = measure()
+    except Exception as error:
+        raise ExerciseError(
+            f"The run stopped with {type(error).__name__}: {error}. That says nothing about your "
+            "answer; run all cells further up, then this one again"
+        ) from error
+    if isinstance(measured, str | tuple | list):
+        guess = value if isinstance(value, str) else tuple(np.atleast_1d(value).tolist())
+        found = measured if isinstance(measured, str) else tuple(measured)
+        if guess == found:
+            return f"As predicted: the run says {found}."
+        same = isinstance(found, str) or len(guess) == len(found)
+        length = "" if same else f" It should have {len(found)} entries."
+        raise ExerciseError(f"You said {guess}, the run says {found}.{length}")
+    value, measured = number_of(value), float(measured)
+    if abs(value - measured) <= within:
+        return f"As predicted: the run says {measured:.4g}, you said {value:.4g}."
+    close = max(within, 0.02 * abs(measured))
+    hints = {
+        "The sign is the other way round.": -measured,
+        "Give per cent, not a fraction of 1.": measured / 100,
+        "Give a fraction of 1, not per cent.": 100 * measured,
+        "That is the factor upside down.": 1 / measured if measured else np.inf,
+    }
+    hint = next(
+        (text for text, slip in hints.items() if abs(value - slip) <= min(close, abs(slip) / 10)),
+        "That is too high." if value > measured else "That is too low.",
+    )
+    raise ExerciseError(
+        f"You said {value:.4g}, the run says {measured:.4g}. {hint} Find out why, then answer again"
+    )
+
+
+@checker("Well seen.")
+def picture(answer: object, kinds: Mapping[str, str], wanted: str) -> str:
+    """``kinds`` says what each lettered picture is; the answer is the letter of ``wanted``."""
+    letter = letter_of(answer, kinds)
+    if kinds[letter] != wanted:
+        raise ExerciseError(f"Picture {letter} is “{kinds[letter]}”. Look again for “{wanted}”")
+    return "Well seen. " + "; ".join(f"{at} is “{kinds[at]}”" for at in sorted(kinds)) + "."
+
+
+@checker("Just those: an interval that includes 0 shows nothing, whatever its middle is.")
+def shown(answer: object, intervals: Mapping[str, tuple[float, float]]) -> None:
+    """The answer is a list of the names whose interval ``(low, high)`` does not include 0."""
+    value = value_of(answer)
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ExerciseError(f"Return a list of names, also if it is one or none; not {value!r}")
+    names = list(value)
+    for name in names:
+        if name not in intervals:
+            raise ExerciseError(f"There is no row {name!r}; there are {', '.join(intervals)}")
+        low, high = intervals[name]
+        if low <= 0 <= high:
+            raise ExerciseError(
+                f"{name}: its interval, {low:+.1%} to {high:+.1%}, includes 0, so these clips do "
+                "not show a difference"
+            )
+    for name, (low, high) in intervals.items():
+        if name not in names and not low <= 0 <= high:
+            side = "above" if low > 0 else "below"
+            raise ExerciseError(
+                f"{name} is missing: its interval, {low:+.1%} to {high:+.1%}, lies wholly {side} 0"
+            )

@@ -1,0 +1,302 @@
+"""Right and wrong answers to exercises: names, stored flow and stacks (00 to 02, 05)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from twostream_utils.lab.exercises import nb00, nb01, nb02, nb05
+
+
+def quantise_round(x):
+    return np.round(255 * (np.clip(x, -20, 20) + 20) / 40).astype(np.uint8)
+
+
+def quantise_torch(x):
+    x = torch.as_tensor(x).double().clamp(-20, 20)
+    return ((x / 40 + 0.5) * 255 + 0.5).floor().to(torch.uint8)
+
+
+def decode_scale(q):
+    return q.astype(np.float32) * 40 / 255 - 20
+
+
+def decode_centre(q):
+    return (torch.as_tensor(q).double() - 127.5) / 127.5 * 20
+
+
+def group_number(name):
+    return int(name.split("_")[-2][1:])
+
+
+def split_slices(names, split):
+    return sorted(name for name in names if (int(name[-6:-4]) - 1) // 7 == split - 1)
+
+
+def split_loop(names, split):
+    held = []
+    for name in names:
+        _, group, _ = name.rsplit("_", 2)
+        if group in {f"g{number:02d}" for number in range(7 * split - 6, 7 * split + 1)}:
+            held.append(name)
+    held.sort()
+    return tuple(held)
+
+
+def in_groups(names, first, last):
+    return sorted(name for name in names if first <= group_number(name) <= last)
+
+
+def numbers_lower(labels):
+    return {label: k for k, label in enumerate(sorted(labels, key=str.lower))}
+
+
+def numbers_count(labels):
+    lower = [label.casefold() for label in labels]
+    return {label: sum(x < label.casefold() for x in lower) for label in labels}
+
+
+def indices_list(n, count, step, start):
+    return [(start - 1 + k * step) % n + 1 for k in range(count)]
+
+
+def indices_walk(n, count, step, start):
+    out, at = [], start
+    for _ in range(count):
+        out.append(at)
+        at += step
+        while at > n:
+            at -= n
+    return torch.tensor(out)
+
+
+def interleave_transpose(flow):
+    return flow.transpose(0, 3, 1, 2).reshape(-1, *flow.shape[1:3])
+
+
+def interleave_slots(flow):
+    out = np.empty((2 * len(flow), *flow.shape[1:3]), flow.dtype)
+    out[0::2], out[1::2] = flow[..., 0], flow[..., 1]
+    return torch.from_numpy(out)
+
+
+def crop(stack, top, left, side):
+    return stack[:, top : top + side, left : left + side]
+
+
+def view_slices(frames, fields, side, rng):
+    top = rng.integers(frames.shape[1] - side + 1)
+    left = rng.integers(frames.shape[2] - side + 1)
+    return crop(frames, top, left, side), crop(fields, top, left, side)
+
+
+def view_torch(frames, fields, side, rng):
+    left, top = (int(rng.random() * (n - side + 1)) for n in (frames.shape[2], frames.shape[1]))
+    rgb, flow = (torch.from_numpy(x).narrow(1, top, side) for x in (frames, fields))
+    return [rgb.narrow(2, left, side), flow.narrow(2, left, side)]
+
+
+def crop_per_frame(frames, fields, side, rng):
+    cut = [view_slices(frame[None], frame[None], side, rng)[0] for frame in frames]
+    return np.concatenate(cut), view_slices(fields, fields, side, rng)[0]
+
+
+def crop_per_stream(frames, fields, side, rng):
+    return (view_slices(frames, fields, side, rng)[0], view_slices(frames, fields, side, rng)[1])
+
+
+def flow_resized(frames, fields, side, rng):
+    y, x = (np.linspace(0, n - 1, side).astype(int) for n in fields.shape[1:3])
+    return view_slices(frames, fields, side, rng)[0], fields[:, y][:, :, x]
+
+
+def crop_short(frames, fields, side, rng):
+    top, left = rng.integers(frames.shape[1] - side), rng.integers(frames.shape[2] - side)
+    return crop(frames, top, left, side), crop(fields, top, left, side)
+
+
+def crop_tied(frames, fields, side, rng):
+    place = rng.integers(frames.shape[1] - side + 1)
+    return crop(frames, place, place, side), crop(fields, place, place, side)
+
+
+def crop_scaled(frames, fields, side, rng):
+    part = rng.random()
+    top, left = (int(part * (n - side + 1)) for n in frames.shape[1:3])
+    return crop(frames, top, left, side), crop(fields, top, left, side)
+
+
+def crop_top(frames, fields, side, rng):
+    left = rng.integers(frames.shape[2] - side + 1)
+    return crop(frames, 2, left, side), crop(fields, 2, left, side)
+
+
+def view_global(frames, fields, side, rng):
+    return view_slices(frames, fields, side, np.random.default_rng())
+
+
+def mirror_slots(stack):
+    mirrored = stack[..., ::-1].copy()
+    mirrored[0::2] = 255 - mirrored[0::2]
+    return mirrored
+
+
+def mirror_torch(stack):
+    fields = torch.from_numpy(stack).flip(-1).unflatten(0, (-1, 2))
+    return torch.stack([255 - fields[:, 0], fields[:, 1]], dim=1).flatten(0, 1)
+
+
+def normalise_once(q):
+    return (q.float() - 127.5) / (0.226 * 255)
+
+
+def normalise_numpy(q):
+    return (q.numpy() / 255 - 0.5) / 0.226
+
+
+def backwards_reshape(stack):
+    fields = stack.reshape(-1, 2, *stack.shape[1:])
+    return (255 - fields[::-1]).reshape(stack.shape)
+
+
+def backwards_slots(stack):
+    out = torch.from_numpy(stack.copy())
+    for k in range(len(stack) // 2):
+        out[2 * k], out[2 * k + 1] = (
+            255 - torch.from_numpy(stack[len(stack) - 2 - 2 * k + part].copy()) for part in (0, 1)
+        )
+    return out
+
+
+RIGHT = {
+    nb00.quantise: [quantise_round, quantise_torch],
+    nb01.decode: [decode_scale, decode_centre],
+    nb01.official_split: [split_slices, split_loop],
+    nb01.class_numbers: [numbers_lower, numbers_count],
+    nb02.stack_indices: [indices_list, indices_walk],
+    nb02.interleave: [interleave_transpose, interleave_slots],
+    nb02.one_view: [view_slices, view_torch],
+    nb05.mirror_stack: [mirror_slots, mirror_torch],
+    nb05.play_backwards: [backwards_reshape, backwards_slots],
+    nb05.normalise_flow: [normalise_once, normalise_numpy],
+}
+
+WRONG = {
+    nb00.quantise: [
+        (lambda x: np.rint(255 * (x + 20) / 40).astype(np.int64).astype(np.uint8), "wraps around"),
+        (lambda x: (255 * (np.clip(x, -20, 20) + 20) / 40).astype(np.uint8), "rounded"),
+        (lambda x: (255 * (x - x.min()) / np.ptp(x)).astype(np.uint8), "Stretched"),
+        (lambda x: np.rint(255 * (x - x.min()) / np.ptp(x)).astype(np.uint8), "Stretched"),
+        (lambda x: quantise_round(x).astype(np.float32), "uint8"),
+        (lambda x: np.rint(255 * np.clip(x, 0, 20) / 20).astype(np.uint8), "expected"),
+    ],
+    nb01.decode: [
+        (lambda q: q * np.uint8(40) / 255 - 20, "wraps around"),
+        (lambda q: q * (40 / 255), "not taken off"),
+        (lambda q: q * (40 / 256) - 20, "255 steps"),
+        (lambda q: (q - 128.0) * 40 / 255, "middle is 127.5"),
+        (lambda q: (q - 127.5) / 127.5 * 40, "Twice too fast"),
+        (lambda q: q / 127.5 - 1, "±1"),
+        (lambda q: decode_scale(q).astype(int), "fractions are gone"),
+        (lambda q: decode_scale(q).ravel(), "shape"),
+    ],
+    nb01.official_split: [
+        (lambda names, s: sorted(set(names) - set(split_slices(names, s))), "train on"),
+        (lambda names, s: sorted(n for n in names if (int(n[-2:]) - 1) // 7 == s - 1), "the clip"),
+        (lambda names, s: in_groups(names, 7 * s - 6, 7 * s - 1), "last test group"),
+        (lambda names, s: in_groups(names, 7 * s - 7, 7 * s - 1), "shifted"),
+        (lambda names, s: split_slices(names, 1), "whatever the split"),
+        (lambda names, s: split_slices(names, s)[::4], "siblings"),
+        (lambda names, s: sorted(names)[: len(split_slices(names, s))], "by position"),
+        (lambda names, s: split_slices(names, s)[1:], "Look at"),
+        (lambda names, s: split_slices(names, s) + split_slices(names, s)[:1], "twice"),
+        (lambda names, s: split_slices(names, s)[::-1], "not sorted"),
+        (lambda names, s: None, "return"),
+    ],
+    nb01.class_numbers: [
+        (lambda labels: {k: i for i, k in enumerate(sorted(labels))}, "overtakes"),
+        (lambda labels: {k: i + 1 for k, i in numbers_lower(labels).items()}, "from 1"),
+        (lambda labels: {k: i for i, k in enumerate(labels)}, "another list"),
+        (lambda labels: {i: k for k, i in numbers_lower(labels).items()}, "other way round"),
+        (lambda labels: {k.lower(): i for k, i in numbers_lower(labels).items()}, "changed"),
+        (lambda labels: sorted(labels, key=str.lower), "dict"),
+        (lambda labels: {"Archery": 0}, "no number"),
+        (lambda labels: numbers_lower(labels) | {"other": 6}, "7 numbers"),
+    ],
+    nb02.stack_indices: [
+        (lambda n, c, s, a: [i - 1 for i in indices_list(n, c, s, a)], "0-based"),
+        (lambda n, c, s, a: [a + k * s for k in range(c)], "beyond the end"),
+        (lambda n, c, s, a: [min(a + k * s, n) for k in range(c)], "last frame is repeated"),
+        (lambda n, c, s, a: np.roll(indices_list(n, c, s, a), 1), "rotated"),
+        (lambda n, c, s, a: indices_list(n, c, s, 1), "start is ignored"),
+        (lambda n, c, s, a: [(a + k * s) % n for k in range(c)], "Modulo"),
+        (lambda n, c, s, a: indices_list(n, c, s, a)[:-1], "shape"),
+    ],
+    nb02.interleave: [
+        (lambda f: np.roll(interleave_transpose(f), -2, axis=0), "channels -2 and -1"),
+        (lambda f: np.concatenate([f[..., 0], f[..., 1]]), "All u come first"),
+        (lambda f: interleave_transpose(f[..., ::-1]), "v comes before u"),
+        (lambda f: f.reshape(-1, *f.shape[1:3]), "only reshaped"),
+        (lambda f: interleave_transpose(f[::-1]), "reverse"),
+        (lambda f: f.transpose(0, 3, 1, 2), "shape"),
+    ],
+    nb02.one_view: [
+        (crop_per_frame, "crop of its own"),
+        (crop_per_stream, "both streams"),
+        (flow_resized, "resizes the flow"),
+        (crop_short, "never reached"),
+        (crop_top, "Only one of the two"),
+        (crop_tied, "hang together"),
+        (crop_scaled, "hang together"),
+        (view_global, "rng that comes in"),
+        (lambda f, q, side, rng: (f[:, :side, :side], q[:, :side, :side]), "the same square"),
+        (lambda f, q, side, rng: [x[:, :, ::-1] for x in view_slices(f, q, side, rng)], "as it is"),
+        (lambda f, q, side, rng: f[:, :side, :side], "two arrays"),
+        (lambda f, q, side, rng: (f, q), "shape"),
+    ],
+    nb05.mirror_stack: [
+        (lambda s: s[..., ::-1], "not negated"),
+        (lambda s: mirror_slots(s)[..., ::-1], "not mirrored"),
+        (lambda s: 255 - s[..., ::-1], "v is negated as well"),
+        (lambda s: 255 - mirror_slots(s), "where u should be"),
+        (lambda s: np.concatenate([255 - s[:1, :, ::-1], s[1:, :, ::-1]]), "Only the first u"),
+        (lambda s: np.concatenate([255 - s[:3, :, ::-1], s[3:, :, ::-1]]), "take turns"),
+        (lambda s: mirror_slots(s.swapaxes(1, 2)).swapaxes(1, 2), "upside down"),
+        (lambda s: s[::-1], "channels are reversed"),
+        (
+            lambda s: np.where(
+                np.arange(6)[:, None, None] % 2, s[..., ::-1], -s[..., ::-1].astype(int)
+            ),
+            "rest is 127.5",
+        ),
+        (
+            lambda s: np.where(np.arange(6)[:, None, None] % 2, s[..., ::-1], -s[..., ::-1]),
+            "wraps around",
+        ),
+        (lambda s: mirror_slots(s).astype(np.float32), "uint8"),
+        (lambda s: s.__imul__(0) + mirror_slots(s), "was changed"),
+    ],
+    nb05.play_backwards: [
+        (lambda s: 255 - backwards_reshape(s), "must now move left"),
+        (lambda s: 255 - s, "last field should come first"),
+        (lambda s: 255 - s[::-1], "v stands where u"),
+        (lambda s: s[::-1], "v stands where u"),
+        (lambda s: -(255 - backwards_reshape(s)), "wraps around"),
+        (lambda s: 255 - s[:, ::-1], "expected"),
+        (lambda s: s.__imul__(0) + backwards_reshape(s), "expected"),
+    ],
+    nb05.normalise_flow: [
+        (lambda q: (q.float() - 128) / (0.226 * 255), "middle is 127.5"),
+        (lambda q: q / 255, "rest becomes 0.5"),
+        (lambda q: (q.float() - 127.5) / 0.226, "grey levels"),
+        (lambda q: (q.float() - 127.5) / 255, "deviation is missing"),
+        (lambda q: (q / 255 - 0.485) / 0.229, "ImageNet"),
+        (lambda q: (q.float() - q.float().mean()) / q.float().std(), "each clip"),
+        (lambda q: (q.float() - q.float().mean()) / q.float().std(correction=0), "each clip"),
+        (
+            lambda q: (q - q.amin((1, 2), True)) / (q.amax((1, 2), True) - q.amin((1, 2), True)),
+            "own range",
+        ),
+        (lambda q: (q - 128) / (0.226 * 255), "wraps around"),
+    ],
+}
