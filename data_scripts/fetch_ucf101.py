@@ -20,9 +20,9 @@ from twostream_utils.splits import SPELLING
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def main(arguments=None, about=__doc__, videos=UCF101, name="ucf101", profiles=None) -> int:
+def main(arguments=None, about=__doc__, videos=UCF101, name="ucf101") -> int:
     """Run the command line; returns the exit status."""
-    profiles = profiles or [profile for profile in PROFILES if profile.startswith("ucf")]
+    profiles = [key for key, profile in PROFILES.items() if profile.data == name]
     sources = "".join(f"\n  {key:<9} {url}" for key, url in videos.sources.items())
     parser = argparse.ArgumentParser(
         description=about,

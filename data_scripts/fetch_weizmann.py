@@ -14,4 +14,4 @@ from fetch_ucf101 import main
 from twostream_utils.data.fetch import WEIZMANN
 
 if __name__ == "__main__":
-    sys.exit(main(None, __doc__, WEIZMANN, "weizmann", ["weizmann"]))
+    sys.exit(main(None, __doc__, WEIZMANN, "weizmann"))

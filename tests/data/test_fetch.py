@@ -496,7 +496,7 @@ def test_weizmann_is_ten_zips(nginx, tmp_path, capsys):
                 for take in ("1", "2") if twice else ("",):
                     file.writestr(f"{person}_{action}{take}.avi", f"{person}{take}" * 9_000)
     videos = WEIZMANN._replace(sources=sources)
-    fetch_ucf101.main(["--out", str(tmp_path)], "", videos, "weizmann", ["weizmann"])
+    fetch_ucf101.main(["--out", str(tmp_path)], "", videos, "weizmann")
     there = files_in(tmp_path)
     assert len(there) == 20 and there["walk/lena_walk.avi"] == b"lena1" * 9_000
     line = capsys.readouterr().out.splitlines()[-1]

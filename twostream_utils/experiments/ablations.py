@@ -27,7 +27,6 @@ import torch
 from joblib import cpu_count
 from tqdm.auto import tqdm
 
-from ..conv_fusion import KINDS
 from ..course import INPUTS, Course
 from ..data.processes import parallel_map
 from ..device import PRECISIONS, mixed_precision, pick_device
@@ -38,6 +37,7 @@ from ..lab.start import setup
 from ..training import fit, load_checkpoint, save_checkpoint
 from ..vgg import load_weights, vgg19
 from . import original
+from .fusions import KINDS, MapFusion
 
 SEEDS = 0, 1, 2
 INIT_SEEDS = *SEEDS, 3, 4  # first layers: short trainings that differ a lot from seed to seed
@@ -116,7 +116,7 @@ def by_clip(course: Course) -> Course:
     return other
 
 
-FUSIONS = {
+_OF_MAPS = {
     **{kind: {"kind": kind} for kind in KINDS},
     **{f"conv at {name}": {"layer": name} for name in ("relu2", "relu3", "relu4", "relu5+fc8")},
     "conv, two towers": {"towers": 2},
@@ -126,6 +126,7 @@ FUSIONS = {
     "5 chunks, 3D conv + 3D pool": {"chunks": 5, "time": "3d"},
     "5 chunks, 3D, two towers": {"chunks": 5, "time": "3d", "towers": 2},
 }
+FUSIONS = {name: {"network": MapFusion, **choices} for name, choices in _OF_MAPS.items()}
 
 
 def fusion(run: Run, course: Course) -> tuple:
