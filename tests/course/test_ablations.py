@@ -32,19 +32,18 @@ def clip_pair(tiny):
     return lambda *defects: (clips[index], original.DefectiveClips(clips, defects)[index])
 
 
-def test_without_a_defect_nothing_changes(clip_pair):
+def test_without_a_defect_nothing_changes_and_jitter_crops_every_frame_for_itself(
+    clip_pair, tiny, monkeypatch
+):
     good, same = clip_pair()
     assert all(torch.equal(good[stream], same[stream]) for stream in ("rgb", "flow"))
     with pytest.raises(ValueError, match="no defects"):
         clip_pair("none such")
-
-
-def test_jitter_crops_every_frame_for_itself(clip_pair, tiny, monkeypatch):
     height, width = tiny.store.size(tiny.train[0])
     column = np.broadcast_to(np.arange(width, dtype=np.uint8)[:, None], (height, width, 3))
     monkeypatch.setattr(tiny.store, "read_rgb", lambda clip, where: np.stack([column] * len(where)))
     good, bad = clip_pair("jitter")
-    rows = bad["rgb"][0, ::3, 0]  # green is the column of a pixel
+    rows = bad["rgb"][0, ::3, 0]
     assert len({tuple(row.tolist()) for row in rows}) > 5
     assert torch.equal(good["flow"], bad["flow"])
 
@@ -86,17 +85,14 @@ def test_first_layers(which):
 def test_folding_batch_norm_keeps_the_function():
     torch.manual_seed(0)
     model = vgg19(3, 7, width=1 / 16, batch_norm=True)
-    for _ in range(3):
-        model(torch.randn(8, 3, 64, 64))  # moves the running statistics
+    model(torch.randn(8, 3, 64, 64))  # moves the running statistics
     state = original.without_batch_norm(model.state_dict(), 1 / 16)
     plain, x = vgg19(3, 7, width=1 / 16, weights=state).eval(), torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(plain(x), model.eval()(x), atol=1e-4, rtol=1e-4)
 
 
-def test_original_fusion_runs_and_frames_its_maps_with_a_constant():
-    torch.manual_seed(0)
-    fusion = original.OriginalFusion(vgg19(30, 5, 1 / 16), vgg19(100, 5, 1 / 16)).eval()
-    assert fusion(torch.randn(2, 30, 64, 64), torch.randn(2, 100, 64, 64)).shape == (2, 5)
+def test_original_fusion_frames_its_maps_with_a_constant():
+    fusion = original.OriginalFusion(vgg19(30, 5, 1 / 16), vgg19(100, 5, 1 / 16))
     maps = fusion.fuse(torch.randn(1, 64, 1, 7, 7))
     assert maps.shape == (1, 32, 3, 9, 9) and (maps[0, :, 0].std(dim=(1, 2)) < 1e-6).all()
 
@@ -105,7 +101,7 @@ def test_original_fusion_runs_and_frames_its_maps_with_a_constant():
 
 
 def test_the_recipe_has_the_originals_shapes_values_and_order(tmp_path):
-    """Frame n is grey 10 n with a step at column 24, u is 60 + n, v is 160 + n."""
+    """Frame n is grey 10 n, u is 60 + n, v is 160 + n."""
     for folder, base in ("jpegs_256", 0), ("tvl1_flow/u", 60), ("tvl1_flow/v", 160):
         (tmp_path / folder / "clip").mkdir(parents=True)
         for n in range(1, 5):
@@ -148,14 +144,14 @@ def test_plan_trains_streams_before_what_needs_them():
 @pytest.mark.parametrize("group", ablations.GROUPS)
 def test_a_run_is_trained_kept_and_not_trained_again(group, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("TWOSTREAM_PROFILE", "mini")  # is put back afterwards
+    monkeypatch.setenv("ABLATION_THREADS", str(torch.get_num_threads()))
     monkeypatch.setattr(ablations, "KEPT", tmp_path)
     monkeypatch.setattr(ablations, "SHORT", 1)
     for module in ablations, original:
         small = lambda _, norm: vgg19(3, 2, 1 / 16, norm).state_dict()  # noqa: E731
         monkeypatch.setattr(module, "load_weights", small)
-    monkeypatch.setattr(
-        ablations, "setup", lambda *_, **__: replace(tiny, run_dir=tmp_path / "runs")
-    )
+    course = replace(tiny, run_dir=tmp_path / "runs")
+    monkeypatch.setattr(ablations, "setup", lambda *_, **__: course)
     variants = {"init": ["original"], "defects": ["temporal / rotated", "spatial / split by clip"],
                 "fusion": ["sum"], "original": ["spatial", "temporal", "conv"]}  # fmt: skip
     runs = [ablations.Run(group, variant, "mini", 1, 0) for variant in variants[group]]
@@ -200,10 +196,8 @@ def kept_run(hits, seed=0, split=1, variant="a"):
 
 
 def test_seeds_are_averaged_and_splits_joined():
-    runs = [
-        kept_run([1, 1, 0], 0, 1), kept_run([1, 0], 0, 2),
-        kept_run([1, 0, 0], 1, 1), kept_run([1, 1], 1, 2),
-    ]  # fmt: skip
+    runs = [kept_run(*run) for run in (([1, 1, 0], 0, 1), ([1, 0], 0, 2), ([1, 0, 0], 1, 1),
+                                       ([1, 1], 1, 2))]  # fmt: skip
     mean, (low, high), each = kept.top1(runs)
     assert mean == pytest.approx(0.6) and each == pytest.approx([0.6, 0.6]) and low < 0.6 < high
     worse = [kept_run([0, 0, 0], 0, 1, "b"), kept_run([1, 0], 0, 2, "b")]
@@ -223,24 +217,20 @@ def test_gain_of_one_lucky_seed_is_not_shown():
     assert kept.verdict(bootstrap_interval(np.repeat([0.1, 0], [30, 70]))) == "shown"
 
 
-def test_unpaired_gain_is_wider_than_the_paired_one():
-    a = [kept_run([k % 5 > 0 for k in range(100)], s) for s in range(2)]
-    b = [kept_run([k % 5 > 1 for k in range(100)], s, variant="b") for s in range(2)]
-    other, (low, high) = kept.unpaired_gain(a, b)
-    mean, paired, _ = kept.gain(a, b)
-    assert other == pytest.approx(mean) == pytest.approx(0.2)
-    assert low < paired[0] and high > paired[1]
-    sd = np.sqrt((0.8 * 0.2 + 0.6 * 0.4) / 100)  # of a difference of two binomial shares
-    assert (low, high) == pytest.approx((0.2 - 1.96 * sd, 0.2 + 1.96 * sd), abs=0.02)
+def test_unpaired_gain_is_that_of_two_binomial_shares():
+    a, b = ([kept_run([k % 5 > least for k in range(100)])] for least in (0, 1))
+    gain, ends = kept.unpaired_gain(a, b)
+    half = 1.96 * np.sqrt((0.8 * 0.2 + 0.6 * 0.4) / 100)
+    assert gain == pytest.approx(0.2)
+    assert ends == pytest.approx((gain - half, gain + half), abs=0.02)
 
 
 def test_averaged_runs_are_those_of_the_table_of_methods_on_the_same_clips():
     a, b = ([kept_run(hits, s) for s in range(2)] for hits in ([1, 1, 0], [0, 1, 1]))
-    for method in "average_fusion", "logit_average":
-        fused = kept.averaged(a, b, method)
-        both = {"spatial": a[0]["logits"], "temporal": b[0]["logits"]}
-        assert [run["meta"]["seed"] for run in fused] == [0, 1]
-        np.testing.assert_allclose(fused[0]["logits"], METHODS[method].fuse(both))
+    fused = kept.averaged(a, b, "logit_average")
+    both = {"spatial": a[0]["logits"], "temporal": b[0]["logits"]}
+    assert [run["meta"]["seed"] for run in fused] == [0, 1]
+    np.testing.assert_allclose(fused[0]["logits"], METHODS["logit_average"].fuse(both))
     with pytest.raises(ValueError, match="same clips"):
         kept.averaged(a, b[::-1], "average_fusion")
 
@@ -250,16 +240,14 @@ def test_accuracy_pools_the_splits_of_each_seed():
     rows = {key: dict.fromkeys(METHODS, np.array(v, bool)) for key, v in right.items()}
     for (_, seed), methods in rows.items():
         methods["spatial"] = np.zeros_like(methods["spatial"])
-        if seed == 0:
-            methods["conv_fusion"] = np.ones_like(methods["conv_fusion"])
+        methods["conv_fusion"] = methods["conv_fusion"] | (seed == 0)
     found = accuracy.report({"five": rows, "single": rows}, "five")
     assert found["clips"] == 5 and found["better"] == "temporal"
-    assert found["methods"]["temporal"]["top1"] == pytest.approx(0.6)
     tops = {k: (row["clips"], row["temporal"]["top1"]) for k, row in found["by_split"].items()}
     assert tops == {"1": (2, pytest.approx(3 / 4)), "2": (3, pytest.approx(3 / 6))}
-    assert found["views"]["single"]["temporal"] == pytest.approx(0.6)
-    assert found["runs"]["split 2 seed 0"]["temporal"] == pytest.approx(1 / 3)
-    assert found["runs, one view"] == found["runs"]
+    both = found["methods"]["temporal"]["top1"], found["views"]["single"]["temporal"]
+    assert both == (pytest.approx(0.6), pytest.approx(0.6))
+    assert found["runs, one view"]["split 2 seed 0"]["temporal"] == pytest.approx(1 / 3)
     gain = found["differences"]["conv_fusion − average_fusion"]
     assert gain["each_seed"] == pytest.approx([0.4, 0]) and gain["gain"] == pytest.approx(0.2)
     assert found["differences"]["conv_fusion − better stream"] == gain

@@ -27,7 +27,6 @@ import torch
 from joblib import cpu_count
 from tqdm.auto import tqdm
 
-from ..conv_fusion import KINDS
 from ..course import INPUTS, Course
 from ..data.processes import parallel_map
 from ..device import PRECISIONS, mixed_precision, pick_device
@@ -38,6 +37,7 @@ from ..lab.start import setup
 from ..training import fit, load_checkpoint, save_checkpoint
 from ..vgg import load_weights, vgg19
 from . import original
+from .fusions import KINDS, MapFusion
 
 SEEDS = 0, 1, 2
 INIT_SEEDS = *SEEDS, 3, 4  # first layers: short trainings that differ a lot from seed to seed
@@ -135,7 +135,7 @@ def fusion(run: Run, course: Course) -> tuple:
     elif run.variant in INPUTS:
         name, choices = run.variant, {}
     else:
-        name, choices = "conv", FUSIONS[run.variant]
+        name, choices = "conv", {"network": MapFusion, **FUSIONS[run.variant]}
     model = course.new(name, **choices)
     history = course.fit(name, model, **choices)
     return model, course.dataset("test", INPUTS[name]), history

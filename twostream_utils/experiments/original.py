@@ -13,19 +13,10 @@ from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 from torch.utils.data import default_collate
 
+from .. import stacks
 from ..course import INPUTS, Course
 from ..device import pick_device, to_model_layout
 from ..flow import flip_flow
-from ..stacks import (
-    POSITIONS,
-    StackDataset,
-    crop_frames,
-    make_loader,
-    network_input,
-    progress,
-    read_stacks,
-    to_channels,
-)
 from ..vgg import VGG, load_weights, transform_first_layer, vgg19
 from ..views import View, random_view
 
@@ -40,10 +31,10 @@ DEFECTS = {
 ORIGINAL = ("jitter", "unregistered", "rotated", "fixed frames")
 
 
-class DefectiveClips(StackDataset):
+class DefectiveClips(stacks.StackDataset):
     """The clips of a dataset with some of ``DEFECTS``; shapes and types stay as they are."""
 
-    def __init__(self, clips: StackDataset, defects: Iterable[str]):
+    def __init__(self, clips: stacks.StackDataset, defects: Iterable[str]):
         self.__dict__.update(clips.__dict__)
         self.defects = set(defects)
         if strangers := self.defects - set(DEFECTS):
@@ -67,22 +58,23 @@ class DefectiveClips(StackDataset):
 
     def _rgb(self, clip: str, view: View, rng: np.random.Generator) -> torch.Tensor:
         if not (self.train and "jitter" in self.defects):
-            return read_stacks(self.store, clip, [view], self.profile, "rgb")[0]
+            return stacks.read_stacks(self.store, clip, [view], self.profile, "rgb")[0]
         p, size, n_frames = self.profile, self.store.size(clip), self.store.n_frames(clip)
-        frames = []
-        for frame in self.store.read_rgb(clip, POSITIONS["rgb"](self.store, clip, p, view.start)):
+        where, frames = stacks.rgb_positions(self.store, clip, p, view.start), []
+        for frame in self.store.read_rgb(clip, where):
             own = random_view(rng, n_frames, size, p)
-            cut = crop_frames(frame[None], own, p.crop)
+            cut = stacks.crop_frames(frame[None], own, p.crop)
             frames.append(cut[:, :, ::-1] if own.flip else cut)
-        return to_channels(np.concatenate(frames))
+        return stacks.to_channels(np.concatenate(frames))
 
     def _flow(self, clip: str, view: View, rng: np.random.Generator) -> torch.Tensor:
         p = self.profile
-        fields = self.store.read_flow(clip, POSITIONS["flow"](self.store, clip, p, view.start))
+        where = stacks.flow_positions(self.store, clip, p, view.start)
+        fields = self.store.read_flow(clip, where)
         if "unregistered" in self.defects:
             fields = np.stack([cv2.resize(f, (p.crop, p.crop)) for f in fields])
         else:
-            fields = crop_frames(fields, view, p.crop)
+            fields = stacks.crop_frames(fields, view, p.crop)
             if view.flip:
                 keep_sign = "unflipped u" in self.defects
                 fields = fields[:, :, ::-1] if keep_sign else flip_flow(fields)
@@ -90,7 +82,7 @@ class DefectiveClips(StackDataset):
             low = fields.min(axis=(1, 2), keepdims=True).astype(np.float32)
             high = fields.max(axis=(1, 2), keepdims=True)
             fields = ((fields - low) * 255 / np.maximum(high - low, 1)).round().astype(np.uint8)
-        channels = to_channels(fields)
+        channels = stacks.to_channels(fields)
         return channels.roll(-2, dims=0) if "rotated" in self.defects else channels
 
 
@@ -190,7 +182,7 @@ def train_as_original(model: nn.Module, course: Course, name: str) -> list[dict]
     clips = DefectiveClips(course.dataset("train", INPUTS[name]), ORIGINAL)
     recipe, device = course.recipe(name), pick_device()
     model = to_model_layout(model, device)
-    loader = make_loader(clips, recipe.batch_size, course.workers, course.seed)
+    loader = stacks.make_loader(clips, recipe.batch_size, course.workers, course.seed)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
     history = []
     for epoch in range(recipe.epochs):
@@ -198,8 +190,8 @@ def train_as_original(model: nn.Module, course: Course, name: str) -> list[dict]
         torch.manual_seed(course.seed * 100_003 + epoch)
         model.train()
         sums = np.zeros(3)  # loss, clips that are right, clips
-        for batch in progress(loader, device, f"epoch {epoch + 1}/{recipe.epochs}"):
-            logits = model(*network_input(batch, clips.streams))
+        for batch in stacks.progress(loader, device, f"epoch {epoch + 1}/{recipe.epochs}"):
+            logits = model(*stacks.network_input(batch, clips.streams))
             loss = nn.functional.cross_entropy(logits, batch["label"])
             optimizer.zero_grad()
             loss.backward()

@@ -6,9 +6,10 @@ import os
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 from . import kept
+from .environment import check_environment
 from .flow_plots import liveliest, with_wheel
 from .plots import LivePlot, confusion, contact_sheet, show, training_curves
-from .start import ROOT, check_environment, setup, shown
+from .start import ROOT, setup, shown
 
 __all__ = [
     "LivePlot", "ROOT", "check_environment", "confusion", "contact_sheet", "kept", "liveliest",

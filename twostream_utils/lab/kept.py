@@ -12,8 +12,8 @@ import numpy as np
 
 from ..evaluation import bootstrap_interval, correct
 from ..fusion import METHODS
+from .start import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "notebooks" / "kept" / "ablations"
 RESULTS = ROOT / "notebooks" / "kept" / "bench.json"
 
@@ -25,12 +25,9 @@ def load_run(path: str | Path) -> dict:
     and ``meta`` (variant, seed, split, commit, versions) of one training. The file holds no code.
     """
     with np.load(path, allow_pickle=False) as f:
-        content = {key: f[key] for key in f.files}
-    return content | {
-        "logits": content["logits"].astype(np.float32),
-        "history": json.loads(str(content["history"])),
-        "meta": json.loads(str(content["meta"])),
-    }
+        run = {key: f[key] for key in f.files}
+    told = {key: json.loads(str(run[key])) for key in ("history", "meta")}
+    return run | told | {"logits": run["logits"].astype(np.float32)}
 
 
 def load_group(group: str, profile: str | None = None) -> dict[str, list[dict]]:
@@ -63,19 +60,16 @@ def top1(runs: list[dict]) -> tuple[float, Interval, list[float]]:
 
 
 def gain(runs: list[dict], baseline: list[dict]) -> tuple[float, Interval, list[float]]:
-    """Return the top-1 of ``runs`` minus that of ``baseline``, seeds and clips paired.
+    """Return :func:`top1` of ``runs`` minus that of ``baseline``, paired by seed and clip.
 
-    The mean, its interval over seeds and clips, and the difference of each seed. Only seeds that
-    both have count. Raises ``ValueError`` for other test clips or no common seed.
+    Only seeds that both have count. Raises ``ValueError`` for other test clips or no common seed.
     """
     common = {r["meta"]["seed"] for r in runs} & {r["meta"]["seed"] for r in baseline}
     a, b = ([r for r in side if r["meta"]["seed"] in common] for side in (runs, baseline))
     names = [[(r["meta"]["seed"], *r["clips"]) for r in side] for side in (a, b)]
     if not common or names[0] != names[1]:
-        raise ValueError(
-            f"{runs[0]['meta']['variant']!r} and {baseline[0]['meta']['variant']!r} were not "
-            f"tested on the same clips with the same seeds"
-        )
+        of = " and ".join(repr(side[0]["meta"]["variant"]) for side in (runs, baseline))
+        raise ValueError(f"{of} were not tested on the same clips with the same seeds")
     difference = hits_by_seed(a).astype(float) - hits_by_seed(b)
     return float(difference.mean()), bootstrap_interval(difference), difference.mean(1).tolist()
 
@@ -83,8 +77,7 @@ def gain(runs: list[dict], baseline: list[dict]) -> tuple[float, Interval, list[
 def unpaired_gain(runs: list[dict], baseline: list[dict]) -> tuple[float, Interval]:
     """Return the top-1 of ``runs`` minus that of ``baseline`` on other clips, with its interval.
 
-    Both intervals put together, each side's distance as squares (Zou & Donner 2008): wider than
-    that of a paired difference.
+    From the intervals of both, whose distances add up as squares (Zou & Donner 2008).
     """
     (a, (a_low, a_high), _), (b, (b_low, b_high), _) = top1(runs), top1(baseline)
     low, high = np.hypot(a - a_low, b_high - b), np.hypot(a_high - a, b - b_low)
@@ -100,15 +93,14 @@ def verdict(interval: Interval) -> str:
 def averaged(spatial: list[dict], temporal: list[dict], method: str) -> list[dict]:
     """Return kept runs of both streams fused by a method of ``fusion.METHODS``, as runs.
 
-    Raises ``ValueError`` for streams of other seeds, splits or clips.
+    Raises ``ValueError`` for streams of other seeds or clips.
     """
     runs = []
     for s, t in zip(spatial, temporal, strict=True):
-        same = all(s["meta"][key] == t["meta"][key] for key in ("seed", "split"))
-        if not same or not np.array_equal(s["clips"], t["clips"]):
+        if s["meta"]["seed"] != t["meta"]["seed"] or [*s["clips"]] != [*t["clips"]]:
             raise ValueError("the two streams were not tested on the same clips in the same order")
-        scores = METHODS[method].fuse({"spatial": s["logits"], "temporal": t["logits"]})
-        runs.append({**s, "logits": scores})
+        logits = {"spatial": s["logits"], "temporal": t["logits"]}
+        runs.append({**s, "logits": METHODS[method].fuse(logits)})
     return runs
 
 

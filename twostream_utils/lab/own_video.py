@@ -248,5 +248,5 @@ def predict(
         model = to_model_layout(networks[name], device)
         ((of_views, _),) = view_logits(model, [stacks], streams)
         logits[name] = of_views[0].mean(0).cpu().numpy()
-    scores = {key: method.fuse(logits) for key, method in METHODS.items()}
+    scores = {k: method.fuse(logits) for k, method in METHODS.items() if not method.choices}
     return Prediction(clip, tuple(course.classes), scores, logits)
