@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -35,9 +35,8 @@ def encode_clip(
         quality: JPEG quality, 0 to 100.
         every: 1 for all fields; N for the fields 1, 1 + N, 1 + 2 N, … only.
 
-    Returns:
-        `[(member name, JPEG bytes), ...]`: T frames, and T - 1 u and v fields or every Nth of
-        them. Field i is the flow from frame i to frame i + 1, quantised.
+    Returns `[(member name, JPEG bytes), ...]`: T frames, and T - 1 u and v fields or every Nth of
+    them. Field i is the flow from frame i to frame i + 1, quantised.
     """
     rgb, us, vs = [], [], []
     before = None
@@ -54,9 +53,8 @@ def encode_clip(
 
 
 def _jpeg(image: np.ndarray, quality: int) -> bytes:
-    ok, data = cv2.imencode(
-        ".jpg", np.ascontiguousarray(image), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
+    image = np.ascontiguousarray(image)
+    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise ValueError(f"OpenCV could not encode an image of shape {image.shape} as JPEG")
     return data.tobytes()
@@ -91,13 +89,9 @@ class ShardWriter:
     def __exit__(self, *error) -> bool | None:
         return self._open.__exit__(*error)
 
-    @contextlib.contextmanager
+    @contextmanager
     def _written_aside(self) -> Iterator[None]:
-        with (
-            contextlib.suppress(_NoClips),
-            atomic_write(self.path) as part,
-            open(part, "wb") as file,
-        ):
+        with suppress(_NoClips), atomic_write(self.path) as part, open(part, "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as self._zip:
                 yield
                 if not self.clips:
