@@ -72,15 +72,8 @@ def video_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def precision(monkeypatch):
-    """Set the precision of training for one test; accelerate keeps the first one of a process."""
-    from accelerate.state import AcceleratorState
-
-    def choose(name: str) -> None:
-        monkeypatch.setenv("TWOSTREAM_PRECISION", name)
-        AcceleratorState._reset_state()
-
-    yield choose
-    AcceleratorState._reset_state()
+    """Set the precision of training for one test."""
+    return lambda name: monkeypatch.setenv("TWOSTREAM_PRECISION", name)
 
 
 @pytest.fixture(scope="session")

@@ -13,15 +13,14 @@ import torch
 from torch import nn
 
 from .conv_fusion import ConvFusion
-from .device import PRECISIONS, pick_device, processes, wait_for_all
+from .device import PRECISIONS, processes, wait_for_all
 from .evaluation import Scores, check_same_clips, score, summary, write_json
 from .fusion import METHODS
-from .memory import micro_batch
 from .profiles import INPUTS, Profile, Recipe
 from .splits import Split, class_order, group_folds, hold_out_groups, official_split
 from .stacks import StackDataset
 from .store import FrameStore
-from .training import History, fingerprint, fit, made_on
+from .training import History, fingerprint, fit, trained_with
 from .vgg import VGG, vgg19
 
 FOLDS = 3
@@ -189,7 +188,6 @@ class Course:
             model, self.dataset("train", INPUTS[name]), self.recipe(name),
             self.checkpoint(name, **fusion), val, seed=self.seed, workers=self.workers,
             on_epoch=on_epoch, compiled=compiled,
-            micro_batch=micro_batch(self.profile, name, model, pick_device()),
         )  # fmt: skip
 
     def trained(self, name: str, **fusion) -> nn.Module:
@@ -236,12 +234,12 @@ class Course:
             for key, method in METHODS.items()
         }
 
-    def made_on(self) -> dict[str, str]:
+    def trained_with(self) -> dict[str, str]:
         """Return ``{"device", "precision", "torch"}`` of the training of all three networks.
 
         From their checkpoints, so it does not matter who asks; several values of one are joined.
         """
-        sessions = [s for name in INPUTS for s in made_on(self.checkpoint(name))]
+        sessions = [s for name in INPUTS for s in trained_with(self.checkpoint(name))]
         sessions = [s | {"precision": PRECISIONS[s["precision"]]} for s in sessions]
         return {
             what: " and ".join(dict.fromkeys(s[what] for s in sessions)) or "not recorded"
@@ -251,7 +249,7 @@ class Course:
     def results(self) -> dict:
         """Return the content of ``results.json``, computed from the score files."""
         methods = {n: summary(*values) for n, values in self.method_scores().items()}
-        made = self.made_on()
+        made = self.trained_with()
         return {
             "profile": self.profile.name,
             "split": self.split,

@@ -1,4 +1,4 @@
-"""The one place that knows about devices: CUDA, Apple's MPS, or the CPU."""
+"""The one place that knows about devices: CUDA, Apple's MPS, or the CPU; one process or several."""
 
 from __future__ import annotations
 
@@ -22,20 +22,18 @@ def pick_device() -> torch.device:
     The environment variable ``TWOSTREAM_DEVICE`` goes before that. Each process of ``torchrun`` has
     a GPU of its own. Raises ``ValueError`` if the variable names what is not there.
     """
-    there = {
-        "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True,
-    }  # fmt: skip
-    found = [name for name in there if there[name]]
+    found = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
+    found.append("cpu")
     name = os.environ.get("TWOSTREAM_DEVICE") or found[0]
     if name not in found:
         has = " and ".join(found)
         raise ValueError(f"no TWOSTREAM_DEVICE {name!r} on this machine; it has {has}")
     own = os.environ.get("LOCAL_RANK") if name == "cuda" else None
-    return torch.device(name) if own is None else torch.device(name, int(own))
+    return torch.device(name if own is None else f"{name}:{own}")
 
 
 def mixed_precision(device: torch.device) -> str:
-    """Return accelerate's name of the precision to train in: ``"bf16"``, ``"fp16"`` or ``"no"``.
+    """Return the precision to train in: ``"bf16"``, ``"fp16"`` or ``"no"``.
 
     bfloat16 only where the GPU computes in it; a T4 does not and takes float16 with a gradient
     scaler. A CPU trains in bfloat16 where :func:`bf16_gain` is at least 1.2. On MPS float32 is the
@@ -62,7 +60,7 @@ def precision_to_go_on(device: torch.device, begun: str, checkpoint: Path) -> st
             f"{checkpoint} was trained in {PRECISIONS[begun]} so far, and TWOSTREAM_PRECISION asks "
             f"for {PRECISIONS[own]}: unset the variable to go on, or delete the file to train again"
         )
-    both = {"cuda": {"fp16", "no"} | {own}, "cpu": {"bf16", "no"}, "mps": {"no"}}
+    both = {"cuda": {"fp16", "no", own}, "cpu": {"bf16", "no"}, "mps": {"no"}}
     return begun if begun in both[device.type] else own
 
 
@@ -70,9 +68,8 @@ def precision_to_go_on(device: torch.device, begun: str, checkpoint: Path) -> st
 def bf16_gain() -> float:
     """Return how many times faster this CPU trains a convolution in bfloat16 than in float32.
 
-    A probe of a tenth of a second, once a process: forward and backward of a convolution 128→128 on
-    16 maps of 16×16, and nothing else, whose time would blur the answer. CPUs with instructions for
-    it come to 1.6 or more, on a busy machine too; others to less than 1.
+    Forward and backward of one convolution 128→128 on 16 maps of 16×16, a tenth of a second, once
+    a process. CPUs with instructions for it come to 1.6 or more, others to less than 1.
     """
     with torch.random.fork_rng(devices=[]):  # asking for the speed does not change what is drawn
         layer = nn.Conv2d(128, 128, 3, padding=1).to(memory_format=torch.channels_last)
@@ -94,28 +91,29 @@ def bf16_gain() -> float:
     return statistics.median(plain / half for plain, half in rounds[2:])
 
 
+def autocast(device: torch.device, precision: str | None = None) -> torch.autocast:
+    """Return the autocast context of a precision, by default of that which scores.
+
+    A GPU scores in the precision of training; a CPU in float32, so that a checkpoint has the same
+    scores on all of them.
+    """
+    if precision is None:
+        precision = mixed_precision(device) if device.type == "cuda" else "no"
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=precision != "no")
+
+
 def keep_freed_memory() -> None:
     """Let this process keep up to 1 GB of what it frees, for its next allocation.
 
     Training on a CPU frees gradients and maps in every step and asks for the same sizes in the
-    next, as a loader does for its batches. glibc hands them back to the system in between, which
-    clears each page anew: a fifth of an epoch's time. Blocks above 32 MB it hands back in any case.
-    Other C libraries are left alone.
+    next. glibc gives them back in between, and the system clears each page anew: a fifth of an
+    epoch's time. Other C libraries are left alone.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # musl, macOS; Windows
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD, at its largest: blocks above it are never kept
         mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
-
-
-def autocast(device: torch.device) -> torch.autocast:
-    """Return the autocast context that scoring uses: the precision of training on a GPU.
-
-    A CPU scores in float32, so that a checkpoint has the same scores on all of them.
-    """
-    precision = mixed_precision(device) if device.type == "cuda" else "no"
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast(device.type, dtype=dtype, enabled=precision != "no")
 
 
 def processes() -> tuple[int, int]:
@@ -124,7 +122,7 @@ def processes() -> tuple[int, int]:
         return 0, 1
     from accelerate import PartialState
 
-    state = PartialState(cpu=pick_device().type == "cpu")
+    state = PartialState(cpu=pick_device().type == "cpu")  # joins the others, the first time
     return state.process_index, state.num_processes
 
 
@@ -132,16 +130,6 @@ def wait_for_all() -> None:
     """Wait until all processes of torchrun are here; at once if there is only this one."""
     if processes()[1] > 1:
         torch.distributed.barrier()
-
-
-def share_buffers(model: nn.Module) -> None:
-    """Give all processes the buffers of the first one; with one process there is nothing to do.
-
-    Batch norm keeps its running statistics there, and each process has seen other clips.
-    """
-    if processes()[1] > 1:
-        for buffer in model.buffers():
-            torch.distributed.broadcast(buffer, 0)
 
 
 def to_model_layout(model: nn.Module, device: torch.device) -> nn.Module:
@@ -176,14 +164,3 @@ def describe_device(device: torch.device) -> str:
     if device.type == "mps":
         return "Apple GPU (MPS)"
     return f"CPU, {torch.get_num_threads()} threads"
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Return the bytes that a training may still take on a GPU; None on the CPU and on MPS.
-
-    What torch has put aside for itself and does not use counts as free.
-    """
-    if device.type != "cuda":
-        return None
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return torch.cuda.mem_get_info(device)[0] + unused

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from .batches import make_loader, progress, run_batch, worker_trouble_explained
 from .device import autocast, pick_device, processes, to_model_layout
 from .files import atomic_write
-from .stacks import StackDataset, rank_subset
+from .stacks import (
+    Batch,
+    StackDataset,
+    make_loader,
+    network_input,
+    progress,
+    rank_subset,
+    worker_trouble_explained,
+)
 
 
 @dataclass(frozen=True)
@@ -62,36 +69,63 @@ class Scores:
 
 # Not inference_mode: parameters that move to the device under it could never be trained again.
 @torch.no_grad()
+def view_logits(
+    model: nn.Module, batches: Iterable[Batch], streams: Sequence[str]
+) -> Iterator[tuple[torch.Tensor, Batch]]:
+    """Yield the logits of every view, ``(B, V, classes)`` float32, of each batch, and the batch.
+
+    The one loop of inference: model and batches lie on one device, the model is switched to
+    evaluation mode, nothing keeps gradients.
+    """
+    model.eval()
+    for batch in batches:
+        stacks = network_input(batch, streams)
+        with autocast(stacks[0].device):
+            logits = model(*stacks)
+        yield logits.float().unflatten(0, batch[streams[0]].shape[:2]), batch
+
+
+def validate(
+    model: nn.Module, clips: StackDataset, batch_size: int = 8, workers: int = 0
+) -> torch.Tensor:
+    """Return the sums of loss, of right clips, and of clips, ``(3,)`` float32, over fixed views.
+
+    Under torchrun each process sums up its share of the clips.
+    """
+    device = next(model.parameters()).device
+    loader = make_loader(rank_subset(clips), batch_size, workers, 0)
+    sums = torch.zeros(3, device=device)
+    batches = progress(loader, device, "validation")
+    for logits, batch in view_logits(model, batches, clips.streams):
+        logits, labels = logits.mean(1), batch["label"]
+        sums[0] += nn.functional.cross_entropy(logits, labels, reduction="sum")
+        sums[1] += (logits.argmax(1) == labels).sum()
+        sums[2] += len(labels)
+    return sums
+
+
 @worker_trouble_explained()
 def score(model: nn.Module, dataset: StackDataset, batch_size: int = 8, workers: int = 0) -> Scores:
     """Score every test view of every clip of ``dataset``.
 
-    Evaluation mode, no gradients. Several temporal positions, each as is and flipped, make the
-    views (Simonyan & Zisserman 2014, §5). Under torchrun each process scores every Nth clip, and
-    all of them return the whole. Raises ``ValueError`` for a training dataset.
+    Several temporal positions, each as is and flipped, make the views (Simonyan & Zisserman 2014,
+    §5). Under torchrun each process scores every Nth clip, and all of them return the whole. Raises
+    ``ValueError`` for a training dataset.
     """
     if dataset.train:
         raise ValueError("score needs a dataset of test views; make it with train=False")
     device = pick_device()
-    model = to_model_layout(model, device).eval()
     loader = make_loader(rank_subset(dataset), batch_size, workers, 0)
-    mine = []
-    for batch in progress(loader, device, "scoring"):
-        with autocast(device):
-            logits = run_batch(model, batch, dataset.streams)
-        mine.append(logits.float().unflatten(0, (len(batch["label"]), -1)))
-    rows = list(torch.cat(mine).cpu().numpy()) if mine else []
-    shares = [rows]
+    clips = progress(loader, device, "scoring")
+    found = view_logits(to_model_layout(model, device), clips, dataset.streams)
+    mine = [row for logits, _ in found for row in logits.cpu().numpy()]
+    shares = [mine]
     if (count := processes()[1]) > 1:
         shares = [None] * count
-        torch.distributed.all_gather_object(shares, rows)
+        torch.distributed.all_gather_object(shares, mine)
     logits = [shares[clip % count][clip // count] for clip in range(len(dataset.clips))]
-    return Scores(
-        tuple(dataset.clips),
-        np.array(dataset.labels, dtype=np.int64),
-        np.stack(logits),
-        tuple(dataset.classes),
-    )
+    labels = np.array(dataset.labels, dtype=np.int64)
+    return Scores(tuple(dataset.clips), labels, np.stack(logits), tuple(dataset.classes))
 
 
 def check_same_clips(a: Scores, b: Scores) -> None:
@@ -138,16 +172,20 @@ def correct(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
 def bootstrap_interval(
     values: np.ndarray, confidence: float = 0.95, draws: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a mean over clips (Efron 1979).
+    """Return the percentile bootstrap interval of a mean (Efron 1979).
 
-    ``values`` is ``(N,)``: 0/1 for an accuracy; the difference of two methods on the same clips
-    for a paired comparison.
+    ``values`` are those of clips, ``(N,)``: 0/1 for an accuracy; the difference of two methods on
+    the same clips for a paired comparison. Or those of several trainings, ``(seeds, N)``: then each
+    draw takes as many seeds as there are, with replacement, and N clips, the same for all of them.
     """
-    values = np.asarray(values, dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(len(values), size=(draws, len(values)))].mean(axis=1)
+    values = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    (seeds, clips), rng = values.shape, np.random.default_rng(seed)
+    weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
+    chosen = rng.integers(clips, size=(draws, clips))
+    of_clips = values if seeds == 1 else weights @ values
+    drawn = values[0, chosen] if seeds == 1 else np.take_along_axis(of_clips, chosen, axis=1)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(drawn.mean(axis=1), [tail, 1 - tail])
     return float(low), float(high)
 
 

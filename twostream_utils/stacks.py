@@ -1,22 +1,26 @@
-"""Stacks of a clip, as views show them, and the Dataset that draws them."""
+"""Stacks of a clip, as views show them, the Dataset that draws them, and the loader of batches."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import math
-from collections.abc import Sequence
-from functools import cache
+import re
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm.auto import tqdm
 
-from .device import processes
+from .device import keep_freed_memory, pick_device, processes
 from .profiles import Profile
 from .store import FrameStore
 from .views import View, eval_views, random_view, stack_positions
 
+Batch = dict[str, torch.Tensor]
 RGB_MEAN = (0.485, 0.456, 0.406)
 RGB_STD = (0.229, 0.224, 0.225)
 FLOW_REST = 127.5  # the middle of 0..255, which ±20 px is quantised to
@@ -27,17 +31,12 @@ def crop_frames(frames: np.ndarray, view: View, size: int) -> np.ndarray:
     """Cut one view out of ``(T, H, W, C)`` uint8 and resize it to ``(T, size, size, C)``.
 
     The same square for every frame. Mirroring is left to the caller, since it means something
-    else for flow than for RGB. A view of the whole frame keeps its stored size.
+    else for flow than for RGB.
     """
-    if view.side is None:
-        return frames
     square = frames[:, view.top : view.top + view.side, view.left : view.left + view.side]
     if view.side == size:
         return square
-    out = np.empty((len(frames), size, size, frames.shape[3]), np.uint8)
-    for source, target in zip(square, out):
-        cv2.resize(source, (size, size), dst=target, interpolation=cv2.INTER_LINEAR)
-    return out
+    return np.stack([cv2.resize(image, (size, size)) for image in square])
 
 
 def to_channels(frames: np.ndarray) -> torch.Tensor:
@@ -87,18 +86,18 @@ def read_stacks(
 ) -> torch.Tensor:
     """Return the stacks of all ``views`` of a clip, ``(V, channels, S, S)`` uint8, in ``out``.
 
-    Every picture is decoded once, however many views show it, and its squares are written where
-    they belong. Channels go frame by frame: r1 g1 b1 r2 g2 b2 … for ``"rgb"``, u1 v1 u2 v2 … for
-    ``"flow"`` (Simonyan & Zisserman 2014, §3.1, eq. 1). A mirrored view has u negated as well,
-    since what moved right now moves left. S is ``profile.crop``; whole frames are ``(…, H, W)``.
+    S is ``profile.crop``, the channels are ordered as by :func:`to_channels`. A mirrored view has
+    u negated as well, since what moved right now moves left. Every picture is decoded once, however
+    many views show it, and each of its squares is written where it belongs: the bytes of reading,
+    :func:`crop_frames`, mirroring and :func:`to_channels`, without a copy in between.
     """
+    size, channels = profile.crop, profile.channels[stream]
     if out is None:
-        (out,) = empty_stacks(1, store, clip, views, profile, stream)
-    each = 2 if stream == "flow" else 3
+        out = torch.empty((len(views), channels, size, size), dtype=torch.uint8)
     places: dict[int, list[tuple[View, np.ndarray]]] = {}
     for view, stack in zip(views, out.numpy()):
         numbers = POSITIONS[stream](store, clip, profile, view.start).tolist()
-        for number, planes in zip(numbers, stack.reshape(-1, each, *stack.shape[1:])):
+        for number, planes in zip(numbers, stack.reshape(len(numbers), -1, size, size)):
             places.setdefault(number, []).append((view, planes))
     numbers = sorted(places)
     write = _write_flow if stream == "flow" else _write_rgb
@@ -108,41 +107,24 @@ def read_stacks(
     return out
 
 
-def empty_stacks(
-    batch: int, store: FrameStore, clip: str, views: Sequence[View], profile: Profile, stream: str
-) -> torch.Tensor:
-    """Return room for the stacks of ``batch`` clips like this one, ``(B, V, channels, S, S)``."""
-    size = store.size(clip) if views[0].side is None else (profile.crop, profile.crop)
-    shape = batch, len(views), profile.channels[stream], *size
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=torch.uint8)
-    # Where the other process reads it, as in torch's own default_collate: else the queue copies the
-    # batch there. Not in the worker's heap either, which would break up and grow in an epoch.
-    shared = torch.UntypedStorage._new_shared(math.prod(shape))
-    return torch.empty(0, dtype=torch.uint8).set_(shared, 0, shape)
-
-
 def _square(image: np.ndarray, view: View) -> np.ndarray:
-    if view.side is None:
-        return image
     return image[view.top : view.top + view.side, view.left : view.left + view.side]
 
 
 def _write_rgb(frame: np.ndarray, view: View, planes: np.ndarray) -> None:
     """Cut, resize and mirror a frame ``(H, W, 3)`` into its planes ``(3, S, S)``."""
-    square, size = _square(frame, view), planes.shape[:0:-1]
-    if square.shape[1::-1] != size:
+    square, size = _square(frame, view), planes.shape[1:]
+    if square.shape[:2] != size:
         square = cv2.resize(square, size)
     cv2.split(cv2.flip(square, 1) if view.flip else square, list(planes))
 
 
 def _write_flow(field: Sequence[np.ndarray], view: View, planes: np.ndarray) -> None:
     """The same for u and v, each ``(H, W)``, and their planes ``(2, S, S)``."""
-    size = planes.shape[:0:-1]
     for image, plane in zip(field, planes):
         square = _square(image, view)
-        if square.shape[1::-1] != size:
-            square = cv2.resize(square, size, dst=plane)
+        if square.shape != plane.shape:
+            square = cv2.resize(square, plane.shape, dst=plane)
         if view.flip:
             cv2.flip(square, 1, dst=plane)
         elif square is not plane:
@@ -155,11 +137,11 @@ class StackDataset(Dataset):
     """Labelled stacks of clips, uint8, for one stream or both.
 
     Item ``i`` is a dict: ``"rgb"`` ``(V, 3·rgb_frames, S, S)`` and/or ``"flow"``
-    ``(V, 2·flow_fields, S, S)`` uint8, ``"label"`` and ``"index"`` int. Training draws one random
-    view (V = 1) from ``(seed, epoch, i)`` alone, so the clips do not depend on the number of
-    loader workers; otherwise the V fixed test views are returned, see :func:`eval_views` for
-    ``crops``. ``repeat`` draws every clip that often in one epoch, which keeps epochs long enough
-    on a small set. S is ``profile.crop``; views of the whole frame are ``(…, H, W)``.
+    ``(V, 2·flow_fields, S, S)`` uint8, ``"label"`` int; S is ``profile.crop``.
+    Training draws one random view (V = 1) from ``(seed, epoch, i)`` alone, so the clips do not
+    depend on the number of loader workers; otherwise the V fixed test views are returned, see
+    :func:`eval_views` for ``crops``. ``repeat`` draws every clip that often in one epoch, which
+    keeps epochs long enough on a small set.
 
     Raises ``ValueError`` for a stream that does not exist or a clip whose label is no class.
     """
@@ -200,12 +182,7 @@ class StackDataset(Dataset):
         rng = np.random.default_rng((self.seed, self.epoch, index))
         return [random_view(rng, n_frames, size, self.profile)]
 
-    def one_size(self) -> bool:
-        """Whether the views of all clips have one size, so that they can be joined to batches."""
-        sizes = map(self.store.size, self.clips)
-        return self.train or self.crops != "whole" or len(set(sizes)) <= 1
-
-    def first_view(self, clip: str) -> dict[str, torch.Tensor]:
+    def first_view(self, clip: str) -> Batch:
         """Return the stacks of one view of ``clip`` by stream, each ``(channels, S, S)`` uint8."""
         item = self[self.clips.index(clip)]
         return {stream: item[stream][0] for stream in self.streams}
@@ -213,26 +190,110 @@ class StackDataset(Dataset):
     def __getitem__(self, index: int) -> dict:
         return {name: value[0] for name, value in self.batch([index]).items()}
 
-    def batch(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
-        """Return items joined, stacks ``(B, V, …)``: each picture is written to its place once.
-
-        Raises ``ValueError`` for whole frames of several sizes.
-        """
+    def batch(self, indices: Sequence[int], room: SharedRing | None = None) -> Batch:
+        """Return items joined, stacks ``(B, V, …)``: each picture is written to its place once."""
         clips = [index % len(self.clips) for index in indices]
         views = [self.views(index) for index in indices]
-        if views[0][0].side is None:
-            sizes = {self.store.size(self.clips[c]): self.clips[c] for c in clips}
-            if len(sizes) > 1:
-                found = ", ".join(f"{h}×{w} ({clip})" for (h, w), clip in sizes.items())
-                raise ValueError(f"whole frames of several sizes make no batch: {found}")
-        labels = torch.tensor([self.labels[c] for c in clips])
-        batch = {"label": labels, "index": torch.tensor(clips)}
-        first = self.store, self.clips[clips[0]], views[0], self.profile
+        batch = {"label": torch.tensor([self.labels[c] for c in clips])}
+        size = self.profile.crop
         for stream in self.streams:
-            batch[stream] = empty_stacks(len(clips), *first, stream)
-            for c, seen, out in zip(clips, views, batch[stream]):
+            shape = len(clips), len(views[0]), self.profile.channels[stream], size, size
+            stacks = room(stream, shape) if room else torch.empty(shape, dtype=torch.uint8)
+            for c, seen, out in zip(clips, views, stacks):
                 read_stacks(self.store, self.clips[c], seen, self.profile, stream, out)
+            batch[stream] = stacks
         return batch
+
+
+class SharedRing:
+    """Room for the batches of a loader's worker, in memory that the other process reads.
+
+    New shared pages for every batch would take a sixth of a worker's time, so each stream has
+    ``SLOTS`` places that are used in turn: one for the batch in use, two that torch lets a worker
+    prefetch, one to spare.
+    """
+
+    SLOTS = 4
+
+    def __init__(self):
+        self.slots: dict[tuple, deque[torch.Tensor]] = defaultdict(deque)
+
+    def __call__(self, stream: str, shape: tuple[int, ...]) -> torch.Tensor:
+        slots = self.slots[stream, shape]
+        if len(slots) < self.SLOTS:
+            slots.append(torch.empty(shape, dtype=torch.uint8).share_memory_())
+        slots.rotate()
+        return slots[0]
+
+
+class EpochSampler(Sampler):
+    """Orders the training clips by ``(seed, dataset.epoch)`` alone, so resuming needs no past.
+
+    Of N processes each takes every Nth batch of ``batch_size`` clips.
+    """
+
+    def __init__(self, dataset: StackDataset, seed: int, batch_size: int):
+        self.dataset, self.seed, self.batch_size = dataset, seed, batch_size
+
+    def __len__(self) -> int:
+        return len(self.dataset) // processes()[1]
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.dataset.epoch)
+        order = torch.randperm(len(self.dataset), generator=generator)
+        rank, count = processes()
+        if count > 1:
+            order = torch.cat(order.split(self.batch_size)[rank::count])[: len(self)]
+        return iter(order.tolist())
+
+
+def make_loader(dataset: StackDataset, batch_size: int, workers: int, seed: int) -> DataLoader:
+    """Return the loader of a dataset: shuffled anew each epoch for training, else in order.
+
+    Workers use their memory again: a batch is whole until the next but one is taken.
+    """
+    if not workers:  # batches lie where those of the epoch before lay
+        keep_freed_memory()
+    if dataset.train:
+        batch_size = min(batch_size, len(dataset) // processes()[1])
+    # Turned round: the loader deals out numbers, and `batch` makes a whole batch of them. The plain
+    # way, DataLoader(dataset), gives the same bytes, but makes each item alone and then copies them
+    # all into a batch: 1.4 times the time.
+    return DataLoader(
+        range(len(dataset)),
+        batch_size,
+        sampler=EpochSampler(dataset, seed, batch_size) if dataset.train else None,
+        num_workers=workers,
+        collate_fn=partial(dataset.batch, room=SharedRing()) if workers else dataset.batch,
+        drop_last=dataset.train,
+        pin_memory=pick_device().type == "cuda",
+    )
+
+
+def progress(loader: DataLoader, device: torch.device, title: str) -> Iterator[Batch]:
+    """Yield the batches of a loader on ``device``, under a bar in the first of the processes."""
+    quiet = {"disable": True} if processes()[0] else {}
+    for batch in tqdm(loader, desc=title, leave=False, unit="batch", **quiet):
+        yield {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+
+
+@contextlib.contextmanager
+def worker_trouble_explained() -> Iterator[None]:
+    """Say what to do where a worker of a loader was killed or ran out of memory within the block.
+
+    Around all that uses a loader: torch raises wherever this process happens to be. Raises
+    ``RuntimeError``, as torch does.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not re.search("worker .*(killed by|exited unexp)|allocate shared memory", str(error)):
+            raise
+        raise RuntimeError(
+            "a process that loads clips was killed or ran out of memory; in a container mostly of "
+            "shared memory (docker run --shm-size=2g). Load with fewer workers; with workers=0 "
+            f"this process loads by itself. ({error})"
+        ) from error
 
 
 def rank_subset(clips: StackDataset) -> StackDataset:
@@ -241,6 +302,11 @@ def rank_subset(clips: StackDataset) -> StackDataset:
     share = copy.copy(clips)
     share.clips, share.labels = clips.clips[rank::count], clips.labels[rank::count]
     return share
+
+
+def network_input(batch: Batch, streams: Sequence[str]) -> list[torch.Tensor]:
+    """Normalise the stacks of a batch on its device, each ``(B·V, channels, S, S)`` float32."""
+    return [normalise(batch[stream].flatten(0, 1), stream) for stream in streams]
 
 
 def normalise(stack: torch.Tensor, stream: str) -> torch.Tensor:

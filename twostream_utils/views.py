@@ -47,14 +47,13 @@ class View:
     """What is seen of a clip: first frame (1-based), crop corner and side in px, mirrored or not.
 
     One view holds for every RGB frame and every flow field of the clip, so the two streams stay
-    registered pixel by pixel: fusion at a convolutional layer needs that. ``side`` None is the
-    whole frame in its stored size.
+    registered pixel by pixel: fusion at a convolutional layer needs that.
     """
 
     start: int
     top: int
     left: int
-    side: int | None
+    side: int
     flip: bool
 
 
@@ -73,30 +72,26 @@ def random_view(
     return View(start, int(top), int(left), side, bool(rng.random() < 0.5))
 
 
-CROPS = ("centre", "five", "whole")
-
-
 def eval_views(
     n_frames: int, size: tuple[int, int], profile: Profile, crops: str = "centre"
 ) -> list[View]:
     """Return the fixed test views: ``profile.positions`` starts × {as is, flipped} × crops.
 
     ``"centre"`` is the largest square; ``"five"`` the four corners and the centre, each 7/8 of the
-    short side, which is 224 of 256 px (Simonyan & Zisserman 2014, §5); ``"whole"`` the whole frame
-    for fully connected layers run as convolutions (Simonyan & Zisserman 2015, §3.2). Start by
-    start, as is before flipped. Raises ``ValueError`` for other ``crops``.
+    short side, which is 224 of 256 px (Simonyan & Zisserman 2014, §5). Start by start, as is before
+    flipped. Raises ``ValueError`` for other ``crops``.
     """
-    if crops not in CROPS:
-        raise ValueError(f"no crops {crops!r}; there are {', '.join(CROPS)}")
+    if crops not in ("centre", "five"):
+        raise ValueError(f"no crops {crops!r}; there are centre, five")
     height, width = size
-    short = min(height, width)
-    side = {"centre": short, "five": round(short * 7 / 8), "whole": None}[crops]
-    down, right = (0, 0) if side is None else (height - side, width - side)
-    corners = [(0, 0), (0, right), (down, 0), (down, right)] if crops == "five" else []
+    side = min(size) if crops == "centre" else round(min(size) * 7 / 8)
+    down, right = height - side, width - side
+    places = [(down // 2, right // 2)]
+    if crops == "five":
+        places += [(0, 0), (0, right), (down, 0), (down, right)]
     return [
         View(start, top, left, side, flip)
         for start in view_starts(n_frames, span(profile), profile.positions)
         for flip in (False, True)
-        for top, left in [(down // 2, right // 2), *corners]
+        for top, left in places
     ]
-

@@ -12,10 +12,9 @@ import torch
 from measure import Sizes, row, stopwatch
 from torch import nn
 
-from twostream_utils.batches import make_loader
 from twostream_utils.device import mixed_precision, pick_device, to_model_layout
 from twostream_utils.profiles import Recipe, get_profile
-from twostream_utils.stacks import StackDataset, normalise
+from twostream_utils.stacks import StackDataset, make_loader, normalise
 from twostream_utils.store import FrameStore
 from twostream_utils.training import fit
 from twostream_utils.vgg import vgg19

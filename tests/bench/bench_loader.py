@@ -12,9 +12,8 @@ import numpy as np
 from measure import Sample, Sizes, row, stopwatch
 from torch.utils.data import DataLoader
 
-from twostream_utils.batches import make_loader
 from twostream_utils.experiments.original_loader import FLOW_FIELDS, RGB_FRAMES, OriginalClips
-from twostream_utils.stacks import POSITIONS, StackDataset
+from twostream_utils.stacks import POSITIONS, StackDataset, make_loader
 
 ORIGINAL = "the original's recipe: PIL, one frame at a time, from folders"
 BARE = "cv2.imdecode alone, the same JPEGs already in memory"

@@ -21,10 +21,9 @@ import numpy as np
 import pytest
 import torch
 
-from twostream_utils.batches import make_loader
 from twostream_utils.flow import compute_flow
 from twostream_utils.lab import kept
-from twostream_utils.stacks import StackDataset
+from twostream_utils.stacks import StackDataset, make_loader
 from twostream_utils.store import FrameStore
 
 # --- figures and the file ---------------------------------------------------------------------
@@ -144,11 +143,11 @@ def test_two_sleeping_workers_are_twice_as_fast_as_one(sizes):
 
 
 class Leaking(StackDataset):
-    """Keeps every batch that it has made."""
+    """Keeps a copy of every batch that it has made."""
 
     def batch(self, indices, **room):
         batch = super().batch(indices, **room)
-        self.__dict__.setdefault("kept", []).append(batch)
+        self.__dict__.setdefault("kept", []).append(batch["flow"].clone().share_memory_())
         return batch
 
 

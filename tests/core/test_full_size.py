@@ -5,10 +5,8 @@ import torch
 import torchvision
 from torch import nn
 
-from twostream_utils import memory
 from twostream_utils.conv_fusion import ConvFusion
 from twostream_utils.fusion import late_fusion
-from twostream_utils.profiles import get_profile
 from twostream_utils.stacks import normalise
 from twostream_utils.vgg import vgg19
 
@@ -61,21 +59,3 @@ def test_both_streams_and_both_fusions_take_a_step(streams, bf16):
     before = fusion.fuse.weight.detach().clone()
     assert step(fusion, rgb, flow, bf16=bf16).shape == (2, CLASSES)
     assert not torch.equal(fusion.fuse.weight, before)
-
-
-def test_activations_are_those_of_the_table_of_batch_sizes(streams):
-    """Notebook 07 says by calculation what fits a T4; here autograd is asked what it keeps."""
-    spatial, temporal, rgb, flow = streams
-    fusion = ConvFusion(spatial, temporal)
-    grown = []
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        for model, inputs in (spatial, [rgb]), (temporal, [flow]), (fusion, [rgb, flow]):
-            model.train()
-            one, two = (memory.kept_bytes(model, *(x[:n].clone() for x in inputs)) for n in (1, 2))
-            grown.append(two - one)
-    for channels, measured in zip((30, 100), grown):
-        assert measured == pytest.approx(
-            memory.activation_bytes(channels, 224, element=2), rel=0.02
-        )
-    frozen = memory.clip_bytes((30, 100), get_profile("ucf101"), frozen=True, element=2)
-    assert grown[2] < frozen - 5 * 130 * 224**2  # the stacks are not autograd's

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from twostream_utils import batches, stacks, views
-from twostream_utils.batches import EpochSampler, make_loader
+from twostream_utils import stacks, views
 from twostream_utils.evaluation import score
+from twostream_utils.flow import flip_flow
 from twostream_utils.profiles import Recipe, get_profile
+from twostream_utils.stacks import EpochSampler, make_loader
 from twostream_utils.training import fit
 from twostream_utils.vgg import vgg19
 
@@ -139,36 +140,40 @@ def test_loaders_and_workers_give_the_same_clips():
     for epoch in range(2):
         data.epoch = epoch
         ours, theirs = make_loader(data, 6, 0, 0), make_loader(data, 6, 2, 0)
-        plain = torch.utils.data.DataLoader(data, 6, sampler=EpochSampler(data, 0))
+        plain = torch.utils.data.DataLoader(data, 6, sampler=EpochSampler(data, 0, 6))
         for a, b, c in zip(ours, theirs, plain, strict=True):
             for name in a:
                 assert torch.equal(a[name], b[name]) and torch.equal(a[name], c[name]), name
 
 
 class InWorkers(stacks.StackDataset):
-    """Says where its batches lie, and can go wrong in a worker."""
+    """Goes wrong in a worker."""
 
-    trouble = ""
-
-    def batch(self, indices):
+    def batch(self, indices, room=None):
         if self.trouble == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.trouble:
-            raise RuntimeError(self.trouble)
-        batch = super().batch(indices)
-        return batch | {"shared": torch.tensor([batch["rgb"].is_shared()])}
+        raise RuntimeError(self.trouble)
 
 
-def in_workers(trouble="", train=True):
+def in_workers(trouble, train=True):
     data = dataset(get_profile("mini"), train, ("rgb",))
     data.__class__, data.trouble = InWorkers, trouble
     return data
 
 
-def test_a_worker_writes_batches_where_the_other_process_reads_them():
-    for workers, shared in (0, False), (1, True):
-        for batch in make_loader(in_workers(), 3, workers, 0):
-            assert batch["shared"].item() == shared
+def test_workers_write_where_the_other_process_reads_and_use_the_place_again():
+    """A batch is whole while the one before it and the two after it are there."""
+    data = dataset(get_profile("mini"), streams=("rgb",), repeat=10)
+    expected = iter(make_loader(data, 3, 0, 0))
+    held, places = [], set()
+    for batch in make_loader(data, 3, 1, 0):
+        held = [*held[-1:], (batch["rgb"], next(expected)["rgb"])]
+        assert all(torch.equal(ours, theirs) for ours, theirs in held)
+        assert batch["rgb"].is_shared() and not held[-1][1].is_shared()
+    ring = stacks.SharedRing()
+    for _ in range(9):
+        places.add(ring("rgb", (2, 1, 3, 4, 4)).data_ptr())
+    assert len(places) == ring.SLOTS
 
 
 @pytest.mark.parametrize("trouble", ["killed", "unable to allocate shared memory(shm) for file x"])
@@ -183,16 +188,7 @@ def test_a_worker_without_memory_says_what_to_do(trouble, tmp_path):
     assert "fewer workers" not in str(caught.value)
 
 
-def test_a_loader_without_workers_keeps_its_memory_from_epoch_to_epoch(monkeypatch):
-    calls = []
-    monkeypatch.setattr(batches, "keep_freed_memory", lambda: calls.append(1))
-    make_loader(dataset(get_profile("mini")), 3, 2, 0)
-    assert not calls  # workers write where the other process reads
-    make_loader(dataset(get_profile("mini")), 3, 0, 0)
-    assert calls
-
-
-@pytest.mark.parametrize("crops", ["centre", "five", "whole"])
+@pytest.mark.parametrize("crops", ["centre", "five"])
 def test_views_share_what_is_decoded(crops):
     profile = get_profile("mini", positions=3)
     data = dataset(profile, train=False, crops=crops)
@@ -210,25 +206,55 @@ def test_views_share_what_is_decoded(crops):
     assert shared == len(frames) + len(fields) < (data.store.decoded - shared) / 2
 
 
+class NoiseStore(RampStore):
+    """Clips whose pictures are all different and full of detail."""
+
+    def images(self, clip, indices, flow=False):
+        for i in indices:
+            noise = np.random.default_rng(i).integers(256, size=(*self.shape, 3), dtype=np.uint8)
+            yield (noise[..., 0].copy(), noise[..., 1].copy()) if flow else noise
+
+
+def plain_stack(data, clip, view, stream):
+    """Read, crop once, flip once with u negated, lay the channels out: what notebook 02 teaches."""
+    numbers = stacks.POSITIONS[stream](data.store, clip, data.profile, view.start)
+    read = data.store.read_flow if stream == "flow" else data.store.read_rgb
+    frames = stacks.crop_frames(read(clip, numbers), view, data.profile.crop)
+    if view.flip:
+        frames = flip_flow(frames) if stream == "flow" else frames[:, :, ::-1]
+    return stacks.to_channels(frames)
+
+
+@pytest.mark.parametrize("options", [{}, {"train": False, "crops": "five"}])
+@pytest.mark.parametrize("crop", [64, 63])  # five crops of 63 px are cut without resizing
+def test_the_plain_way_gives_the_same_bytes(options, crop):
+    store = NoiseStore(120, 72, 96)
+    data = dataset(get_profile("mini", crop=crop, positions=1), store=store, **options)
+    flips = set()
+    for epoch in range(4):
+        data.epoch = epoch
+        for batch, start in zip(make_loader(data, 2, 0, 0), (0, 2, 4)):
+            order = list(EpochSampler(data, 0, 2)) if data.train else range(6)
+            for row, index in enumerate(order[start : start + 2]):
+                for v, view in enumerate(data.views(index)):
+                    flips.add(view.flip)
+                    for stream in data.streams:
+                        plain = plain_stack(data, data.clips[index], view, stream)
+                        assert torch.equal(batch[stream][row, v], plain)
+    assert flips == {False, True}
+
+
 def test_stacks_hold_what_opencv_cuts_and_resizes():
-    profile = get_profile("mini", rgb_frames=2, flow_fields=2)
-    rng = np.random.default_rng(0)
-    frame = rng.integers(256, size=(72, 96, 3), dtype=np.uint8)
-
-    class OnePicture(RampStore):
-        def images(self, clip, indices, flow=False):
-            for _ in indices:
-                yield (frame[..., 0].copy(), frame[..., 1].copy()) if flow else frame
-
-    view = views.View(5, 3, 20, 60, True)
+    profile = get_profile("mini", rgb_frames=1, flow_fields=1)
+    store, view = NoiseStore(), views.View(5, 3, 20, 60, True)
+    (frame,) = store.images("", [5])
     cut = cv2.resize(frame[3:63, 20:80], (64, 64))[:, ::-1].transpose(2, 0, 1)
     rgb, flow = (
-        stacks.read_stacks(OnePicture(), "", [view], profile, stream)[0].numpy()
+        stacks.read_stacks(store, "", [view], profile, stream)[0].numpy()
         for stream in ("rgb", "flow")
     )
-    assert np.array_equal(rgb, np.concatenate([cut, cut]))
-    assert np.array_equal(flow[:2], np.stack([255 - cut[0], cut[1]]))
-    assert np.array_equal(flow[2:], flow[:2])
+    assert np.array_equal(rgb, cut)
+    assert np.array_equal(flow, np.stack([255 - cut[0], cut[1]]))
 
 
 def test_five_crops_are_the_corners_and_the_centre():
@@ -241,15 +267,7 @@ def test_five_crops_are_the_corners_and_the_centre():
     assert item["rgb"].shape == (20, 30, 63, 63) and item["flow"].shape == (20, 100, 63, 63)
     left = [row[1, 0, 0].item() for row in item["rgb"][:5]]  # green is the column
     assert left == [view.left for view in shown[:5]]
-
-
-def test_whole_frames_keep_their_size():
-    profile = get_profile("mini", positions=1)
-    item = dataset(profile, train=False, crops="whole")[0]
-    assert item["rgb"].shape == (2, 30, 72, 96) and item["flow"].shape == (2, 100, 72, 96)
-    assert item["rgb"][0, 1, 0].tolist() == list(range(96))
-    assert torch.equal(item["rgb"][1], item["rgb"][0].flip(-1))
-    with pytest.raises(ValueError, match="no crops 'ten'; there are centre, five, whole"):
+    with pytest.raises(ValueError, match="no crops 'ten'; there are centre, five"):
         views.eval_views(120, (72, 96), profile, "ten")
 
 
@@ -262,7 +280,7 @@ def test_first_view_is_that_of_the_item():
 def test_repeat_draws_new_views_of_the_same_clips():
     data = dataset(get_profile("mini"), repeat=3)
     assert len(data) == 18
-    assert data[0]["index"] == data[6]["index"] == 0
+    assert data[0]["label"] == data[6]["label"] == 1
     assert data.views(0) != data.views(6)
     assert len(dataset(get_profile("mini"), train=False, repeat=3)) == 6
 

@@ -46,7 +46,7 @@ from twostream_utils.experiments.original import (
 from twostream_utils.files import atomic_write
 from twostream_utils.lab.kept import KEPT, commit, load_run
 from twostream_utils.lab.start import ROOT, setup
-from twostream_utils.training import fit, load_checkpoint, save_atomically
+from twostream_utils.training import fit, load_checkpoint, save_checkpoint
 from twostream_utils.vgg import load_weights, vgg19
 
 CHECKPOINTS = ROOT / "runs" / "ablations"
@@ -161,7 +161,7 @@ def original(run: Run, course: Course) -> tuple:
         torch.manual_seed(run.seed)
         model = OriginalFusion(*streams)
     history = train_as_original(model, course, run.variant)
-    save_atomically(run.checkpoint, {"model": model.state_dict()})
+    save_checkpoint(run.checkpoint, {"model": model.state_dict()})
     test = course.dataset("test", INPUTS[run.variant])
     test.profile = replace(test.profile, positions=1)
     return model, DefectiveClips(test, ORIGINAL), history

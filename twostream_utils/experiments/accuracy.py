@@ -28,7 +28,7 @@ from twostream_utils.fusion import METHODS
 from twostream_utils.lab.kept import interval
 from twostream_utils.lab.start import ROOT, setup
 
-CROPS = "centre", "five", "whole"
+CROPS = "centre", "five"
 PAIRS = (  # what is compared on the same clips, the second taken from the first
     ("average_fusion", "better stream"), ("logit_average", "better stream"),
     ("conv_fusion", "better stream"), ("logit_average", "average_fusion"),

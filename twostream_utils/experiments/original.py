@@ -16,11 +16,20 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from twostream_utils.batches import make_loader, run_batch
 from twostream_utils.course import INPUTS, Course
 from twostream_utils.device import pick_device, to_model_layout
 from twostream_utils.flow import flip_flow
-from twostream_utils.stacks import StackDataset, crop_frames, read_stacks, to_channels
+from twostream_utils.stacks import (
+    Batch,
+    SharedRing,
+    StackDataset,
+    crop_frames,
+    make_loader,
+    network_input,
+    progress,
+    read_stacks,
+    to_channels,
+)
 from twostream_utils.vgg import VGG, load_weights, transform_first_layer, vgg19
 from twostream_utils.views import View, random_view, stack_positions
 
@@ -51,13 +60,13 @@ class DefectiveClips(StackDataset):
     def __getitem__(self, index: int) -> dict:
         clip = self.clips[index % len(self.clips)]
         rng = np.random.default_rng((self.seed, self.epoch, index, 1))
-        item = {"label": self.labels[index % len(self.clips)], "index": index % len(self.clips)}
+        item = {"label": self.labels[index % len(self.clips)]}
         read = {"rgb": self._rgb, "flow": self._flow}
         for stream in self.streams:
             item[stream] = torch.stack([read[stream](clip, v, rng) for v in self.views(index)])
         return item
 
-    def batch(self, indices: list[int]) -> dict:
+    def batch(self, indices: list[int], room: SharedRing | None = None) -> Batch:
         return default_collate([self[index] for index in indices])
 
     def _rgb(self, clip: str, view: View, rng: np.random.Generator) -> torch.Tensor:
@@ -211,9 +220,8 @@ def train_as_original(model: nn.Module, course: Course, name: str) -> list[dict]
         torch.manual_seed(course.seed * 100_003 + epoch)
         model.train()
         loss_sum, right, seen = 0.0, 0, 0
-        for batch in loader:
-            batch = {key: value.to(device) for key, value in batch.items()}
-            logits = run_batch(model, batch, clips.streams)
+        for batch in progress(loader, device, f"epoch {epoch + 1}/{recipe.epochs}"):
+            logits = model(*network_input(batch, clips.streams))
             loss = nn.functional.cross_entropy(logits, batch["label"])
             optimizer.zero_grad()
             loss.backward()

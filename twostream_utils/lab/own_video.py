@@ -15,14 +15,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from torch import nn
 
-from ..batches import run_batch
 from ..course import INPUTS, Course
 from ..data.shards import ShardWriter, encode_clip
 from ..data.video import VideoError, open_video
 from ..device import pick_device, to_model_layout
+from ..evaluation import view_logits
 from ..fusion import METHODS
 from ..profiles import Profile
 from ..stacks import read_stacks
@@ -245,9 +244,9 @@ def opinion(
         for stream in ("rgb", "flow")
     }
     logits = {}
-    with torch.no_grad():
-        for name, streams in INPUTS.items():
-            model = to_model_layout(networks[name], device).eval()
-            logits[name] = run_batch(model, stacks, streams).float().mean(0).cpu().numpy()
+    for name, streams in INPUTS.items():
+        model = to_model_layout(networks[name], device)
+        ((of_views, _),) = view_logits(model, [stacks], streams)
+        logits[name] = of_views[0].mean(0).cpu().numpy()
     scores = {key: method.fuse(logits) for key, method in METHODS.items()}
     return Opinion(clip, tuple(course.classes), scores, logits)

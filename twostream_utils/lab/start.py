@@ -20,10 +20,8 @@ import torch
 from ..course import Course
 from ..data.extract import make_shards
 from ..device import PRECISIONS, describe_device, mixed_precision, pick_device
-from ..frame_index import FOLDERS
-from ..parts import find_archives
 from ..profiles import PROFILES, Profile, get_profile
-from ..store import FrameStore
+from ..store import FOLDERS, FrameStore, find_archives
 from .own_classes import group_warnings
 
 ROOT = Path(__file__).resolve().parents[2]
