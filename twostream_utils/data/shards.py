@@ -41,19 +41,20 @@ def encode_clip(
     rgb, us, vs = [], [], []
     before = None
     for number, frame in enumerate(frames, start=1):
-        rgb.append((f"jpegs_256/{name}/frame{number:06d}.jpg", _jpeg(frame[..., ::-1], quality)))
-        grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+        frame = np.ascontiguousarray(frame)
+        jpeg = _jpeg(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
+        rgb.append((f"jpegs_256/{name}/frame{number:06d}.jpg", jpeg))
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
         if before is not None and (number - 2) % every == 0:
-            field = quantise(compute_flow(before, grey, algorithm))
+            u, v = cv2.split(quantise(compute_flow(before, grey, algorithm)))
             file = f"{name}/frame{number - 1:06d}.jpg"
-            us.append((f"tvl1_flow/u/{file}", _jpeg(field[..., 0], quality)))
-            vs.append((f"tvl1_flow/v/{file}", _jpeg(field[..., 1], quality)))
+            us.append((f"tvl1_flow/u/{file}", _jpeg(u, quality)))
+            vs.append((f"tvl1_flow/v/{file}", _jpeg(v, quality)))
         before = grey
     return rgb + us + vs
 
 
 def _jpeg(image: np.ndarray, quality: int) -> bytes:
-    image = np.ascontiguousarray(image)
     ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise ValueError(f"OpenCV could not encode an image of shape {image.shape} as JPEG")
