@@ -9,21 +9,22 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import tarfile
+import time
 import zipfile
 import zlib
 from pathlib import Path
 
 import fetch_ucf101
+import fetch_weizmann
 import numpy as np
 import pytest
 import trustme
-from servers import REPO, FaultyServer, Killer, Nginx, wait_for
+from servers import FaultyServer, Nginx, wait_for
 
 from twostream_utils.data import fetch as fetching
 from twostream_utils.data.fetch import UCF101, WEIZMANN, FetchError, fetch
+from twostream_utils.data.video import open_video
 
 CLASSES = ("ApplyEyeMakeup", "Archery", "HandstandPushups", "JumpRope", "YoYo")
 
@@ -103,10 +104,8 @@ def get(source, folder: Path, *labels: str, **options) -> list:
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """The archives here are small, so requests are, and nobody waits for long."""
-    monkeypatch.setattr(fetching, "DIRECTORY", 10_000)
-    monkeypatch.setattr(fetching, "RUN", 500_000)
-    monkeypatch.setattr(fetching, "TIMEOUT", (2, 0.5))
-    monkeypatch.setattr(fetching, "TRIES", 3)
+    for name, value in dict(DIRECTORY=10_000, RUN=500_000, TIMEOUT=(2, 0.5), TRIES=3).items():
+        monkeypatch.setattr(fetching, name, value)
 
 
 @pytest.fixture(scope="module")
@@ -143,14 +142,9 @@ def test_only_the_wanted_classes_cross_the_network(nginx, tmp_path, monkeypatch)
     before = len(nginx.served())
     get(url, tmp_path / "videos", *labels)
     assert len(nginx.served(before)) == 1, "clips were fetched twice"
-
-
-def test_a_set_that_is_complete_costs_no_request(nginx, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetching, "UCF101", UCF101._replace(clips=dict.fromkeys(CLASSES, 8)))
-    for count in (1, 0):
-        before = len(nginx.served())
-        fetch(fetching.UCF101, tmp_path, ["YoYo"], nginx.url + "/UCF-101.zip", progress=False)
-        assert bool(nginx.served(before)) == count
+    whole = UCF101._replace(clips=dict.fromkeys(CLASSES, 8))  # all that there is of them
+    fetch(whole, tmp_path / "videos", labels, url)
+    assert len(nginx.served(before)) == 1, "a server was asked for nothing"
 
 
 @pytest.mark.parametrize("fault", ["cut", "busy"])
@@ -187,7 +181,7 @@ def test_a_fault_is_named_and_the_next_call_goes_on(faulty, tmp_path, fault, wor
 @pytest.mark.parametrize("mark", ["size", "ETag"])
 def test_a_file_that_changes_under_way_is_never_mixed(faulty, tmp_path, mark, monkeypatch):
     """Either mark tells; the next call makes the folder that of the new file."""
-    answer, others = faulty.answer, dict(expected("JumpRope"))
+    answer, whole = faulty.answer, expected("JumpRope", "YoYo")
     new = ucf_zip(per_class=7) if mark == "size" else faulty.data
 
     def change(handler):
@@ -198,8 +192,7 @@ def test_a_file_that_changes_under_way_is_never_mixed(faulty, tmp_path, mark, mo
     monkeypatch.setattr(faulty, "answer", change)
     with pytest.raises(FetchError, match="UCF-101.zip has just been replaced: give"):
         get(faulty.url, tmp_path, "JumpRope", "YoYo", connections=1)
-    others |= expected("YoYo")
-    assert files_in(tmp_path).items() <= others.items() and nothing_half(tmp_path)
+    assert files_in(tmp_path).items() <= whole.items() and nothing_half(tmp_path)
     get(faulty.url, tmp_path, "JumpRope", "YoYo")
     assert files_in(tmp_path).items() >= expected("YoYo", "JumpRope", per_class=7).items()
 
@@ -272,44 +265,53 @@ def test_certificates_are_checked_and_the_fault_is_named(tmp_path, monkeypatch):
         server.close()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def child(url: str, folder: Path, *labels: str) -> int:
+    """Fetch in a process of its own, in short runs, so that there is much to break off."""
+    if not hasattr(os, "fork"):
+        pytest.skip("this system has no fork")
+    number = os.fork()
+    if not number:
+        fetching.RUN = 200_000
+        try:
+            get(url, folder, *labels, connections=2)
+            os._exit(0)
+        except KeyboardInterrupt:
+            os._exit(130)
+        finally:
+            os._exit(1)
+    return number
+
+
 def test_killed_50_times_and_continued(nginx, tmp_path):
     url, labels = nginx.url + "/throttled/few.zip", ["HandstandPushups", "YoYo"]
     rng, whole = random.Random(2), expected(*labels, per_class=4)
-    kills, rounds, ended = 0, 0, False
-    killer = Killer("servers")
-    while kills < 50 or not ended:
+    kills, rounds, status = 0, 0, None
+    while kills < 50 or status != 0:
         folder = tmp_path / str(rounds)
-        # The last run is left to end, the others are killed if they do not end before.
-        ended = killer.run("fetch_clips", [url, str(folder), labels],
-                           rng.uniform(0.01, 0.3) if kills < 50 else 60)  # fmt: skip
+        number = child(url, folder, *labels)
+        if kills < 50:  # the last one is left to end
+            time.sleep(rng.uniform(0.01, 0.3))
+            os.kill(number, signal.SIGKILL)
+        status = os.waitpid(number, 0)[1]
         there = files_in(folder)
         assert there.items() <= whole.items(), "a half clip has a final name"
-        assert not ended or (there == whole and nothing_half(folder))
-        kills, rounds = kills + (not ended), rounds + ended
-    killer.close()
+        assert status or (there == whole and nothing_half(folder))
+        kills, rounds = kills + (status != 0), rounds + (status == 0)
 
 
-def start(url: str, folder: Path) -> subprocess.Popen:
-    code = "import sys, servers; servers.fetch_clips(*sys.argv[1:], ['YoYo'])"
-    path = os.pathsep.join([str(REPO), str(REPO / "tests")])
-    return subprocess.Popen([sys.executable, "-c", code, url, folder], stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True,
-                            env={**os.environ, "PYTHONPATH": path})  # fmt: skip
-
-
-def test_ctrl_c_and_two_calls_at_once(nginx, tmp_path):
+def test_ctrl_c_and_two_calls_at_once(nginx, tmp_path, capfd):
     url = nginx.url + "/throttled/UCF-101.zip"
-    first = start(url, tmp_path)
+    number = child(url, tmp_path, "YoYo")
     wait_for(lambda: files_in(tmp_path), "nothing comes", 30)
-    first.send_signal(signal.SIGINT)
-    assert "Stopped. The clips in " in first.communicate(timeout=30)[0]
+    os.kill(number, signal.SIGINT)
+    assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 130
+    assert "Stopped. The clips in " in capfd.readouterr().out
     there, before = files_in(tmp_path), len(nginx.served())
     assert 0 < len(there) < 8 and nothing_half(tmp_path)
-    both = [start(url, tmp_path) for _ in range(2)]
-    said = [process.communicate(timeout=60)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sum("8 clips, 8 of them here already" in text for text in said) == 1, said
+    both = [child(url, tmp_path, "YoYo") for _ in range(2)]
+    assert [os.waitpid(number, 0)[1] for number in both] == [0, 0]
+    said = capfd.readouterr().out
+    assert said.count("8 clips, 8 of them here already") == said.count("waiting for it") == 1
     assert files_in(tmp_path) == expected("YoYo") and nothing_half(tmp_path)
     missing = expected("YoYo").items() - there.items()
     served = sum(count for _, count, _ in nginx.served(before))
@@ -343,27 +345,17 @@ def test_too_little_room_is_said_before_anything_is_fetched(nginx, tmp_path, mon
     assert files_in(tmp_path) == {} and len(nginx.served(before)) == 2
 
 
-def full_disk(url: str, folder: str) -> None:
-    """In a process of its own: no file may have more than 120 KB, as on a disk that is full."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000))
-    try:
-        get(url, Path(folder))
-    except FetchError as error:
-        assert "no room left in" in str(error) and "the same call goes on" in str(error)
-        assert nothing_half(Path(folder))
-        os._exit(0)
-    os._exit(1)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_full_disk_keeps_what_came(nginx, tmp_path):
-    child = os.fork()
-    if not child:
-        full_disk(nginx.url + "/UCF-101.zip", str(tmp_path))
-    assert os.waitpid(child, 0)[1] == 0
-    assert files_in(tmp_path).items() <= expected(*CLASSES).items()
+    """No file may have more than 120 KB, as if the disk was full."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, limits[1]))
+    try:
+        with pytest.raises(FetchError, match="File too large.* What is whole is kept"):
+            get(nginx.url + "/UCF-101.zip", tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert files_in(tmp_path).items() <= expected(*CLASSES).items() and nothing_half(tmp_path)
     get(nginx.url + "/UCF-101.zip", tmp_path)
     assert files_in(tmp_path) == expected(*CLASSES)
 
@@ -403,9 +395,7 @@ def test_no_name_in_an_archive_leads_out_of_the_folder(nginx, tmp_path, kind):
 
 
 def test_names_that_are_clips():
-    def place(videos, name):
-        return fetching._place(videos, name)
-
+    place = fetching._place
     for spelling in ("HandStandPushups", "HandstandPushups"):
         clip = f"v_{spelling}_g01_c02.avi"
         assert place(UCF101, f"UCF-101\\X\\{clip}") == ("HandstandPushups", clip)
@@ -483,6 +473,10 @@ def test_command_tries_sources_in_turn_and_explains(nginx, tmp_path, monkeypatch
     with pytest.raises(SystemExit):
         main(["--classes", "Yoyo"])
     assert "no class Yoyo; there are " in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        fetch_ucf101.main(["--help"])
+    assert capsys.readouterr().out.isascii(), "a console of Windows may know no more"
+    assert fetch_weizmann.__doc__.isascii()
 
 
 def test_weizmann_is_ten_zips(nginx, tmp_path, capsys):
@@ -501,3 +495,17 @@ def test_weizmann_is_ten_zips(nginx, tmp_path, capsys):
     assert len(there) == 20 and there["walk/lena_walk.avi"] == b"lena1" * 9_000
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.endswith("--short-side 80 --flow dis_fine --group-pattern '^([a-z]+)_'")
+
+
+def test_real_clips(shared_data, tmp_path, nginx):
+    """Of a zip of all real clips there are, one class crosses the network, bit by bit."""
+    clips = sorted((shared_data / "ucf101_clips").rglob("*.avi"))
+    with zipfile.ZipFile(nginx.root / "real.zip", "w") as file:
+        for path in clips:
+            file.write(path, f"UCF-101/{path.parent.name}/{path.name}", zipfile.ZIP_DEFLATED)
+    label, before = clips[0].parent.name, len(nginx.served())
+    fetch(UCF101, tmp_path, [label], nginx.url + "/real.zip")
+    assert files_in(tmp_path / label) == files_in(clips[0].parent)
+    served, size = nginx.served(before), (nginx.root / "real.zip").stat().st_size
+    assert sum(count for _, count, _ in served) < 0.1 * size
+    assert sum(1 for _ in open_video(tmp_path / label / clips[0].name, 240)[1]) > 25

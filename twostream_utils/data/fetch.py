@@ -10,6 +10,8 @@ costs no more than the clips on their way. Names in an archive never become path
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import re
 import shutil
 import subprocess
@@ -30,7 +32,7 @@ import urllib3
 from remotezip import RangeNotSupported, RemoteIOError, RemoteZip, RemoteZipError
 from tqdm.auto import tqdm
 
-from ..files import NO_ROOM, atomic_write
+from ..files import atomic_write
 from ..splits import SPELLING, parse_name
 from .processes import locked
 from .ucf101_clips import ucf101_clips
@@ -93,15 +95,13 @@ def fetch(
     goes on after an interruption. A second call at the same time waits for the first. A dry run
     asks the servers and writes nothing.
 
-    Raises:
-        FetchError: in plain words. Clips that are whole are kept.
-        KeyboardInterrupt: you stopped it. Clips that are whole are kept.
+    Raises `FetchError`, in plain words, or `KeyboardInterrupt`: clips that are whole are kept.
     """
     folder, lacking, plans = Path(folder), {*classes} or {*videos.clips}, []
     here = Counter(c for c in lacking for p in (folder / c).glob("*") if _place(videos, p.name))
     if all(here[label] >= videos.clips[label] for label in lacking):
         return [_plan(folder, dry_run, here.total(), here.total(), 0, 0)]
-    known = {name: at for name, at in videos.sources.items() if str(source) in ("", name)}
+    known = {name: at for name, at in videos.sources.items() if source in ("", name)}
     options = connections, progress, dry_run
     with contextlib.nullcontext() if dry_run else _alone(folder):
         for name, where in (known or {"source": str(source)}).items():
@@ -118,8 +118,7 @@ def fetch(
     if lacking:
         raise FetchError(
             f"no source gave all clips of {', '.join(sorted(lacking))}. What is whole is kept, and "
-            "the same call goes on. If you can get an archive or the videos another way, give its "
-            "address or path as the source"
+            f"the same call goes on. If you know another address, give that, or {_BY_HAND}"
         )
     return plans
 
@@ -137,23 +136,17 @@ def _alone(folder: Path) -> Iterator[None]:
             print(f"\nStopped. The clips in {folder} are whole, and the same call goes on.")
             raise
         except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
-            raise FetchError(
-                f"no room left in {folder} ({error.strerror}): free some, or choose a folder on "
-                "another disk. Clips that are whole are kept, and the same call goes on"
-            ) from error
+            raise FetchError(f"{error}. What is whole is kept, the same call goes on") from error
 
 
 def _plan(folder: Path, dry: bool, clips: int, present: int, download: int, room: int) -> Plan:
     """Print what it takes. Raises `OSError` if there is no room for it."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     plan = Plan(clips, present, download, room, shutil.disk_usage(there).free)
-    sizes = [tqdm.format_sizeof(size, "B") for size in plan[2:]]
-    said = "{} to fetch; {} of room needed, {} free".format(*sizes)
+    said = "{}B to fetch; {}B of room needed, {}B free".format(*map(tqdm.format_sizeof, plan[2:]))
     print(f"  {clips} clips, {present} of them here already;" if clips else " ", said, flush=True)
     if room > plan.free and not dry:
-        raise OSError(NO_ROOM[0], said)
+        raise OSError(errno.ENOSPC, f"no room left in {folder}: {said}")
     return plan
 
 
@@ -166,10 +159,7 @@ def _place(videos: VideoSet, name: str) -> tuple[str, str] | None:
 def _take(videos, folder, classes, where, connections, progress, dry) -> tuple[Plan, set[str]]:
     """Take what one source has of `classes`: what that costs, and which of them it has."""
     session, archive, path = _Session(), None, Path(where).expanduser()
-
-    def connect() -> RemoteZip:
-        return RemoteZip(where, DIRECTORY, session=session, timeout=TIMEOUT)
-
+    connect = functools.partial(RemoteZip, where, DIRECTORY, session=session, timeout=TIMEOUT)
     with contextlib.ExitStack() as stack:
         if "://" in where:
             path = folder / ".archives" / re.sub(r"[^\w.]+", "_", where)[-120:]
@@ -193,8 +183,7 @@ def _take(videos, folder, classes, where, connections, progress, dry) -> tuple[P
                 new = tempfile.TemporaryDirectory(dir=folder, prefix=".unpacked-")
                 path = _unpack(path, Path(stack.enter_context(new)))
         if path.is_dir():
-            paths = [each for each in sorted(path.rglob("*")) if each.is_file()]
-            files = [(each.name, each.stat().st_size, each, 0, 0) for each in paths]
+            files = [(p.name, p.stat().st_size, p, 0, 0) for p in path.rglob("*") if p.is_file()]
         else:
             archive = stack.enter_context(archive or zipfile.ZipFile(path))
             infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
@@ -279,17 +268,15 @@ def _patiently(where: str, work: Callable, left: Callable[[], int] = int, tries:
 
 def _download(session: _Session, where: str, path: Path, progress: bool) -> None:
     """Get a whole file, or nothing of it."""
-    size = int(session.version[0])
-    with atomic_write(path) as part:
-        with (
-            session.get(where, stream=True, timeout=TIMEOUT) as reply,
-            open(part, "wb") as file,
-            tqdm.wrapattr(file, "write", total=size, disable=not progress) as sink,
-        ):
-            for chunk in reply.iter_content(1 << 18):
-                sink.write(chunk)
-        if part.stat().st_size < size:
-            raise requests.ConnectionError("IncompleteRead")
+    total = int(session.version[0])
+    with (
+        atomic_write(path) as part,
+        session.get(where, stream=True, timeout=TIMEOUT) as reply,
+        open(part, "wb") as file,
+        tqdm.wrapattr(file, "write", total=total, disable=not progress) as sink,
+    ):
+        for chunk in reply.iter_content(1 << 18):
+            sink.write(chunk)
 
 
 def _unpack(path: Path, folder: Path) -> Path:
@@ -301,9 +288,8 @@ def _unpack(path: Path, folder: Path) -> Path:
         "unar": ("-quiet", "-force-overwrite", "-no-directory", "-o", folder, path),
         "bsdtar": ("-x", "-f", path, "-C", folder),
         "unrar": ("x", "-o+", "-idq", path, f"{folder}/"),
-        "7zz": ("x", "-y", f"-o{folder}", path),
-        "7z": ("x", "-y", f"-o{folder}", path),  # without rar on Debian, so it comes last
-    }
+    }  # Debian builds 7-Zip without rar, so it comes last
+    tools |= dict.fromkeys(("7zz", "7z"), ("x", "-y", f"-o{folder}", path))
     said = "no program here reads a rar"
     if tool := next(filter(shutil.which, tools), None):
         run = subprocess.run([tool, *tools[tool]], stdin=subprocess.DEVNULL, capture_output=True)
@@ -326,18 +312,18 @@ class _Session(requests.Session):
     def send(self, request: requests.PreparedRequest, **options) -> requests.Response:
         """Refuse an answer that is no part of the file, or part of another version of it."""
         request.headers["Accept-Encoding"] = "identity"  # a range of the file itself
-        reply = super().send(request, **options)
+        reply, url = super().send(request, **options), request.url.partition("?")[0]
         code, head = reply.status_code, reply.headers
         if code in (429, 500, 502, 503, 504):
             raise requests.ConnectionError(f"the server is busy or out of order (HTTP {code})")
         if not reply.is_redirect:
             if code not in (200, 206):
-                raise FetchError(f"{request.url} answers HTTP {code} {reply.reason}: {_BY_HAND}")
+                raise FetchError(f"{url} answers HTTP {code} {reply.reason}: {_BY_HAND}")
             if head.get("Content-Type", "").startswith("text/html"):
-                raise FetchError(f"{request.url} is a web page, not an archive: {_BY_HAND}")
+                raise FetchError(f"{url} is a web page, not an archive: {_BY_HAND}")
             size = (head.get("Content-Range") or head.get("Content-Length", "0")).rpartition("/")[2]
             version = size, head.get("ETag")
             self.version = self.version or version
             if version != self.version:
-                raise FetchError(f"{request.url} has just been replaced: give the same call again")
+                raise FetchError(f"{url} has just been replaced: give the same call again")
         return reply
