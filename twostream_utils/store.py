@@ -1,65 +1,70 @@
 """FrameStore: the JPEG frames and flow of a set of clips, read in place by clip and number.
 
-One reader for all forms of the one data layout: a folder of zips (one per class, as
-`extract.py` writes them, or large archives, whole or in parts `x.zip.001`, `x.zip.002`, …), a
-single zip, or a plain folder tree:
+One reader for all forms of the one data layout: a folder of zips (one per class, as `extract.py`
+writes them, or of all classes, whole or in parts `x.zip.001`, …), one zip, or a folder tree:
 
     jpegs_256/<clip>/frame000001.jpg      tvl1_flow/u/<clip>/frame000001.jpg      (and v)
 """
 
-from __future__ import annotations
-
-import itertools
+import glob
+import hashlib
+import json
 import os
+import re
+import struct
+import threading
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import accumulate, groupby, pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-from .archives import ArchiveError, Member
-from .clip_table import RGB, ClipTable, U, V
-from .frame_index import IN_FOLDER, StoreError
+from .files import atomic_write
+from .splits import other_spelling, parse_name
 
-__all__ = ["FrameStore", "StoreError"]
-
-_CAN_READ_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")
-_COLOUR = cv2.IMREAD_COLOR_RGB if _CAN_READ_RGB else cv2.IMREAD_COLOR
-_END_OF_IMAGE = b"\xff\xd9"
+FOLDERS = "jpegs_256", "tvl1_flow/u", "tvl1_flow/v"
+_MODES = cv2.IMREAD_COLOR_RGB, cv2.IMREAD_GRAYSCALE, cv2.IMREAD_GRAYSCALE
+_MEMBER = re.compile(rf"({'|'.join(FOLDERS)})/[^/]+/frame\d{{6}}\.jpg")
+_PLACE = [("archive", "<i2"), ("offset", "<i8"), ("size", "<u4"), ("method", "u1"), ("crc", "<u4")]
 
 
-class FrameStore(ClipTable):
+class StoreError(ValueError):
+    """Frames that are missing or cannot be read; the message names the file and the way out."""
+
+
+class FrameStore:
     """Frames and flow fields of all clips under `root`, numbered from 1.
 
-    Picklable and safe in DataLoader workers, forked or spawned. Which frames there are is read
-    from the archives' directories (or the folders) and kept in `.frame_index` beside them, a file
-    that all processes map; names, sizes or times that changed make it anew. Clips of
-    HandstandPushups are found under both spellings.
+    Picklable, safe in threads and in DataLoader workers, forked or spawned. Where all frames lie
+    is read from the zips' directories and kept in `.frame_index.npz` beside them; names, sizes or
+    times that changed make it anew. Clips of HandstandPushups are found under both spellings.
+    Raises StoreError: no frames under `root`, a damaged zip, a part that is missing or cut short.
 
     Args:
-        root: folder of zips, one zip or the first of its parts, or folder that holds `jpegs_256/`
-            and `tvl1_flow/`.
-        cache_gb: keep decoded whole clips in memory up to this many GB (1e9 bytes, RGB and flow
-            together, per process: each DataLoader worker has its own). What comes after the limit
-            is read from disk each time.
+        root: folder of zips, one zip or a part of one, or folder of `jpegs_256/`, `tvl1_flow/`.
+        cache_gb: keep decoded clips in memory, up to this many GB (1e9 bytes) in each process.
 
     Attributes:
         clips: sorted clip names.
         labels, groups: clip → label and clip → group, from the shards' `clips.json`, else from a
             name of the form v_<Class>_gNN_cMM; clips with neither are not in them.
-
-    Raises:
-        StoreError: no such root, nothing of the layout in it, a zip that is cut short, a part
-            that is missing.
     """
 
     def __init__(self, root: str | os.PathLike, cache_gb: float = 0.0) -> None:
-        super().__init__(root)
-        self._cache_left = int(cache_gb * 1e9)
-        self._cache: dict[tuple[str, bool], np.ndarray] = {}
+        self.root = Path(root)
+        self._archives = [Archive(paths) for paths in find_archives(self.root)]
+        self._frames, self._clips = _load_index(self.root, self._archives)
+        self.clips = list(self._clips)
+        self.labels = {clip: info["label"] for clip, info in self._clips.items() if info["label"]}
+        self.groups = {clip: self._clips[clip]["group"] for clip in self.labels}
+        self._clips |= {other_spelling(clip) or clip: self._clips[clip] for clip in self.clips}
         self._sizes: dict[str, tuple[int, int]] = {}
-
-    def __repr__(self) -> str:
-        return f"FrameStore({str(self.root)!r}, {len(self.clips)} clips)"
+        self._cache: dict[tuple[str, bool], np.ndarray] = {}
+        self._cache_left = int(cache_gb * 1e9)
 
     def __getstate__(self) -> dict:
         room = self._cache_left + sum(clip.nbytes for clip in self._cache.values())
@@ -67,17 +72,47 @@ class FrameStore(ClipTable):
 
     def close(self) -> None:
         """Close the archives (they open again by themselves) and drop cached clips."""
-        self._cache_left += sum(clip.nbytes for clip in self._cache.values())
-        self._cache.clear()
+        self.__dict__.update(self.__getstate__())
         for archive in self._archives:
             archive.close()
+
+    def n_frames(self, clip: str) -> int:
+        """Number of RGB frames."""
+        return len(self._places(clip, 0))
+
+    def n_flow(self, clip: str) -> int:
+        """Number of flow fields, one fewer than frames; 0 without flow; but see `flow_every`."""
+        return len(self._places(clip, 1))
+
+    def flow_every(self, clip: str) -> int:
+        """1, or N where only the fields 1, 1 + N, 1 + 2 N, … were extracted (`--every N`)."""
+        return self._info(clip)["every"]
+
+    def flow_algorithm(self, clip: str) -> str | None:
+        """Which of `flow.ALGORITHMS` made the clip's flow; None where its archive does not say."""
+        return self._info(clip)["flow"]
+
+    def flow_numbers(self, clip: str) -> np.ndarray:
+        """Numbers of the fields that there are, int64; field k leads from frame k to k + 1."""
+        return np.arange(self.n_flow(clip)) * self.flow_every(clip) + 1
+
+    def field_at(self, clip: str, frame: int) -> int:
+        """Number of the field to show with `frame`: its own, else the last one before it."""
+        return max(number for number in self.flow_numbers(clip).tolist() if number <= frame)
+
+    def label(self, clip: str) -> str:
+        """Class name of the clip."""
+        return self._info(clip, labelled=True)["label"]
+
+    def group(self, clip: str) -> str:
+        """Group of the clip: whoever or whatever it shares with other clips."""
+        return self._info(clip, labelled=True)["group"]
 
     def size(self, clip: str) -> tuple[int, int]:
         """Height and width of the clip's frames in px, read from its first frame."""
         if clip not in self._sizes:
-            self._check(clip, flow=False)
-            (first,) = self._decode(clip, [1], flow=False)
-            self._sizes[clip] = first.shape[:2]
+            self.check(clip, False)
+            self._sizes[clip] = next(self._decode(clip, [0], flow=False)).shape[:2]
         return self._sizes[clip]
 
     def rgb(self, clip: str, i: int) -> np.ndarray:
@@ -91,109 +126,257 @@ class FrameStore(ClipTable):
     def read_rgb(self, clip: str, indices: Iterable[int]) -> np.ndarray:
         """Frames of one clip, `(T, H, W, 3)` uint8 RGB, in the order of the 1-based `indices`.
 
-        Raises:
-            IndexError: an index outside 1…n_frames; names clip and range.
-            StoreError: unknown clip, a missing frame, a corrupt JPEG, a damaged archive.
+        Raises IndexError outside 1…n_frames; StoreError for what is unknown, missing or damaged.
         """
-        return self._read(clip, indices, flow=False)
+        return np.stack(list(self.images(clip, indices)))
 
     def read_flow(self, clip: str, indices: Iterable[int]) -> np.ndarray:
         """Quantised flow fields of one clip, `(T, H, W, 2)` uint8; otherwise as `read_rgb`.
 
-        Raises:
-            StoreError: also if the clip has no flow, u and v differ in number, or there is not
-                exactly one field fewer than frames (or every Nth of these).
+        Raises StoreError also if the clip has not one u and one v field fewer than frames.
         """
-        return self._read(clip, indices, flow=True)
+        fields = np.stack([np.asarray(pair) for pair in self.images(clip, indices, flow=True)])
+        return np.ascontiguousarray(fields.transpose(0, 2, 3, 1))
 
-    def images(
-        self, clip: str, indices: Iterable[int], flow: bool = False
-    ) -> Iterator[np.ndarray | Sequence[np.ndarray]]:
+    def images(self, clip: str, indices: Iterable[int], flow: bool = False) -> Iterator:
         """Decode the frames or fields of one clip one by one, in the order of `indices`.
 
-        What `read_rgb` and `read_flow` are made of, for whoever wants only a part of each picture.
-        Yields `(H, W, 3)` uint8 RGB, or the pair u, v, each `(H, W)` uint8. They may be the store's
-        own: read them only. Raises as those do.
+        Yields `(H, W, 3)` uint8 RGB, or the pair u, v, each `(H, W)` uint8; they may be the
+        store's own: read them only. Raises as `read_rgb` and `read_flow`, which it is made for.
         """
-        places = self._places(clip, indices, flow)
-        whole = self._cached(clip, flow)
-        return self._decode(clip, places, flow) if whole is None else (whole[p - 1] for p in places)
-
-    def _read(self, clip: str, indices: Iterable[int], flow: bool) -> np.ndarray:
-        pictures = np.stack([np.asarray(image) for image in self.images(clip, indices, flow)])
-        return np.ascontiguousarray(pictures.transpose(0, 2, 3, 1)) if flow else pictures
-
-    def _places(self, clip: str, indices: Iterable[int], flow: bool) -> list[int]:
-        """Where frames or fields stand among those of the clip; a field's number may be larger."""
-        wanted = np.asarray(list(indices), dtype=np.int64)
-        n = self._check(clip, flow)
-        if wanted.size == 0:
+        self.check(clip, flow)
+        numbers, n = np.asarray(list(indices), np.int64), len(self._places(clip, int(flow)))
+        places, off = np.divmod(numbers - 1, every := self.flow_every(clip) if flow else 1)
+        if not numbers.size:
             raise ValueError(f"no indices given to read from clip {clip}")
-        every = self.flow_every(clip) if flow else 1
-        last = (n - 1) * every + 1
-        outside = wanted[(wanted < 1) | (wanted > last) | ((wanted - 1) % every != 0)]
-        if outside.size:
+        if (wrong := numbers[(places < 0) | (places >= n) | (off != 0)]).size:
+            there = f"1 to {n}" if every == 1 else f"1, {1 + every}, … up to {(n - 1) * every + 1}"
             what = "flow field" if flow else "frame"
-            numbered = f"numbered 1 to {n}" if every == 1 else f"1, {1 + every}, … up to {last}"
-            raise IndexError(f"clip {clip} has no {what} {outside[0]}: they are {numbered}")
-        return ((wanted - 1) // every + 1).tolist()
-
-    def _cached(self, clip: str, flow: bool) -> np.ndarray | None:
-        """The whole clip, `(n, H, W, 3)` or `(n, 2, H, W)`, if there is room to keep it."""
-        whole = self._cache.get((clip, flow))
-        if whole is None and self._cache_left > 0:
-            n = self._check(clip, flow)
-            whole = np.stack([np.asarray(i) for i in self._decode(clip, range(1, n + 1), flow)])
+            raise IndexError(f"clip {clip} has no {what} {wrong[0]}: they are numbered {there}")
+        if self._cache_left > 0 and (clip, flow) not in self._cache:
+            whole = np.stack([np.asarray(i) for i in self._decode(clip, range(n), flow)])
             if whole.nbytes <= self._cache_left:
                 self._cache[clip, flow] = whole
-                self._cache_left -= whole.nbytes
-            else:
-                self._cache_left = 0
-        return whole
+            self._cache_left = max(0, self._cache_left - whole.nbytes)
+        whole, places = self._cache.get((clip, flow)), places.tolist()
+        return self._decode(clip, places, flow) if whole is None else (whole[p] for p in places)
+
+    def check(self, clip: str, *flow: bool) -> None:
+        """Raise StoreError unless the clip has all frames (False) and fields (True) it should."""
+        for which in flow or (False, True):
+            if fault := self._info(clip)["faults"][which]:
+                raise StoreError(f"clip {clip} under {self.root} {fault}: extract it with "
+                                 "data_scripts/extract.py, or fetch it again")  # fmt: skip
+
+    def fingerprint(self, clips: Iterable[str] | None = None) -> str:
+        """Sixteen hex digits that follow from `clips`, all of them by default, and nothing else.
+
+        From their names, labels and groups, and the counts, sizes and checksums of their frames.
+        """
+        names = sorted(self._info(c)["name"] for c in (self.clips if clips is None else clips))
+        texts = [[clip, self.labels.get(clip, ""), self.groups.get(clip, "")] for clip in names]
+        places = [self._places(clip, kind) for clip in names for kind in range(3)]
+        digest = hashlib.sha256(json.dumps(texts).encode())
+        digest.update(np.array([len(some) for some in places], np.int32))
+        for some in places:
+            digest.update(some["size"].tobytes() + some["crc"].tobytes())
+        return digest.hexdigest()[:16]
+
+    def _info(self, clip: str, labelled: bool = False) -> dict:
+        if clip not in self._clips:
+            raise StoreError(f"no clip {clip!r} under {self.root}, which has {len(self.clips)}")
+        if labelled and not self._clips[clip]["label"]:
+            raise StoreError(
+                f"clip {clip} under {self.root} has no entry in a clips.json and no "
+                "name of the form v_<Class>_gNN_cMM: make shards with extract.py"
+            )
+        return self._clips[clip]
+
+    def _places(self, clip: str, kind: int) -> np.ndarray:
+        return self._frames[slice(*self._info(clip)["rows"][kind : kind + 2])]
 
     def _decode(self, clip: str, places: Sequence[int], flow: bool) -> Iterator:
-        kinds = (U, V) if flow else (RGB,)
-        payloads = zip(*(self._payloads(clip, kind, places) for kind in kinds))
-        first = None
-        for place, data in zip(places, payloads):
-            images = [self._image(clip, kind, place, d) for kind, d in zip(kinds, data)]
-            first = images[0].shape if first is None else first
-            for kind, image in zip(kinds, images):
-                if image.shape != first:
-                    reason = f"its size {image.shape} is not {first}"
-                    raise self._error(clip, kind, place, reason)
+        info, kinds, shape = self._info(clip), (1, 2) if flow else (0,), None
+        members = zip(*(self._places(clip, kind)[places].tolist() for kind in kinds))
+        for place, some in zip(places, members):
+            number, images = place * info["every"] + 1 if flow else place + 1, []
+            for kind, (archive, *where) in zip(kinds, some):
+                file = f"{info['folders'][kind]}/frame{number:06d}.jpg"
+                archive = self._archives[archive] if archive >= 0 else None
+                try:
+                    data = archive.member(*where) if archive else (self.root / file).read_bytes()
+                    # Without the end marker the decoder would fill up with grey and say nothing.
+                    whole = data[-2:] == b"\xff\xd9" or b"\xff\xd9" in data
+                    image = whole and cv2.imdecode(np.frombuffer(data, np.uint8), _MODES[kind])
+                    if not isinstance(image, np.ndarray):
+                        raise ValueError(f"corrupt JPEG ({len(data)} bytes)")
+                    if image.shape != (shape := shape or image.shape):
+                        raise ValueError(f"its size {image.shape} is not {shape}")
+                except (OSError, ValueError, zlib.error) as error:
+                    parts = archive.parts if archive else [(self.root, 0, 1)]
+                    at = next(path for path, _, end in parts if where[0] < end)
+                    raise StoreError(f"{file} in {at}: {error}. Extract or fetch that file again, "
+                                     "or leave the clip out") from error  # fmt: skip
+                images.append(image)
             yield images if flow else images[0]
 
-    def _image(self, clip: str, kind: int, place: int, data: bytes | memoryview) -> np.ndarray:
-        image = None
-        # Without the end marker the decoder would fill the missing part with grey and say nothing.
-        if data[-2:] == _END_OF_IMAGE or _END_OF_IMAGE in bytes(data):
-            image = cv2.imdecode(
-                np.frombuffer(data, np.uint8), _COLOUR if kind == RGB else cv2.IMREAD_GRAYSCALE
-            )
-        if image is None:
-            raise self._error(clip, kind, place, f"corrupt JPEG ({len(data)} bytes)")
-        if kind == RGB and not _CAN_READ_RGB:
-            cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
-        return image
 
-    def _payloads(self, clip: str, kind: int, places: Sequence[int]) -> Iterator:
-        """The JPEG files at `places`, neighbours in an archive read together."""
-        index, first = self._index, self._index.start[self._row[clip], kind] - 1
-        rows = first + np.asarray(places)
-        done = 0
+class Archive:
+    """A zip, in one file or in parts, as one file: for `zipfile`, and for reads by offset."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        ends = [0, *accumulate(path.stat().st_size for path in paths)]
+        self.parts, self.length = [*zip(paths, ends, ends[1:])], ends[-1]
+        self._files, self._at, self._lock = [], 0, threading.Lock()
+
+    def __reduce__(self):
+        return Archive, ([path for path, *_ in self.parts],)
+
+    def close(self) -> None:
+        while self._files:
+            self._files.pop()[0].close()
+
+    def seek(self, offset: int, whence: int = 0) -> None:
+        self._at = offset + (0, self._at, self.length)[whence]
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.read_at(self.length if size < 0 else size, self._at)
+        self._at += len(data)
+        return data
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """`size` bytes at `offset`, fewer at the end; for any thread, and after a fork too."""
+        if not self._files:
+            self._files = [(open(path, "rb", buffering=0), *span) for path, *span in self.parts]
+        data = b""
+        for file, start, end in self._files:
+            if start <= offset < end and size > 0:
+                if hasattr(os, "pread"):
+                    some = os.pread(file.fileno(), min(size, end - offset), offset - start)
+                else:  # Windows, where threads share the file's position
+                    with self._lock:
+                        file.seek(offset - start)
+                        some = file.read(min(size, end - offset))
+                data, size, offset = data + some, size - len(some), offset + len(some)
+        return data
+
+    def member(self, offset: int, size: int, method: int, crc: int) -> bytes:
+        """The unpacked bytes of the member whose header is at `offset`; ValueError if damaged."""
+        # The header repeats the name and has an extra field whose length the directory lacks.
+        block = self.read_at(30 + 512 + size, offset)
+        start = 30 + sum(struct.unpack("<2H", block[26:30].ljust(4)))
+        if len(block) < start + size:
+            block = self.read_at(start + size, offset)
+        data = block[start : start + size]
+        if method == zipfile.ZIP_DEFLATED:
+            data = zlib.decompress(data, -15)
+        if block[:4] != b"PK\3\4" or zlib.crc32(data) != crc:
+            raise ValueError("its checksum is wrong: it is damaged, cut short or was changed")
+        return data
+
+
+def find_archives(root: Path) -> list[list[Path]]:
+    """The zips in folder `root`, or the one that `root` names; each as its files in order."""
+    name = re.sub(r"\.\d{3}$", "", root.name)
+    if root.is_file() and name == root.name:
+        return [[root]]
+    found: dict[str, list[Path]] = {}
+    for path in sorted(root.iterdir() if root.is_dir() else root.parent.glob(f"{name}.*")):
+        # Beside an x.zip macOS leaves a ._x.zip.
+        if (match := re.fullmatch(r"([^.].*\.zip\.?)(\d{3})?", path.name)) and path.is_file():
+            found.setdefault(match[1], []).append(path)
+    return list(found.values())
+
+
+def _load_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, dict]:
+    """Where all frames lie and what is known of each clip: as it was kept, if that still holds."""
+    files = [path for archive in archives for path, *_ in archive.parts]
+    key = repr([(f.name, (stat := f.stat()).st_size, stat.st_mtime_ns) for f in files])
+    user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+    kept = [root / ".frame_index.npz" if root.is_dir() else Path(f"{root}.frame_index.npz")]
+    if os.path.isabs(user):  # the user has a home
+        kept.append(Path(user, "twostream_utils", f"{digest}.frame_index.npz"))
+    if any((root / folder).is_dir() for folder in FOLDERS):
+        kept.clear()  # a folder does not tell whether files in it have changed
+    for path in kept:
+        with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            with np.load(path) as file:
+                if file["key"] == key:
+                    return file["frames"], json.loads(str(file["clips"]))
+    frames, clips = _build_index(root, archives)
+    for path in kept:
+        with suppress(OSError), atomic_write(path) as part, open(part, "wb") as file:
+            np.savez(file, key=key, frames=frames, clips=json.dumps(clips))
+            break
+    return frames, clips
+
+
+def _build_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, dict]:
+    members, entries = _find_members(root, archives)
+    found: dict[str, list[tuple[str, dict]]] = {}
+    for folder, some in groupby(members, lambda member: member[0][:-16]):
+        kind, clip = folder.rsplit("/", 1)
+        clip = twin if (twin := other_spelling(clip)) in found else clip
+        kinds = found.setdefault(clip, [(f"{kind}/{clip}", {}) for kind in FOLDERS])
+        kinds[FOLDERS.index(kind)] = folder, {int(name[-10:-4]): place for name, *place in some}
+    rows, clips = [], {}
+    for clip, kinds in sorted(found.items()):
+        entry = {k: v for k, v in entries.get(clip, {}).items() if v}
+        with suppress(ValueError):
+            entry = parse_name(clip)._asdict() | entry
+        every, n, faults, ends = int(entry.get("flow_every", 1)), 0, ["", ""], [len(rows)]
+        for kind, (folder, places) in enumerate(kinds):
+            step = every if kind else 1
+            n = n if kind else len(places)
+            due = range(1, n if kind and n else max(1, len(places)) * step + 1, step)
+            if wrong := sorted({*due} ^ {*places}):
+                verb = "lacks" if wrong[0] in due else "should not have"
+                faults[kind > 0] = f"{verb} {folder}/frame{wrong[0]:06d}.jpg"
+            rows += map(tuple, places.values())
+            ends.append(len(rows))
+        clips[clip] = {"name": clip, "folders": [folder for folder, _ in kinds], "rows": ends,
+                       "label": entry.get("label", ""), "group": entry.get("group", clip),
+                       "every": every, "flow": entry.get("flow"), "faults": faults}  # fmt: skip
+    return np.array(rows, _PLACE), clips
+
+
+def _find_members(root: Path, archives: Sequence[Archive]) -> tuple[list[tuple], dict]:
+    """Name, archive and place of all frames, in the order of their names; and all clips.json."""
+    members, entries = [], {}
+    for number, archive in enumerate(archives):
         try:
-            for archive, run in itertools.groupby(rows.tolist(), lambda row: index.archive[row]):
-                if archive == IN_FOLDER:
-                    for row in run:
-                        yield self._folder_path(clip, kind, row - first).read_bytes()
-                        done += 1
-                    continue
-                run = np.fromiter(run, np.int64)
-                columns = (index.offset, index.size, index.method, index.crc)
-                members = [Member(*m) for m in zip(*(c[run].tolist() for c in columns))]
-                for data in self._archives[archive].read_members(members):
-                    yield data
-                    done += 1
-        except (ArchiveError, OSError) as error:
-            raise self._error(clip, kind, places[done], str(error)) from error
+            with zipfile.ZipFile(archive) as file:
+                infos = file.infolist()
+            first = min((info.header_offset for info in infos), default=0)
+            if first < 0 or (first and len(archive.parts) > 1):
+                raise ValueError("a part is missing or has not its full size")
+            for info in infos:
+                place = info.header_offset, info.compress_size, info.compress_type, info.CRC
+                if _MEMBER.fullmatch(info.filename):
+                    members.append((info.filename, number, *place))
+                elif info.filename == "clips.json":
+                    entries |= json.loads(archive.member(*place))
+        except (OSError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+            parts = ", ".join(f"{path} ({end - at:,} bytes)" for path, at, end in archive.parts)
+            raise StoreError(f"cannot read the zip {parts}: {error}. Extract or fetch again what "
+                             "is damaged, missing or cut short") from error  # fmt: skip
+    for folder in FOLDERS:
+        for name in glob.iglob(f"{folder}/*/frame*.jpg", root_dir=root):
+            if _MEMBER.fullmatch(name := name.replace(os.sep, "/")):
+                members.append((name, -1, 0, 0, 0, 0))
+    with suppress(OSError):
+        entries |= json.loads((root / "clips.json").read_text(encoding="utf-8"))
+    if not members:
+        raise StoreError(f"no frames {FOLDERS[0]}/<clip>/frame000001.jpg in zips or folders at "
+                         f"{root}: `make run` generates the mini set, data_scripts/extract.py "
+                         "makes shards from videos")  # fmt: skip
+    members.sort()
+    for one, other in pairwise(members):
+        if one[0] == other[0] and one[1] != other[1]:
+            both = [archives[m[1]].parts[0][0] if m[1] >= 0 else root for m in (one, other)]
+            raise StoreError(f"{one[0]} is there twice, in {both[0]} and {both[1]}: keep one")
+    return members, entries
