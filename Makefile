@@ -78,7 +78,7 @@ ablations: $(STAMP) ## what each choice is worth: the hours of training behind n
 bench: $(STAMP) ## how fast it is, and against what: a table, and notebooks/kept/bench.json
 	@$(APART) -u TWOSTREAM_PROFILE $(BIN)/python tests/bench/bench.py
 
-gpu-check: $(STAMP) ## run the GPU's tests and train each network for two minutes at full size
+gpu-check: $(STAMP) ## run the GPU's tests and train each network for a minute at full size
 	@$(BIN)/python tests/bench/gpu_check.py --compiled
 
 # Colab's Python; another one if this machine does not have it.

@@ -1,4 +1,4 @@
-"""Fusion of the two streams' convolutional maps: where, by which function, and over which time."""
+"""Conv fusion: the two streams' maps of one place joined before they are classified."""
 
 from __future__ import annotations
 
@@ -7,160 +7,58 @@ import copy
 import torch
 from torch import nn
 
-from .vgg import VGG, classify_windows
-
-KINDS = ("sum", "max", "concat", "conv", "bilinear")
-LAYERS = ("relu2", "relu3", "relu4", "relu5", "relu5+fc8")
-TIMES = ("2d", "3dpool", "3d")
+from .vgg import VGG
 
 
-def split_chunks(
-    rgb: torch.Tensor, flow: torch.Tensor, chunks: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cut both stacks of a view into ``chunks`` moments.
+def fusion_layer(channels: int, mix: tuple[float, float] = (0.25, 0.75)) -> nn.Conv2d:
+    """Return the 1×1 convolution 2M→M that starts as ``mix[0]``·spatial + ``mix[1]``·temporal.
 
-    ``rgb`` ``(B, 3·frames, H, W)`` becomes ``(B·T, 3, H, W)``, the frame in the middle of each
-    chunk; ``flow`` ``(B, 2·fields, H, W)`` becomes ``(B·T, 2·fields/T, H, W)``: 50 fields as one
-    stack, or the same 50 as five chunks of 10 (Feichtenhofer et al. 2016, §3.4). T = 1 changes
-    nothing. Raises ``ValueError`` when the fields do not divide evenly or frames are too few.
+    Its weight ``(M, 2M, 1, 1)`` is the identity of both streams side by side: map m of one meets
+    map m of the other (Feichtenhofer et al. 2016, §3.4). The bias starts at 0.
     """
-    if chunks == 1:
-        return rgb, flow
-    frames, fields = rgb.shape[1] // 3, flow.shape[1] // 2
-    if fields % chunks or frames < chunks:
-        raise ValueError(
-            f"{chunks} chunks need at least as many RGB frames and a multiple of flow fields; "
-            f"the stacks hold {frames} frames and {fields} fields"
-        )
-    middle = [(2 * k + 1) * frames // (2 * chunks) for k in range(chunks)]
-    rgb = rgb.unflatten(1, (frames, 3))[:, middle]
-    return rgb.flatten(0, 1), flow.unflatten(1, (chunks, -1)).flatten(0, 1)
-
-
-def fusion_layer(channels: int, time: str, mix: tuple[float, float]) -> nn.Conv2d | nn.Conv3d:
-    """Return the convolution 2M→M that starts as the mix ``mix[0]``·spatial + ``mix[1]``·temporal.
-
-    1×1 for 2D: ``weight (M, 2M, 1, 1)``, the identity of both streams. 3×3×3 for ``time="3d"``:
-    ``(M, 2M, 3, 3, 3)``, the identity blurred by a Gaussian of σ = 1 that sums to 1
-    (Feichtenhofer et al. 2016, §3.4 and the authors' code). The bias starts at 0.
-    """
+    layer = nn.Conv2d(2 * channels, channels, kernel_size=1)
     eye = torch.eye(channels)
-    identity = torch.cat([mix[0] * eye, mix[1] * eye], dim=1)
-    if time == "3d":
-        layer = nn.Conv3d(2 * channels, channels, kernel_size=3, padding=1)
-        line = torch.exp(-(torch.tensor([-1.0, 0.0, 1.0]) ** 2) / 2)
-        blur = torch.einsum("i,j,k->ijk", line, line, line)
-        start = identity[:, :, None, None, None] * (blur / blur.sum())
-    else:
-        layer = nn.Conv2d(2 * channels, channels, kernel_size=1)
-        start = identity[:, :, None, None]
     with torch.no_grad():
-        layer.weight.copy_(start)
+        layer.weight.copy_(torch.cat([mix[0] * eye, mix[1] * eye], dim=1)[:, :, None, None])
         layer.bias.zero_()
     return layer
 
 
-class Bilinear(nn.Module):
-    """Sum over places (and moments) of the outer product of both streams' maps.
-
-    Two maps ``(B, M, N)`` over N places become ``(B, M²)``: signed square root, then unit length
-    (Feichtenhofer et al. 2016, §3.1, eq. 5; Lin et al. 2015 for the normalisation).
-    """
-
-    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        # The largest activations squared and summed leave the range of float16.
-        with torch.autocast(a.device.type, enabled=False):
-            product = torch.einsum("bin,bjn->bij", a.float(), b.float()).flatten(1) / a.shape[2]
-            # sqrt has an infinite slope at 0, where every pair of silent maps is
-            root = product.sign() * (product.abs() + 1e-8).sqrt()
-            return nn.functional.normalize(root)
-
-
 class ConvFusion(nn.Module):
-    """Two trained streams joined at a convolutional layer (Feichtenhofer et al. 2016, §3).
-
-    ``kind``: how two maps ``(B, M, h, w)`` of one place become one. ``"sum"`` and ``"max"`` match
-    map m with map m; ``"concat"`` stacks them and leaves the matching to the next layer, which
-    starts as both streams' own weights side by side; ``"conv"`` learns the matching, see
-    :func:`fusion_layer`; ``"bilinear"`` multiplies every pair of maps and feeds a linear
-    classifier.
-
-    ``layer``: after the last ReLU of which block. What follows are the spatial stream's own
-    layers, trained further. ``"relu5+fc8"`` keeps the temporal stream's classifier too and fuses a
-    second time, a linear layer on both towers' class scores that starts as their mean.
-
-    ``time``: what happens to T = ``chunks`` moments, see :func:`split_chunks`. ``"2d"``: each is
-    fused, pooled and classified alone and the scores are averaged; ``"3dpool"``: 2D fusion, then
-    one max pool 2×2 in space over all moments; ``"3d"``: a 3×3×3 convolution, then that pool.
-
-    ``towers=2`` keeps the temporal stream behind the fusion, pooled in the same way: two losses in
-    training, the mean of both towers' logits otherwise. ``train_trunks`` trains the layers before
-    the fusion as well; else they stay as they are, batch statistics included.
+    """Two trained streams joined at ReLU5 by :func:`fusion_layer` (Feichtenhofer et al. 2016, §3).
 
     ``forward(rgb, flow)`` maps ``(B, 3·frames, H, W)`` and ``(B, 2·fields, H, W)`` float32 to
-    logits ``(B, classes)``; with two towers in training mode ``(B, 2, classes)``. With more than
-    one chunk the streams take one RGB frame and fields/chunks fields. Raises ``ValueError`` for
-    an unknown choice, for choices that exclude each other, or maps that do not match.
+    logits ``(B, classes)``. What follows the fusion is the spatial stream's own pool and
+    classifier, trained further. The trunks before it stay as they are, batch statistics included,
+    unless ``train_trunks``.
+
+    ``towers=2`` keeps the temporal stream's classifier beside the fusion: logits
+    ``(B, 2, classes)`` in training mode, a loss for each, and the mean of both otherwise.
+
+    Raises ``ValueError`` for streams of different sizes or another number of towers.
     """
 
     def __init__(
         self,
         spatial: VGG,
         temporal: VGG,
-        kind: str = "conv",
-        layer: str = "relu5",
-        time: str = "2d",
-        chunks: int = 1,
         towers: int = 1,
         mix: tuple[float, float] = (0.25, 0.75),
         train_trunks: bool = False,
     ):
         super().__init__()
-        _check_choices(kind, layer, time, chunks, towers)
-        if spatial.pools != temporal.pools:
-            raise ValueError(
-                "the streams' layers differ: one has batch norm and the other has not; build both "
-                "with the same batch_norm"
-            )
-        cut = spatial.pools[int(layer[4]) - 1]
-        channels = _channels(spatial, cut)
-        if channels != _channels(temporal, cut):
-            raise ValueError(
-                f"the streams' maps differ: spatial has {channels} channels, "
-                f"temporal {_channels(temporal, cut)}"
-            )
-        classes = [stream.classifier[-1].out_features for stream in (spatial, temporal)]
-        if classes[0] != classes[1]:
-            raise ValueError(
-                f"the streams know different classes: spatial {classes[0]}, temporal {classes[1]}"
-            )
+        check_streams(spatial, temporal)
+        if towers not in (1, 2):
+            raise ValueError(f"there are 1 or 2 towers, not {towers!r}")
         spatial, temporal = copy.deepcopy(spatial), copy.deepcopy(temporal)
-        self.kind, self.time, self.chunks = kind, time, chunks
-        self.train_trunks, self.window = train_trunks, spatial.window
-        self.spatial, self.temporal = spatial.features[:cut], temporal.features[:cut]
-        for trunk in (self.spatial, self.temporal):
-            trunk.requires_grad_(train_trunks)
-        if kind == "bilinear":
-            self.fuse = Bilinear()
-            self.classifier = nn.Linear(channels**2, classes[0])
-            return
-        if kind == "conv":
-            self.fuse = fusion_layer(channels, time, mix)
-        self.rest, self.avgpool = spatial.features[cut + 1 :], spatial.avgpool
+        self.towers, self.train_trunks = towers, train_trunks
+        self.spatial = spatial.features[:-1].requires_grad_(train_trunks)
+        self.temporal = temporal.features[:-1].requires_grad_(train_trunks)
+        self.fuse = fusion_layer(spatial.map_channels, mix)
+        self.pool, self.avgpool = spatial.features[-1], spatial.avgpool
         self.classifier = spatial.classifier
-        if kind == "concat":
-            after = self.rest if len(self.rest) else self.classifier
-            other = temporal.features[cut + 1 :] if len(self.rest) else temporal.classifier
-            after[0] = _side_by_side(after[0], other[0])
-        if towers == 2 or layer == "relu5+fc8":
-            self.temporal_rest = temporal.features[cut + 1 :]
+        if towers == 2:
             self.temporal_classifier = temporal.classifier
-        if layer == "relu5+fc8":
-            self.fuse_scores = nn.Linear(2 * classes[0], classes[0])
-            with torch.no_grad():
-                eye = torch.eye(classes[0]) / 2
-                self.fuse_scores.weight.copy_(torch.cat([eye, eye], dim=1))
-                self.fuse_scores.bias.zero_()
 
     def train(self, mode: bool = True) -> ConvFusion:
         """Switch to training; frozen trunks stay in evaluation mode."""
@@ -171,64 +69,20 @@ class ConvFusion(nn.Module):
         return self
 
     def trunks(self, rgb: torch.Tensor, flow: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return both streams' maps at the fusion layer, each ``(B·T, M, h, w)``."""
-        rgb, flow = split_chunks(rgb, flow, self.chunks)
-        for name, stack in (("spatial", rgb), ("temporal", flow)):
-            if stack.shape[1] != (takes := getattr(self, name)[0].in_channels):
-                hint = "; Course.snippets makes the streams for chunks" if self.chunks > 1 else ""
-                raise ValueError(
-                    f"the {name} stream takes {takes} channels, and with chunks={self.chunks} it "
-                    f"gets {stack.shape[1]}{hint}"
-                )
+        """Return both streams' ReLU5 maps, each ``(B, M, H/16, W/16)``."""
         with torch.set_grad_enabled(self.train_trunks and torch.is_grad_enabled()):
-            a, b = self.spatial(rgb), self.temporal(flow)
-        if a.shape != b.shape:
-            raise ValueError(
-                f"the streams' maps differ: spatial {tuple(a.shape)}, temporal {tuple(b.shape)}; "
-                f"are both fed crops of one size?"
-            )
-        return a, b
+            return self.spatial(rgb), self.temporal(flow)
 
     def fused(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Fuse two maps ``(B·T, M, h, w)`` to ``(B·T, M, h, w)``, 2M of them for concat."""
-        if self.kind == "sum":
-            return a + b
-        if self.kind == "max":
-            return torch.maximum(a, b)
-        joined = torch.cat([a, b], dim=1)
-        if self.kind == "concat":
-            return joined
-        if self.time != "3d":
-            return torch.relu(self.fuse(joined))
-        volume = joined.unflatten(0, (-1, self.chunks)).transpose(1, 2)
-        return torch.relu(self.fuse(volume)).transpose(1, 2).flatten(0, 1)
-
-    def maps(self, rgb: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
-        """Return the fused maps before pooling, ``(B·T, M, h, w)`` float32."""
-        return self.fused(*self.trunks(rgb, flow))
-
-    def pool(self, maps: torch.Tensor) -> torch.Tensor:
-        """Max pool 2×2 in space; in 3D over all moments too: ``(B, M, h/2, w/2)`` (2D: B·T)."""
-        if self.time != "2d":
-            maps = maps.unflatten(0, (-1, self.chunks)).amax(dim=1)
-        return nn.functional.max_pool2d(maps, 2)
-
-    def _classify(self, pooled: torch.Tensor, rest: nn.Module, head: nn.Module) -> torch.Tensor:
-        logits = classify_windows(rest(pooled), self.avgpool, head, self.window)
-        # 2D keeps the moments apart up to here
-        return logits.unflatten(0, (-1, self.chunks)).mean(1) if self.time == "2d" else logits
+        """Fuse the maps of both streams, each ``(B, M, h, w)``, to ``(B, M, h, w)``."""
+        return torch.relu(self.fuse(torch.cat([a, b], dim=1)))
 
     def head(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Fuse, pool and classify two maps of :meth:`trunks`; all that is trained by default."""
-        if self.kind == "bilinear":
-            a, b = (x.unflatten(0, (-1, self.chunks)).transpose(1, 2).flatten(2) for x in (a, b))
-            return self.classifier(self.fuse(a, b))
-        logits = self._classify(self.pool(self.fused(a, b)), self.rest, self.classifier)
-        if not hasattr(self, "temporal_classifier"):
+        """Fuse, pool and classify the maps of :meth:`trunks`; all that is trained by default."""
+        logits = self.classifier(self.avgpool(self.pool(self.fused(a, b))).flatten(1))
+        if self.towers == 1:
             return logits
-        other = self._classify(self.pool(b), self.temporal_rest, self.temporal_classifier)
-        if hasattr(self, "fuse_scores"):
-            return self.fuse_scores(torch.cat([logits, other], dim=1))
+        other = self.temporal_classifier(self.avgpool(self.pool(b)).flatten(1))
         both = torch.stack([logits, other], dim=1)
         return both if self.training else both.mean(dim=1)
 
@@ -236,41 +90,14 @@ class ConvFusion(nn.Module):
         return self.head(*self.trunks(rgb, flow))
 
 
-def _check_choices(kind: str, layer: str, time: str, chunks: int, towers: int) -> None:
-    for what, value, known in (
-        ("kind", kind, KINDS), ("layer", layer, LAYERS), ("time", time, TIMES),
-        ("number of towers", towers, (1, 2)),
-    ):  # fmt: skip
-        if value not in known:
-            raise ValueError(f"no {what} {value!r}; there are {', '.join(map(str, known))}")
-    if chunks < 1 or (chunks == 1 and time != "2d"):
+def check_streams(spatial: VGG, temporal: VGG) -> None:
+    """Raise ``ValueError`` unless both streams have as many maps, layers and classes."""
+    sizes = [
+        (s.map_channels, len(s.features), s.classifier[-1].out_features)
+        for s in (spatial, temporal)
+    ]
+    if sizes[0] != sizes[1]:
         raise ValueError(
-            f"time={time!r} cannot fuse over {chunks} moment(s): take chunks=5, or time='2d' for "
-            "stacks that are one moment"
+            "the streams do not fit: (maps, layers, classes) are {} and {}; build both with the "
+            "same width, batch_norm and classes".format(*sizes)
         )
-    if time == "3d" and kind != "conv":
-        raise ValueError(f"a 3D convolution is of kind 'conv', not {kind!r}; take time='3dpool'")
-    if kind == "bilinear" and (layer != "relu5" or towers == 2):
-        raise ValueError("bilinear fusion feeds its own classifier: layer 'relu5' and one tower")
-    if towers == 2 and layer == "relu5+fc8":
-        raise ValueError("'relu5+fc8' fuses both towers' scores already; take towers=1")
-
-
-def _channels(stream: VGG, cut: int) -> int:
-    return [m for m in stream.features[:cut] if isinstance(m, nn.Conv2d)][-1].out_channels
-
-
-def _side_by_side(spatial: nn.Module, temporal: nn.Module) -> nn.Module:
-    """Return a layer for concatenated input: both streams' weights, the mean of their biases.
-
-    A fully connected layer numbers its inputs channel by channel, so concatenated channels are
-    concatenated columns here too.
-    """
-    if isinstance(spatial, nn.Conv2d):
-        layer = nn.Conv2d(2 * spatial.in_channels, spatial.out_channels, 3, padding=1)
-    else:
-        layer = nn.Linear(2 * spatial.in_features, spatial.out_features)
-    with torch.no_grad():
-        layer.weight.copy_(torch.cat([spatial.weight, temporal.weight], dim=1) / 2)
-        layer.bias.copy_((spatial.bias + temporal.bias) / 2)
-    return layer

@@ -31,8 +31,12 @@ class Course:
     """One data set, one split and one seed at the sizes of a profile.
 
     ``train``, ``val`` and ``test`` are clip names, no group in two of them. Checkpoints and score
-    files lie in ``run_dir`` under names that follow from everything that shaped them: change a
+    files are in ``run_dir`` under names that follow from everything that shaped them: change a
     size and the networks are trained anew beside the old ones, change it back and they are there.
+
+    The networks are ``"spatial"``, ``"temporal"`` and ``"conv"``. ``choices`` of a method are those
+    of conv fusion, such as ``towers=2``, and go before the profile's; ``network`` among them is
+    another class than ``ConvFusion``.
     """
 
     profile: Profile
@@ -83,19 +87,15 @@ class Course:
         Test views are cut as the profile says. ``crops`` asks for test views of any part and for
         another cut, see ``views.eval_views``; validation during training takes the centre.
         """
-        clips = {"train": self.train, "val": self.val, "test": self.test}[part]
-        repeat = max(1, math.ceil(self.profile.epoch_clips / max(1, len(clips))))
+        if part not in ("train", "val", "test"):
+            raise ValueError(f"no part {part!r} of the clips; there are 'train', 'val' and 'test'")
+        clips = getattr(self, part)
         return StackDataset(
-            self.store,
-            clips,
-            self.classes,
-            self.profile,
-            streams,
-            train=part == "train" and crops is None,
-            seed=self.seed,
-            repeat=repeat,
+            self.store, clips, self.classes, self.profile, streams,
+            train=part == "train" and crops is None, seed=self.seed,
+            repeat=max(1, math.ceil(self.profile.epoch_clips / max(1, len(clips)))),
             crops=crops or self.profile.crops,
-        )
+        )  # fmt: skip
 
     def snippets(self, chunks: int) -> Course:
         """Return the same course on snippets: 1 RGB frame and 1/``chunks`` of the flow fields."""
@@ -104,72 +104,55 @@ class Course:
         return replace(self, profile=snippet)
 
     def recipe(self, name: str) -> Recipe:
-        """Return how ``"spatial"``, ``"temporal"`` or ``"conv"`` is trained in this profile."""
+        """Return how a network is trained. Raises ``ValueError`` for a name that is none."""
         if name not in INPUTS:
             raise ValueError(f"no network {name!r}; there are {', '.join(INPUTS)}")
         return getattr(self.profile, name)
 
     def new_stream(self, name: str) -> VGG:
         """Return an untrained stream: pre-trained VGG-19 with its first layer transformed."""
-        profile = self.profile
-        (stream,) = INPUTS[name]
+        profile, dropout = self.profile, self.recipe(name).dropout
+        channels = profile.channels[INPUTS[name][0]]
         torch.manual_seed(self.seed)
-        model = vgg19(
-            profile.channels[stream], len(self.classes), profile.width, profile.batch_norm,
-            profile.weights, profile.rescale, self.recipe(name).dropout,
+        return vgg19(
+            channels, len(self.classes), profile.width, profile.batch_norm, profile.weights,
+            profile.rescale, dropout,
         )  # fmt: skip
-        model.window = profile.crop // 32
-        return model
 
-    def new(self, name: str, **fusion) -> nn.Module:
-        """Return the untrained network ``name``; conv fusion starts from both trained streams.
+    def new(self, name: str, **choices) -> nn.Module:
+        """Return an untrained network; conv fusion starts from both trained streams.
 
-        ``fusion`` are choices of :class:`~twostream_utils.conv_fusion.ConvFusion`, such as
-        ``kind="sum"``, and go before the profile's. With ``chunks`` the streams are those of
-        :meth:`snippets`.
+        With ``chunks`` among the ``choices`` the streams are those of :meth:`snippets`.
         """
         if name != "conv":
             return self.new_stream(name)
-        fusion = self._choices(fusion)
-        chunks = fusion.get("chunks", 1)
+        choices = {"network": ConvFusion, **self.profile.fusion, **choices}
+        chunks = choices.get("chunks", 1)
         streams = self.snippets(chunks) if chunks > 1 else self
         trunks = streams.trained("spatial"), streams.trained("temporal")
         torch.manual_seed(self.seed)  # after them: training draws, loading does not
-        model = ConvFusion(*trunks, **fusion)
+        model = choices.pop("network")(*trunks, **choices)
         for layer in model.modules():
             if isinstance(layer, nn.Dropout):
                 layer.p = self.recipe(name).dropout
         return model
-
-    def _choices(self, fusion: dict) -> dict:
-        """The choices of conv fusion: those given go before the profile's."""
-        return {**self.profile.fusion, **fusion}
 
     @cached_property
     def _data(self) -> str:
         """What names the course's clips; others in the same folder do not count."""
         return self.store.fingerprint([*self.train, *self.val, *self.test])
 
-    def _key(self, name: str, fusion: dict) -> str:
-        sizes = self.profile.describe()
-        others = {n for n in INPUTS if n != name} if name != "conv" else set()
-        settings = {
-            k: v
-            for k, v in sizes.items()
-            if k not in {*others, "title", "cache_gb", "positions", "crops", "fusion"}
-        }
-        settings |= {"classes": self.classes, "data": self._data}
-        if name == "conv" and (choices := self._choices(fusion)):
+    def checkpoint(self, name: str, **choices) -> Path:
+        """Return the path of a network's checkpoint."""
+        self.recipe(name)
+        settings = self.profile.shaping(name) | {"classes": self.classes, "data": self._data}
+        choices = {**self.profile.fusion, **choices}
+        if "network" in choices:
+            choices["network"] = choices["network"].__name__
+        if name == "conv" and choices:
             settings |= {"fusion": choices}
-        return f"{name}_{fingerprint(settings)}"
-
-    @property
-    def _folder(self) -> Path:
-        return self.run_dir / f"split{self.split}_seed{self.seed}"
-
-    def checkpoint(self, name: str, **fusion) -> Path:
-        """Return the path of the checkpoint of ``name``."""
-        return self._folder / f"{self._key(name, fusion)}.pt"
+        folder = self.run_dir / f"split{self.split}_seed{self.seed}"
+        return folder / f"{name}_{fingerprint(settings)}.pt"
 
     def fit(
         self,
@@ -177,7 +160,7 @@ class Course:
         model: nn.Module,
         on_epoch: Callable[[History], None] | None = None,
         compiled: bool = False,
-        **fusion,
+        **choices,
     ) -> History:
         """Train ``model`` as ``name``, or load it if its checkpoint is complete.
 
@@ -186,30 +169,31 @@ class Course:
         val = self.dataset("val", INPUTS[name], "centre") if self.val else None
         return fit(
             model, self.dataset("train", INPUTS[name]), self.recipe(name),
-            self.checkpoint(name, **fusion), val, seed=self.seed, workers=self.workers,
+            self.checkpoint(name, **choices), val, seed=self.seed, workers=self.workers,
             on_epoch=on_epoch, compiled=compiled,
         )  # fmt: skip
 
-    def trained(self, name: str, **fusion) -> nn.Module:
-        """Return the trained network ``name``: loaded if it is there and trained if it is not."""
-        model = self.new(name, **fusion)
-        self.fit(name, model, **fusion)
+    def trained(self, name: str, **choices) -> nn.Module:
+        """Return a trained network: loaded if it is there and trained if it is not."""
+        model = self.new(name, **choices)
+        self.fit(name, model, **choices)
         return model
 
-    def scores(self, name: str, part: str = "test", crops: str | None = None, **fusion) -> Scores:
-        """Return the scores of ``name`` on the test views of ``part``, from their file if there.
+    def scores(self, name: str, part: str = "test", crops: str | None = None, **choices) -> Scores:
+        """Return a network's scores on the test views of ``part``, from their file if there.
 
         A file of other clips than those of ``part`` is made anew. ``crops`` are those of
         ``views.eval_views``; without them, those of the profile.
         """
         crops = crops or self.profile.crops
         which = [f"{self.profile.positions}x2", *sorted({part, crops} - {"test", "centre"})]
-        path = self._folder / f"{self._key(name, fusion)}_{'_'.join(which)}.npz"
+        checkpoint = self.checkpoint(name, **choices)
+        path = checkpoint.with_name(f"{checkpoint.stem}_{'_'.join(which)}.npz")
         dataset = self.dataset(part, INPUTS[name], crops)
         if path.exists() and (kept := Scores.load(path)).clips == tuple(dataset.clips):
             return kept
-        model = self.new(name, **fusion)
-        history = self.fit(name, model, **fusion)
+        model = self.new(name, **choices)
+        history = self.fit(name, model, **choices)
         began = time.perf_counter()
         scores = score(model, dataset, workers=self.workers)
         seconds = sum(row["seconds"] for row in history) + time.perf_counter() - began
@@ -224,15 +208,17 @@ class Course:
 
         ``crops`` as in :meth:`scores`; ``view`` takes one of the views in place of their mean.
         """
-        networks = {name: self.scores(name, crops=crops) for name in INPUTS}
-        logits, labels = {}, networks["spatial"].labels
-        for name, scores in networks.items():
-            check_same_clips(networks["spatial"], scores)
-            logits[name] = scores.clip_logits() if view is None else scores.logits[:, view]
-        return {
-            key: (method.fuse(logits), labels, sum(networks[n].seconds for n in method.networks))
-            for key, method in METHODS.items()
-        }
+        found = {}
+        for key, method in METHODS.items():
+            choices = {name: method.choices if name == "conv" else {} for name in method.networks}
+            networks = {n: self.scores(n, crops=crops, **c) for n, c in choices.items()}
+            logits, first = {}, networks[method.networks[0]]
+            for name, scores in networks.items():
+                check_same_clips(first, scores)
+                logits[name] = scores.clip_logits() if view is None else scores.logits[:, view]
+            seconds = sum(scores.seconds for scores in networks.values())
+            found[key] = method.fuse(logits), first.labels, seconds
+        return found
 
     def trained_with(self) -> dict[str, str]:
         """Return ``{"device", "precision", "torch"}`` of the training of all three networks.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -52,14 +52,19 @@ def late_fusion(
 
 @dataclass(frozen=True)
 class Method:
-    """One way to an answer. ``networks`` have to be trained for it; ``fuse`` maps the logits
-    ``{network: (N, classes)}`` to probabilities ``(N, classes)``; ``published`` is the top-1 in %
-    on UCF101, split 1 (Feichtenhofer et al. 2016, VGG-16, conv fusion in 2D), if there is one."""
+    """One way to an answer.
+
+    ``networks`` have to be trained for it, ``"conv"`` with ``choices`` (see ``course.Course``);
+    ``fuse`` maps the logits ``{network: (N, classes)}`` to probabilities ``(N, classes)``.
+    ``published`` is the top-1 in % on UCF101, split 1, of Feichtenhofer et al. 2016 (VGG-16, conv
+    fusion in 2D, as quoted in notes on the paper), if there is one.
+    """
 
     title: str
     networks: tuple[str, ...]
     fuse: Callable[[Mapping[str, np.ndarray]], np.ndarray]
     published: float | None = None
+    choices: Mapping[str, object] = field(default_factory=dict)
 
 
 # Every table, bar chart and results.json has these methods in this order.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
 
 from .splits import UCF101_CLASSES
 
 # The stacks that each network reads.
 INPUTS = {"spatial": ("rgb",), "temporal": ("flow",), "conv": ("rgb", "flow")}
+SIZES = ("rgb_frames", "rgb_step", "flow_fields", "flow_step", "short_side", "crop", "positions")
 
 
 @dataclass(frozen=True)
@@ -33,18 +35,23 @@ class Recipe:
 class Profile:
     """Every size that a notebook needs, by name.
 
-    ``rgb_frames`` frames ``rgb_step`` apart make the spatial stack, ``flow_fields`` fields
-    ``flow_step`` apart the temporal one. ``short_side`` is the height of the stored frames and
-    ``crop`` the side of the square that the network sees, both in px. ``min_scale`` is the
-    smallest random crop as a fraction of the short side. ``fusion`` holds choices of
-    ``conv_fusion.ConvFusion`` other than its defaults. ``positions`` temporal positions, each
-    as is and flipped and cut as ``crops`` says (``views.eval_views``), are the test views. An
-    epoch draws every clip equally often, ``epoch_clips`` views or more in all, so that a small set
-    still makes long epochs.
+    Frames and flow are in ``data/<data>``. ``source`` is the command of ``data_scripts`` that
+    fetches the videos, ``"generated"``, or empty for your own; ``flow`` is the algorithm, one of
+    ``flow.ALGORITHMS``. ``rgb_frames`` frames ``rgb_step`` apart make the spatial stack,
+    ``flow_fields`` fields ``flow_step`` apart the temporal one. ``short_side`` is the height of
+    the stored frames, ``crop`` the side of the square that the network sees, both in px;
+    ``min_scale`` is the smallest random crop as a fraction of the short side. ``positions``
+    temporal positions, each as is and flipped and cut as ``crops`` says (``views.eval_views``),
+    are the test views. ``fusion`` holds choices of ``conv_fusion.ConvFusion`` other than its
+    defaults. An epoch draws every clip equally often, ``epoch_clips`` views or more in all.
+
+    Raises ``ValueError`` for one of :data:`SIZES` that is not a whole number from 1 up.
     """
 
     name: str
     title: str
+    data: str = "ucf101"
+    source: str = "fetch_ucf101.py --profile {name}"
     flow: str = "dis"
     rgb_frames: int = 10
     rgb_step: int = 10
@@ -70,87 +77,74 @@ class Profile:
     temporal: Recipe = field(default_factory=lambda: Recipe(60, 1e-3, 16, dropout=0.8))
     conv: Recipe = field(default_factory=lambda: Recipe(15, 1e-3, 16))
 
+    def __post_init__(self):
+        for name in SIZES:
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number from 1 up, not {value!r}")
+
     @property
     def channels(self) -> dict[str, int]:
         """Number of channels of each stack: three colours a frame, u and v a field."""
         return {"rgb": 3 * self.rgb_frames, "flow": 2 * self.flow_fields}
 
-    def describe(self) -> dict:
-        """All sizes as plain values, for printing and for naming a checkpoint."""
-        return asdict(self)
+    def shaping(self, network: str) -> dict:
+        """All sizes that the weights of ``network`` depend on, as plain values."""
+        free = {"title", "data", "source", "flow", "cache_gb", "positions", "crops", "fusion"}
+        if network != "conv":
+            free |= set(INPUTS) - {network}
+        return {name: value for name, value in asdict(self).items() if name not in free}
 
 
+# Sizes that train in minutes on a laptop.
 _SMALL = Profile(
-    name="mini",
-    title="generated clips, quarter-width VGG-19, minutes on a laptop",
-    flow="dis_fine",
-    rgb_step=5,
-    flow_step=1,
-    short_side=72,
-    crop=64,
-    min_scale=0.8,
-    width=0.25,
-    batch_norm=True,
-    weights="mini",
-    positions=3,
-    cache_gb=3.0,
-    spatial=Recipe(5, 0.02),
-    temporal=Recipe(12, 0.02),
-    conv=Recipe(4, 0.01),
-)
+    "mini", "generated clips, quarter-width VGG-19, minutes on a laptop",
+    data="mini", source="generated", flow="dis_fine",
+    rgb_step=5, flow_step=1, short_side=72, crop=64, min_scale=0.8,
+    width=0.25, batch_norm=True, weights="mini", positions=3, cache_gb=3.0,
+    spatial=Recipe(5, 0.02), temporal=Recipe(12, 0.02), conv=Recipe(4, 0.01),
+)  # fmt: skip
+
+# Few real clips: stacks of most of a stride, short enough for many different ones in each clip.
+_FOLDER = replace(
+    _SMALL, name="folder", title="your own folder of labelled videos, <class>/<clip>.avi",
+    data="folder", source="", short_side=80, crop=72, split_rule="folds", val_fraction=0.0,
+    rgb_frames=5, flow_fields=20, positions=8, crops="five", fusion={"towers": 2}, epoch_clips=480,
+    spatial=Recipe(14, 0.02, label_smoothing=0.1),
+    temporal=Recipe(24, 0.02, label_smoothing=0.1),
+    conv=Recipe(4, 0.01, label_smoothing=0.1),
+)  # fmt: skip
 
 _UCF10 = (
     "ApplyEyeMakeup", "BenchPress", "Biking", "Bowling", "GolfSwing",
     "HorseRace", "JumpRope", "PullUps", "Surfing", "YoYo",
 )  # fmt: skip
 
-# Few real clips: stacks of most of a stride, short enough for many different ones in each clip.
-_FOLDER = replace(
+_ALL = (
     _SMALL,
-    name="folder",
-    title="your own folder of labelled videos, <class>/<clip>.avi",
-    short_side=80,
-    crop=72,
-    split_rule="folds",
-    val_fraction=0.0,
-    rgb_frames=5,
-    flow_fields=20,
-    positions=8,
-    crops="five",
-    fusion={"towers": 2},
-    epoch_clips=480,
-    spatial=Recipe(14, 0.02, label_smoothing=0.1),
-    temporal=Recipe(24, 0.02, label_smoothing=0.1),
-    conv=Recipe(4, 0.01, label_smoothing=0.1),
-)
-
-PROFILES = {
-    profile.name: profile
-    for profile in (
-        _SMALL,
-        _FOLDER,
-        replace(
-            _FOLDER,
-            name="weizmann",
-            title="Weizmann actions: 90 real clips, 10 actions, 9 persons",
-            group_pattern="^([a-z]+)_",
-        ),
-        Profile("ucf10", "ten classes of UCF101, a lesson on a GPU", classes=_UCF10),
-        Profile(
-            "ucf20",
-            "the first 20 classes of UCF101, an evening on a GPU",
-            classes=UCF101_CLASSES[:20],
-        ),
-        Profile("ucf101", "all of UCF101, days on a GPU", classes=UCF101_CLASSES),
-    )
-}
+    _FOLDER,
+    replace(
+        _FOLDER, name="weizmann", title="Weizmann actions: 90 real clips, 10 actions, 9 persons",
+        data="weizmann", source="fetch_weizmann.py", group_pattern="^([a-z]+)_",
+    ),
+    Profile("ucf10", "ten classes of UCF101, a lesson on a GPU", classes=_UCF10),
+    Profile("ucf20", "the first 20 classes of UCF101, an evening", classes=UCF101_CLASSES[:20]),
+    Profile("ucf101", "all of UCF101, days on a GPU", classes=UCF101_CLASSES),
+)  # fmt: skip
+PROFILES = {profile.name: profile for profile in _ALL}
 
 
 def get_profile(name: str, **changes) -> Profile:
     """Return the profile called ``name``, with ``changes`` to its fields if any are given.
 
-    Raises ``ValueError`` naming the known profiles when ``name`` is not one of them.
+    Raises ``ValueError`` naming the known profiles when ``name`` is not one of them, and for a
+    field that no profile has.
     """
     if name not in PROFILES:
         raise ValueError(f"no profile {name!r}; there are: {', '.join(PROFILES)}")
+    known = [field.name for field in fields(Profile)]
+    for change in changes:
+        if change not in known:
+            meant = get_close_matches(change, known, 1) or known
+            raise ValueError(f"a profile has no {change!r}; did you mean {', '.join(meant)}?")
     return replace(PROFILES[name], **changes)

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from .device import pooling_device
-from .hub import fetch_weights
 
 # Configuration E of Simonyan & Zisserman 2015 (arXiv:1409.1556), table 1; "M" is a 2×2 max pool.
 VGG19 = (64, 64, "M", 128, 128, "M", 256, 256, 256, 256, "M",
@@ -40,31 +39,6 @@ def transform_first_layer(
     return repeated * (weight.shape[1] / in_channels) if rescale else repeated
 
 
-def classify_windows(
-    pooled: torch.Tensor, avgpool: nn.Module, classifier: nn.Module, window: int | None = None
-) -> torch.Tensor:
-    """Classify pooled maps ``(B, M, h, w)``: logits ``(B, classes)``.
-
-    Maps larger than ``window`` × ``window`` are classified at every place, the fully connected
-    layers run as convolutions, and the logits are averaged (Simonyan & Zisserman 2015, §3.2).
-    ``None``: the maps are pooled to the classifier's 7×7 as a whole.
-    """
-    if window is None or (pooled.shape[2] <= window and pooled.shape[3] <= window):
-        return classifier(avgpool(pooled).flatten(1))
-    first, *others = classifier
-    # Average pooling of a window to 7×7 is linear, so it can be folded into the first layer.
-    places = torch.eye(window**2, device=pooled.device).view(-1, 1, window, window)
-    spread = avgpool(places).flatten(1).to(first.weight.dtype)
-    kernel = first.weight.unflatten(1, (-1, spread.shape[1])) @ spread.T
-    x = nn.functional.conv2d(pooled, kernel.unflatten(2, (window, window)), first.bias)
-    for layer in others:
-        if isinstance(layer, nn.Linear):
-            x = nn.functional.conv2d(x, layer.weight[:, :, None, None], layer.bias)
-        else:
-            x = layer(x)
-    return x.mean(dim=(2, 3))
-
-
 class AveragePool(nn.AdaptiveAvgPool2d):
     """Pools ``(B, M, h, w)`` to ``(B, M, size, size)``, on the CPU where the device cannot."""
 
@@ -77,11 +51,8 @@ class VGG(nn.Module):
 
     ``forward`` maps ``(B, in_channels, H, W)`` float32 to logits ``(B, num_classes)``; ``maps``
     returns the last convolutional maps after their ReLU (ReLU5_4) and before the last pool:
-    ``(B, 512·width, H/16, W/16)``. ``window`` is the side of the pooled maps of one crop, H/32;
-    where it is set, larger input is scored at every place, see :func:`classify_windows`.
+    ``(B, 512·width, H/16, W/16)``.
     """
-
-    window: int | None = None
 
     def __init__(
         self,
@@ -118,19 +89,13 @@ class VGG(nn.Module):
         """Number of channels of the ReLU5 maps: 512 at width 1."""
         return self.classifier[0].in_features // 49
 
-    @property
-    def pools(self) -> list[int]:
-        """Indices of the five max pools in ``features``; each block's last ReLU stands before."""
-        return [k for k, layer in enumerate(self.features) if isinstance(layer, nn.MaxPool2d)]
-
     def maps(self, x: torch.Tensor) -> torch.Tensor:
         """Return the ReLU5 maps, ``(B, map_channels, H/16, W/16)``."""
         return self.features[:-1](x)
 
     def classify(self, maps: torch.Tensor) -> torch.Tensor:
         """Pool ReLU5 maps and classify them: ``(B, map_channels, h, w)`` to ``(B, classes)``."""
-        pooled = self.features[-1](maps)
-        return classify_windows(pooled, self.avgpool, self.classifier, self.window)
+        return self.classifier(self.avgpool(self.features[-1](maps)).flatten(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classify(self.maps(x))
@@ -158,8 +123,15 @@ def load_weights(weights: str | Path | Mapping[str, torch.Tensor], batch_norm: b
         from torchvision.models import VGG19_BN_Weights, VGG19_Weights
 
         which = (VGG19_BN_Weights if batch_norm else VGG19_Weights).IMAGENET1K_V1
-        otherwise = "take the profile 'mini', whose weights are in the repository"
-        return fetch_weights(which, "the ImageNet weights", otherwise)
+        try:
+            return which.get_state_dict(check_hash=True, weights_only=True)
+        except OSError as error:
+            place = Path(torch.hub.get_dir()) / "checkpoints" / which.url.rsplit("/", 1)[1]
+            raise RuntimeError(
+                f"the ImageNet weights could not be fetched ({error}). Download {which.url} on a "
+                f"machine that is connected and put it at {place}, or take the profile 'mini', "
+                "whose weights are in the repository"
+            ) from error
     path = MINI_WEIGHTS if weights == "mini" else Path(weights)
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}; give 'imagenet', 'mini' or a file")
@@ -187,27 +159,16 @@ def vgg19(
     number of classes, start as torchvision's do: He initialisation for convolutions, a deviation of
     0.01 for fully connected layers.
 
-    Raises ``ValueError`` naming the layer and both shapes when weights and network do not match.
+    Raises ``RuntimeError`` naming the layer and both shapes when weights and network do not match.
     """
     model = VGG(in_channels, num_classes, width, batch_norm, dropout)
     if weights is None:
         return model
     state = load_weights(weights, batch_norm)
-    own = model.state_dict()
     first, last = "features.0.weight", "classifier.6."
-    if first not in state:
-        names = ", ".join([*state][:3])
-        raise ValueError(f"weights do not fit: no {first} among them, they begin with {names}")
-    if state[first].shape[1] != in_channels:
+    if first in state and state[first].shape[1] != in_channels:
         state[first] = transform_first_layer(state[first], in_channels, rescale)
     if last + "bias" in state and len(state[last + "bias"]) != num_classes:
         state = {name: tensor for name, tensor in state.items() if not name.startswith(last)}
-    for name, tensor in state.items():
-        if name not in own or own[name].shape != tensor.shape:
-            want = tuple(own[name].shape) if name in own else "no such layer"
-            raise ValueError(
-                f"weights do not fit: {name} is {tuple(tensor.shape)}, the network has {want} "
-                f"(width {width}, batch_norm {batch_norm})"
-            )
-    model.load_state_dict({**own, **state})
+    model.load_state_dict(model.state_dict() | state)
     return model

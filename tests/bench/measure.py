@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -71,12 +70,12 @@ class Row:
 
     start: Callable
     what: str
-    baseline: str
-    unit: str
-    goal: str
-    rounds: int
-    one_core: bool
-    x: str
+    baseline: str = ""
+    unit: str = "ms a clip"
+    goal: str = ""
+    rounds: int = 11
+    one_core: bool = False
+    x: str = ""
 
     @property
     def group(self) -> str:
@@ -86,16 +85,12 @@ class Row:
 ROWS: dict[str, Row] = {}
 
 
-def row(
-    what: str, baseline: str = "", unit: str = "ms a clip", *, goal: str = "", rounds: int = 11,
-    one_core: bool = False, x: str = "",
-) -> Callable:  # fmt: skip
+def row(*told: str, **more) -> Callable:
     """Declare the generator below, which yields once, as the row of its name; see :class:`Row`."""
 
     def declare(generator: Callable[..., Iterator]) -> Callable:
         start = contextlib.contextmanager(generator)
-        name = generator.__name__.replace("_", "-")
-        ROWS[name] = Row(start, what, baseline, unit, goal, rounds, one_core, x)
+        ROWS[generator.__name__.replace("_", "-")] = Row(start, *told, **more)
         return start
 
     return declare
@@ -153,8 +148,8 @@ def compare(ours: list[float], theirs: list[float] = ()) -> dict:
     """
     ratios = [b / a for a, b in zip(ours, theirs)]
     found = {"ours": ours, "theirs": theirs, "ratio": ratios}
-    entry = {name: rounded(statistics.median(values)) for name, values in found.items() if values}
-    return entry | {"quartiles": quartiles(ratios or ours)}
+    entry = {name: quantiles(values, 0.5)[0] for name, values in found.items() if values}
+    return entry | {"quartiles": quantiles(ratios or ours, 0.25, 0.75)}
 
 
 def curve(taken: Mapping[float, list[dict]]) -> dict:
@@ -164,19 +159,14 @@ def curve(taken: Mapping[float, list[dict]]) -> dict:
         for name in rounds[0]:
             values = [each[name] for each in rounds]
             column = series.setdefault(name, {"y": [], "quartiles": []})
-            column["y"].append(rounded(statistics.median(values)))
-            column["quartiles"].append(quartiles(values))
+            column["y"] += quantiles(values, 0.5)
+            column["quartiles"].append(quantiles(values, 0.25, 0.75))
     return {"x": list(taken), "series": series}
 
 
-def quartiles(values: list[float]) -> list[float]:
-    """The first and the third quartile."""
-    return [rounded(q) for q in np.quantile(values, [0.25, 0.75])]
-
-
-def rounded(value: float) -> float:
-    """Four digits: more than any of these figures is good for."""
-    return float(f"{value:.4g}")
+def quantiles(values: list[float], *places: float) -> list[float]:
+    """In four digits: more than any of these figures is good for."""
+    return [float(f"{q:.4g}") for q in np.quantile(values, places)]
 
 
 def conditions() -> dict:

@@ -50,12 +50,6 @@ def test_a_curve_keeps_its_series_apart():
     assert found["series"]["a"] == {"y": [2.0, 7.0], "quartiles": [[1.5, 2.5], [7.0, 7.0]]}
 
 
-def test_a_stopwatch_divides_by_the_units(monkeypatch):
-    ticks = iter([10.0, 13.0])
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(ticks))
-    assert measure.stopwatch(lambda: None, units=6)() == 500.0
-
-
 def test_rows_measured_anew_replace_their_own_and_leave_the_others(tmp_path):
     path = tmp_path / "bench.json"
     measure.keep({"loader-plain": {"ours": 1}, "growth-classes": {"ours": 2}}, path)

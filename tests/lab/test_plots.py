@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from twostream_utils.flow import quantise
-from twostream_utils.lab import flow_plots, plots, score_plots
+from twostream_utils.lab import flow_plots, kept, plots, speed
 from twostream_utils.lab.flow_colours import colour_wheel
 
 RNG = np.random.default_rng(0)
@@ -24,8 +24,8 @@ METHODS = {
     "spatial": {"top1": 0.5, "ci95": [0.4, 0.6]},
     "average_fusion": {"top1": 0.9, "ci95": [0.8, 0.95]},
 }
-
-SAID = np.array([0.05, 0.12, 0.13, 0.2, 0.5])
+SCORE = np.array([0.05, 0.12, 0.13, 0.2, 0.5])
+BOTH = {"spatial": SCORE, "temporal": SCORE[::-1]}
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +37,12 @@ def close_figures():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: plots.rgb_stack_grid(FRAMES, range(1, 13)),
         lambda: flow_plots.flow_stack_grid(FIELDS, range(1, 8), columns=5),
         lambda: flow_plots.flow_views(FRAMES[0], FIELDS[0]),
-        lambda: flow_plots.with_wheel(plots.contact_sheet(list(FRAMES[:2]), ["a", "b"], 2), 3),
+        lambda: flow_plots.with_wheel(plots.contact_sheet(FRAMES[:2], ["a", "b"], 2), 3),
         lambda: flow_plots.with_wheel(plots.batch_of_stacks(FRAMES[None, :10], ["a"])),
         lambda: plots.batch_of_stacks(FRAMES.reshape(3, 4, 36, 48, 3), ["a", "b", "c"]),
-        lambda: plots.contact_sheet(list(FRAMES), list("abcdefghijkl")),
+        lambda: plots.contact_sheet(FRAMES, list("abcdefghijkl")),
         lambda: plots.filters(RNG.normal(size=(20, 3, 3, 3))),
         lambda: plots.filters(RNG.normal(size=(4, 1, 3, 3)), ["a", "b", "c", "d"]),
         lambda: plots.training_curves(HISTORY, "spatial"),
@@ -52,9 +51,10 @@ def close_figures():
         lambda: plots.confusion(np.zeros((101, 101), int), [str(k) for k in range(101)]),
         lambda: plots.accuracy_bars(METHODS, {"spatial": (72.7, "2014")}),
         lambda: plots.accuracy_bars(METHODS),
-        lambda: plots.opinions(FRAMES[0], {"spatial": SAID, "temporal": SAID[::-1]}, "abcde", 1),
-        lambda: plots.class_bars({"spatial": SAID, "temporal": SAID[::-1]}, "abcde"),
+        lambda: plots.predictions(FRAMES[0], BOTH, "abcde", 1),
+        lambda: plots.class_bars(BOTH, "abcde"),
         lambda: plots.class_bars({"spatial": np.ones(101)}, [str(k) for k in range(101)]),
+        lambda: plots.reliability({"spatial": (SCORE, SCORE, 100 * SCORE, 0.01)}),
     ],
 )
 def test_every_figure_can_be_drawn_and_is_readable_in_width(draw):
@@ -66,13 +66,19 @@ def test_every_figure_can_be_drawn_and_is_readable_in_width(draw):
     assert metadata == {"image/png": {"alt": "a figure drawn in a test"}}
 
 
+def test_a_contact_sheet_titles_each_image_and_keeps_its_pixels():
+    fig = plots.contact_sheet(FRAMES[:3], ["frame 1", "frame 6", "frame 11"])
+    assert [axis.get_title() for axis in fig.axes] == ["frame 1", "frame 6", "frame 11"]
+    np.testing.assert_array_equal(fig.axes[1].images[0].get_array(), FRAMES[1])
+
+
 def test_filters_on_one_scale_can_be_compared():
     strong = np.zeros((1, 3, 3, 3))
     strong[0, 0, 1, 1], strong[0, 2, 0, 0] = 1.0, -0.5
     weak = strong / 10
     shown = [plots.filters(w, top=1.0).axes[0].images[0].get_array() for w in (strong, weak)]
-    np.testing.assert_allclose(shown[0][1, 1], [1, 0.5, 0.5])  # zero is mid-grey
-    np.testing.assert_allclose(shown[1][1, 1], [0.55, 0.5, 0.5])
+    np.testing.assert_allclose(shown[0][1, 1], [1, 0.5, 0.5], atol=1e-6)  # zero is mid-grey
+    np.testing.assert_allclose(shown[1][1, 1], [0.55, 0.5, 0.5], atol=1e-6)
     alone = [plots.filters(w).axes[0].images[0].get_array() for w in (strong, weak)]
     np.testing.assert_allclose(alone[0], alone[1], atol=1e-6)
     mean = plots.filters(weak[:, :1], top=1.0).axes[0].images[0]
@@ -88,12 +94,6 @@ def test_the_scale_of_a_flow_stack_is_its_speed_and_darkens_no_pixel():
     assert fig.axes[2].images[0].get_array().max(axis=-1).min() > 240  # full colour, not dark
 
 
-def test_stack_grids_title_each_frame_and_keep_its_pixels():
-    fig = plots.rgb_stack_grid(FRAMES[:3], [1, 6, 11])
-    assert [axis.get_title() for axis in fig.axes] == ["frame 1", "frame 6", "frame 11"]
-    np.testing.assert_array_equal(fig.axes[1].images[0].get_array(), FRAMES[1])
-
-
 def test_flow_grid_shows_raw_u_then_v_then_colour():
     fig = flow_plots.flow_stack_grid(FIELDS[:2], [5, 6], columns=3)
     titles = [axis.get_title() for axis in fig.axes]
@@ -102,13 +102,13 @@ def test_flow_grid_shows_raw_u_then_v_then_colour():
     np.testing.assert_array_equal(fig.axes[0].images[0].get_array()[..., 0], FIELDS[0, ..., 0])
 
 
-def test_wheel_is_the_legend_of_flow_colour_and_covers_no_picture():
-    fig = flow_plots.with_wheel(plots.contact_sheet(list(FRAMES[:4]), list("abcd"), 4), 3.0)
+def test_wheel_is_the_legend_of_flow_colour_and_covers_no_image():
+    fig = flow_plots.with_wheel(plots.contact_sheet(FRAMES[:4], list("abcd"), 4), 3.0)
     fig.canvas.draw()
-    *pictures, wheel = [axis.get_tightbbox() for axis in fig.axes]
+    *images, wheel = [axis.get_tightbbox() for axis in fig.axes]
     np.testing.assert_array_equal(fig.axes[-1].images[0].get_array(), colour_wheel(96))
     assert fig.axes[-1].texts[0].get_text() == "rim: 3.0 px\nper frame"
-    assert all(wheel.x0 > box.x1 for box in pictures)
+    assert all(wheel.x0 > box.x1 for box in images)
     assert wheel.x1 <= fig.bbox.x1 and wheel.y0 >= 0 and wheel.y1 <= fig.bbox.y1
 
 
@@ -136,10 +136,12 @@ def test_liveliest_field_moves_against_its_background_and_is_not_the_very_fastes
         flow_plots.liveliest(Fields(), [])
 
 
-def test_arrows_say_how_much_they_are_enlarged():
-    _, axis = plots.plt.subplots()
-    flow_plots.arrows(axis, RIGHT, every=6)
-    assert axis.get_title() == "arrows, 4 × as long as the motion"  # 2 · 6 rows / 3 px
+def test_arrows_say_how_much_they_are_enlarged_and_rest_has_none():
+    drawn, longer = flow_plots.with_arrows(np.zeros((36, 48, 3), np.uint8), RIGHT, 144, every=6)
+    assert longer == 4 and drawn.shape == (144, 192, 3)  # 2 · 6 rows / 3 px
+    rows, columns = np.nonzero(drawn.any(axis=-1))
+    assert 4 * 10 <= rows.min() and rows.max() <= 4 * 24  # the patch, and the width of a line
+    assert 4 * 10 <= columns.min() and columns.max() <= 4 * (30 + 3 * 4)
 
 
 def test_confusion_gives_percent_of_the_true_class():
@@ -158,22 +160,22 @@ def test_accuracy_bars_show_interval_ends():
 def test_intervals_name_seeds_only_where_their_dots_show():
     rows = [("a", 0.5, (0.4, 0.6), [0.5]), ("b", 0.7, (0.6, 0.8), [0.7])]
     legend = lambda fig: [t.get_text() for t in fig.axes[0].get_legend().get_texts()]  # noqa: E731
-    assert legend(score_plots.intervals(rows)) == ["mean and 95 % interval"]
+    assert legend(plots.intervals(rows)) == ["mean and 95 % interval"]
     rows[1] = ("b", 0.7, (0.6, 0.8), [0.6, 0.8])
-    assert legend(score_plots.intervals(rows)) == ["mean and 95 % interval", "each seed"]
+    assert legend(plots.intervals(rows)) == ["mean and 95 % interval", "each seed"]
 
 
 def test_seed_curves_have_a_band_from_the_lowest_to_the_highest_seed():
-    fig = score_plots.seed_curves({"a": np.array([[0.1, 0.2], [0.3, 0.2]])}, top=30)
+    fig = plots.seed_curves({"a": np.array([[0.1, 0.2], [0.3, 0.2]])}, top=30)
     (band,) = fig.axes[0].collections
     assert sorted(set(band.get_paths()[0].vertices[:, 1].round())) == [10, 20, 30]
     assert fig.axes[0].get_ylim() == (0, 30)
     assert fig.axes[0].lines[0].get_ydata() == pytest.approx([20, 20])
 
 
-def test_opinions_mark_the_true_class_and_leave_out_what_nobody_says():
-    one, other = SAID, np.array([0.0, 0.0, 0.7, 0.1, 0.2])
-    fig = plots.opinions(FRAMES[0], {"spatial": one, "temporal": other}, "abcde", truth=0)
+def test_predictions_mark_the_true_class_and_leave_out_what_no_stream_expects():
+    one, other = SCORE, np.array([0.0, 0.0, 0.7, 0.1, 0.2])
+    fig = plots.predictions(FRAMES[0], {"spatial": one, "temporal": other}, "abcde", truth=0)
     frame, left, right = fig.axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["e", "d", "c", "a"]
     assert [bar.get_width() for bar in right.patches] == pytest.approx([20, 10, 70, 0])
@@ -182,9 +184,31 @@ def test_opinions_mark_the_true_class_and_leave_out_what_nobody_says():
 
 
 def test_class_bars_draw_one_bar_a_class_and_method():
-    fig = plots.class_bars({"spatial": SAID, "temporal": SAID[::-1]}, "abcde")
-    widths = [bar.get_width() for bar in fig.axes[0].patches]
-    assert widths == pytest.approx([*(100 * SAID), *(100 * SAID[::-1])])
+    widths = [bar.get_width() for bar in plots.class_bars(BOTH, "abcde").axes[0].patches]
+    assert widths == pytest.approx([*(100 * SCORE), *(100 * SCORE[::-1])])
+
+
+def test_stage_bars_name_every_stage_and_give_the_sums():
+    times = {"a": {"read": 1.0, "decode": 2.5}, "b": {"read": 0.5, "decode": 2.0}}
+    axis = speed.stage_bars(times).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["read", "decode"]
+    assert sorted(bar.get_width() for bar in axis.patches) == [0.5, 1.0, 2.0, 2.5]
+    assert "a: 3.5 ms a clip" in axis.get_legend().get_texts()[0].get_text()
+
+
+def test_ratios_and_growth_draw_what_is_kept():
+    series = {"": {"y": [1.0, 2.0], "quartiles": [[0.9, 1.1], [1.8, 2.2]]}}
+    entries = {
+        "first": {"ratio": 2.0, "quartiles": [1.5, 3.0]},
+        "alone": {"ours": 1.0, "quartiles": [1.0, 1.0]},
+        "curve": {"x": [10, 100], "x_label": "clips", "unit": "ms", "what": "reading",
+                  "series": series, "one_core": True},
+    }  # fmt: skip
+    axis = speed.ratios(entries).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["first"]
+    (panel,) = [axis for axis in speed.growth(entries).axes if axis.get_visible()]
+    assert panel.get_xlabel() == "clips" and panel.get_title() == "reading\n(one CPU core)"
+    assert "10 → 1, 100 → 2" in kept.table({"curve": entries["curve"]})
 
 
 def test_picture_has_alt_text_for_html_consoles_and_nbconvert():

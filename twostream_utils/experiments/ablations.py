@@ -19,37 +19,26 @@ import random
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import joblib
 import numpy as np
 import torch
+from joblib import cpu_count
 from tqdm.auto import tqdm
 
-from twostream_utils.conv_fusion import KINDS
-from twostream_utils.course import INPUTS, Course
-from twostream_utils.data.processes import parallel_map
-from twostream_utils.device import PRECISIONS, mixed_precision, pick_device
-from twostream_utils.evaluation import score
-from twostream_utils.experiments.original import (
-    DEFECTS,
-    FIRST_LAYERS,
-    ORIGINAL,
-    DefectiveClips,
-    OriginalFusion,
-    original_stream,
-    train_as_original,
-    with_first_layer,
-    without_batch_norm,
-)
-from twostream_utils.files import atomic_write
-from twostream_utils.lab.kept import KEPT, commit, load_run
-from twostream_utils.lab.start import ROOT, setup
-from twostream_utils.training import fit, load_checkpoint, save_checkpoint
-from twostream_utils.vgg import load_weights, vgg19
+from ..course import INPUTS, Course
+from ..data.processes import parallel_map
+from ..device import PRECISIONS, mixed_precision, pick_device
+from ..evaluation import correct, score
+from ..files import atomic_write
+from ..lab.kept import KEPT, commit, load_run
+from ..lab.start import setup
+from ..training import fit, load_checkpoint, save_checkpoint
+from ..vgg import load_weights, vgg19
+from . import original
+from .fusions import KINDS, MapFusion
 
-CHECKPOINTS = ROOT / "runs" / "ablations"
 SEEDS = 0, 1, 2
 INIT_SEEDS = *SEEDS, 3, 4  # first layers: short trainings that differ a lot from seed to seed
 SHORT = 6  # epochs of the comparisons of first layers: half of the mini profile's
@@ -66,13 +55,18 @@ class Run:
     seed: int
 
     @property
-    def path(self) -> Path:
-        name = re.sub(r"[^a-z0-9]+", "-", self.variant.lower()).strip("-")
-        return KEPT / self.group / f"{name}_{self.profile}_split{self.split}_seed{self.seed}.npz"
+    def name(self) -> str:
+        return re.sub(r"[^a-z0-9]+", "-", self.variant.lower()).strip("-")
 
     @property
-    def checkpoint(self) -> Path:
-        return CHECKPOINTS / self.group / self.path.with_suffix(".pt").name
+    def path(self) -> Path:
+        file = f"{self.name}_{self.profile}_split{self.split}_seed{self.seed}.npz"
+        return KEPT / self.group / file
+
+    def checkpoint(self, course: Course, network: str) -> Path:
+        """Beside that of the course's own network, whose name says all sizes and the data."""
+        path = course.checkpoint(network)
+        return path.with_name(f"{self.group}_{self.name}_{path.name}")
 
 
 def first_layer(run: Run, course: Course) -> tuple:
@@ -80,16 +74,18 @@ def first_layer(run: Run, course: Course) -> tuple:
     which, _, plain = run.variant.partition(" / ")
     profile = course.profile
     state = load_weights(profile.weights, profile.batch_norm)
-    recipe = replace(profile.temporal, epochs=SHORT, lr=0.005 if plain else profile.temporal.lr)
+    recipe = replace(profile.temporal, epochs=SHORT)
     if plain:
-        state = without_batch_norm(state, profile.width)
+        state = original.without_batch_norm(state, profile.width)
+        recipe = replace(recipe, lr=0.005)
     torch.manual_seed(run.seed)
-    channels = profile.channels["flow"]
-    norm = profile.batch_norm and not plain
-    model = vgg19(channels, len(course.classes), profile.width, norm, state, dropout=recipe.dropout)
-    with_first_layer(model, state["features.0.weight"], which)
+    model = vgg19(
+        profile.channels["flow"], len(course.classes), profile.width,
+        profile.batch_norm and not plain, state, dropout=recipe.dropout,
+    )  # fmt: skip
+    original.with_first_layer(model, state["features.0.weight"], which)
     history = fit(
-        model, course.dataset("train", ("flow",)), recipe, run.checkpoint,
+        model, course.dataset("train", ("flow",)), recipe, run.checkpoint(course, "temporal"),
         course.dataset("val", ("flow",)), seed=run.seed, workers=course.workers,
     )  # fmt: skip
     return model, course.dataset("test", ("flow",)), history
@@ -100,15 +96,14 @@ def defect(run: Run, course: Course) -> tuple:
     name, _, what = run.variant.partition(" / ")
     if what == "split by clip":
         course = by_clip(course)
-    defects = (what,) if what in DEFECTS else ()
-    inputs = INPUTS[name]
+    train, test = (
+        original.DefectiveClips(course.dataset(part, INPUTS[name]), {what} & set(original.DEFECTS))
+        for part in ("train", "test")
+    )
+    model, checkpoint = course.new(name), run.checkpoint(course, name)
     recipe = course.recipe(name)
-    model = course.new(name)
-    history = fit(
-        model, DefectiveClips(course.dataset("train", inputs), defects), recipe, run.checkpoint,
-        seed=run.seed, workers=course.workers,
-    )  # fmt: skip
-    return model, DefectiveClips(course.dataset("test", inputs), defects), history
+    history = fit(model, train, recipe, checkpoint, seed=run.seed, workers=course.workers)
+    return model, test, history
 
 
 def by_clip(course: Course) -> Course:
@@ -117,17 +112,13 @@ def by_clip(course: Course) -> Course:
     clips = sorted([*course.train, *course.val, *course.test])
     random.Random(course.seed).shuffle(clips)
     n = len(course.train)
-    other.train, other.test = clips[:n], clips[n : n + len(course.test)]
-    other.val = []
+    other.train, other.val, other.test = clips[:n], [], clips[n : n + len(course.test)]
     return other
 
 
 FUSIONS = {
     **{kind: {"kind": kind} for kind in KINDS},
-    "conv at relu2": {"layer": "relu2"},
-    "conv at relu3": {"layer": "relu3"},
-    "conv at relu4": {"layer": "relu4"},
-    "conv at relu5+fc8": {"layer": "relu5+fc8"},
+    **{f"conv at {name}": {"layer": name} for name in ("relu2", "relu3", "relu4", "relu5+fc8")},
     "conv, two towers": {"towers": 2},
     "conv, trunks trained": {"train_trunks": True},
     "5 chunks, 2D conv + 2D pool": {"chunks": 5, "time": "2d"},
@@ -144,66 +135,62 @@ def fusion(run: Run, course: Course) -> tuple:
     elif run.variant in INPUTS:
         name, choices = run.variant, {}
     else:
-        name, choices = "conv", FUSIONS[run.variant]
+        name, choices = "conv", {"network": MapFusion, **FUSIONS[run.variant]}
     model = course.new(name, **choices)
     history = course.fit(name, model, **choices)
     return model, course.dataset("test", INPUTS[name]), history
 
 
-def original(run: Run, course: Course) -> tuple:
+def as_original(run: Run, course: Course) -> tuple:
     """The original's recipe, all defects together; `conv` starts from its own two streams."""
     if run.variant != "conv":
-        model = original_stream(course, run.variant)
+        model = original.original_stream(course, run.variant)
     else:
-        streams = [original_stream(course, name) for name in ("spatial", "temporal")]
-        for name, stream in zip(("spatial", "temporal"), streams):
-            stream.load_state_dict(load_checkpoint(replace(run, variant=name).checkpoint)["model"])
+        streams = []
+        for name in "spatial", "temporal":
+            trained = load_checkpoint(replace(run, variant=name).checkpoint(course, name))
+            streams.append(original.original_stream(course, name))
+            streams[-1].load_state_dict(trained["model"])
         torch.manual_seed(run.seed)
-        model = OriginalFusion(*streams)
-    history = train_as_original(model, course, run.variant)
-    save_checkpoint(run.checkpoint, {"model": model.state_dict()})
+        model = original.OriginalFusion(*streams)
+    history = original.train_as_original(model, course, run.variant)
+    save_checkpoint(run.checkpoint(course, run.variant), {"model": model.state_dict()})
     test = course.dataset("test", INPUTS[run.variant])
     test.profile = replace(test.profile, positions=1)
-    return model, DefectiveClips(test, ORIGINAL), history
+    return model, original.DefectiveClips(test, original.ORIGINAL), history
 
 
+CASES = (
+    "spatial / jitter", "conv / jitter", "conv / unregistered", "temporal / rotated",
+    "temporal / unflipped u", "temporal / min-max flow", "spatial / fixed frames",
+    "temporal / fixed frames", "spatial / split by clip", "temporal / split by clip",
+)  # fmt: skip
 GROUPS: dict[str, Callable] = {
-    "init": first_layer, "defects": defect, "fusion": fusion, "original": original,
+    "init": first_layer, "defects": defect, "fusion": fusion, "original": as_original,
 }  # fmt: skip
 
 
 def planned(groups: list[str], seeds: list[int] | None = None) -> list[list[Run]]:
-    """All runs in stages: those of a stage need only what an earlier one trained."""
+    """All runs in two stages: those of the second need what the first one trained."""
     mini = [("mini", 1, seed) for seed in seeds or SEEDS]
-    folds = [("weizmann", split, 0) for split in (1, 2, 3)]
+    short = [("mini", 1, seed) for seed in seeds or INIT_SEEDS]
+    both = [*(("weizmann", split, 0) for split in (1, 2, 3)), *mini]
     two = ("spatial", "temporal")
-    stages: list[list[tuple]] = [[], []]
-    if "fusion" in groups or "defects" in groups:
-        stages[0] += [("fusion", name, *where) for name in two for where in mini]
-    if "fusion" in groups:
-        stages[0] += [("fusion", f"snippet {name}", *where) for name in two for where in mini]
-        stages[1] += [("fusion", name, *where) for where in mini for name in FUSIONS]
-    if "init" in groups:
-        for seed in seeds or INIT_SEEDS:
-            stages[0] += [("init", name, "mini", 1, seed) for name in FIRST_LAYERS]
-        # without batch norm all stay near chance for so few epochs: one seed shows it
-        stages[0] += [("init", f"{name} / no batch norm", *mini[0]) for name in FIRST_LAYERS]
-    if "original" in groups:
-        stages[0] += [("original", name, *where) for where in [*folds, *mini] for name in two]
-        stages[1] += [("original", "conv", *where) for where in [*folds, *mini]]
-    if "defects" in groups:
-        cases = [
-            "spatial / jitter", "conv / jitter", "conv / unregistered", "temporal / rotated",
-            "temporal / unflipped u", "temporal / min-max flow", "spatial / fixed frames",
-            "temporal / fixed frames", "spatial / split by clip", "temporal / split by clip",
-        ]  # fmt: skip
-        stages[1] += [("defects", case, *where) for where in mini for case in cases]
-    return [[Run(*run) for run in stage] for stage in stages]
-
-
-def precision(run: Run) -> str:
-    """What a run computes in; the original knew nothing of mixed precision."""
-    return PRECISIONS["no" if run.group == "original" else mixed_precision(pick_device())]
+    # without batch norm all stay near chance for so few epochs: one seed shows it
+    plain = [f"{name} / no batch norm" for name in original.FIRST_LAYERS]
+    stages = (
+        [({"fusion", "defects"}, "fusion", two, mini),
+         ({"fusion"}, "fusion", [f"snippet {name}" for name in two], mini),
+         ({"init"}, "init", original.FIRST_LAYERS, short), ({"init"}, "init", plain, mini[:1]),
+         ({"original"}, "original", two, both)],
+        [({"fusion"}, "fusion", FUSIONS, mini), ({"original"}, "original", ["conv"], both),
+         ({"defects"}, "defects", CASES, mini)],
+    )  # fmt: skip
+    return [
+        [Run(group, variant, *place) for asked, group, variants, places in stage
+         if asked & set(groups) for place in places for variant in variants]
+        for stage in stages
+    ]  # fmt: skip
 
 
 def carry_out(run: Run) -> str:
@@ -215,11 +202,11 @@ def carry_out(run: Run) -> str:
         course = setup(run.profile, split=run.split, seed=run.seed, quiet=True)
         model, test, history = GROUPS[run.group](run, course)
         scores = score(model, test)
-        meta = {
-            "group": run.group, "variant": run.variant, "profile": run.profile,
-            "split": run.split, "seed": run.seed, "commit": commit(),
-            "torch": torch.__version__, "python": platform.python_version(),
-            "device": pick_device().type, "precision": precision(run),
+        # the original knew nothing of mixed precision
+        precision = "no" if run.group == "original" else mixed_precision(pick_device())
+        meta = asdict(run) | {
+            "commit": commit(), "torch": torch.__version__, "python": platform.python_version(),
+            "device": pick_device().type, "precision": PRECISIONS[precision],
             "parameters": sum(p.numel() for p in model.parameters()),
             "seconds": round(time.perf_counter() - began),
         }  # fmt: skip
@@ -229,18 +216,16 @@ def carry_out(run: Run) -> str:
                 logits=scores.clip_logits().astype(np.float16), classes=np.array(scores.classes),
                 history=json.dumps(history), meta=json.dumps(meta),
             )  # fmt: skip
-    outcome = load_run(run.path)
-    top1 = (outcome["logits"].argmax(1) == outcome["labels"]).mean()
-    seconds = outcome["meta"]["seconds"]
-    return f"{run.group:<9} {run.variant:<32} {run.path.stem[-22:]:>24} {top1:6.1%} {seconds:5} s"
+    kept = load_run(run.path)
+    top1 = correct(kept["logits"], kept["labels"]).mean()
+    return f"{run.path.parent.name}/{run.path.stem:<55}{top1:6.1%} {kept['meta']['seconds']:5} s"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all if none is given")
     parser.add_argument("--seeds", type=int, nargs="+")
-    cores = joblib.cpu_count()
-    parser.add_argument("--jobs", type=int, default=cores, help="trainings side by side")
+    parser.add_argument("--jobs", type=int, default=cpu_count(), help="trainings side by side")
     options = parser.parse_args()
     groups = options.groups or list(GROUPS)
     if strangers := set(groups) - set(GROUPS):

@@ -1,8 +1,4 @@
-"""The original's defects, one by one or all together, on the course's own clips and networks.
-
-Nothing in twostream_utils knows of them. Notebook 11 explains each and `make ablations` measures
-what it costs.
-"""
+"""The original's defects, one by one or all together, on the course's own clips and networks."""
 
 from __future__ import annotations
 
@@ -14,24 +10,15 @@ import cv2
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import fuse_conv_bn_eval
 from torch.utils.data import default_collate
 
-from twostream_utils.course import INPUTS, Course
-from twostream_utils.device import pick_device, to_model_layout
-from twostream_utils.flow import flip_flow
-from twostream_utils.stacks import (
-    Batch,
-    SharedRing,
-    StackDataset,
-    crop_frames,
-    make_loader,
-    network_input,
-    progress,
-    read_stacks,
-    to_channels,
-)
-from twostream_utils.vgg import VGG, load_weights, transform_first_layer, vgg19
-from twostream_utils.views import View, random_view, stack_positions
+from .. import stacks
+from ..course import INPUTS, Course
+from ..device import pick_device, to_model_layout
+from ..flow import flip_flow
+from ..vgg import VGG, load_weights, transform_first_layer, vgg19
+from ..views import View, random_view
 
 DEFECTS = {
     "jitter": "a crop and a flip of its own for every RGB frame of a stack",
@@ -44,10 +31,10 @@ DEFECTS = {
 ORIGINAL = ("jitter", "unregistered", "rotated", "fixed frames")
 
 
-class DefectiveClips(StackDataset):
+class DefectiveClips(stacks.StackDataset):
     """The clips of a dataset with some of ``DEFECTS``; shapes and types stay as they are."""
 
-    def __init__(self, clips: StackDataset, defects: Iterable[str]):
+    def __init__(self, clips: stacks.StackDataset, defects: Iterable[str]):
         self.__dict__.update(clips.__dict__)
         self.defects = set(defects)
         if strangers := self.defects - set(DEFECTS):
@@ -58,41 +45,36 @@ class DefectiveClips(StackDataset):
         return [replace(v, start=1) for v in views] if "fixed frames" in self.defects else views
 
     def __getitem__(self, index: int) -> dict:
-        clip = self.clips[index % len(self.clips)]
+        place = index % len(self.clips)
+        clip, item = self.clips[place], {"label": self.labels[place]}
         rng = np.random.default_rng((self.seed, self.epoch, index, 1))
-        item = {"label": self.labels[index % len(self.clips)]}
         read = {"rgb": self._rgb, "flow": self._flow}
         for stream in self.streams:
             item[stream] = torch.stack([read[stream](clip, v, rng) for v in self.views(index)])
         return item
 
-    def batch(self, indices: list[int], room: SharedRing | None = None) -> Batch:
+    def batch(self, indices: list[int], **room) -> dict:
         return default_collate([self[index] for index in indices])
 
     def _rgb(self, clip: str, view: View, rng: np.random.Generator) -> torch.Tensor:
         if not (self.train and "jitter" in self.defects):
-            return read_stacks(self.store, clip, [view], self.profile, "rgb")[0]
-        p, size = self.profile, self.store.size(clip)
-        n_frames = self.store.n_frames(clip)
-        where = stack_positions(n_frames, p.rgb_frames, p.rgb_step, view.start)
-        frames = []
+            return stacks.read_stacks(self.store, clip, [view], self.profile, "rgb")[0]
+        p, size, n_frames = self.profile, self.store.size(clip), self.store.n_frames(clip)
+        where, frames = stacks.rgb_positions(self.store, clip, p, view.start), []
         for frame in self.store.read_rgb(clip, where):
             own = random_view(rng, n_frames, size, p)
-            cut = crop_frames(frame[None], own, p.crop)
+            cut = stacks.crop_frames(frame[None], own, p.crop)
             frames.append(cut[:, :, ::-1] if own.flip else cut)
-        return to_channels(np.concatenate(frames))
+        return stacks.to_channels(np.concatenate(frames))
 
     def _flow(self, clip: str, view: View, rng: np.random.Generator) -> torch.Tensor:
-        if not self.defects & {"unregistered", "rotated", "unflipped u", "min-max flow"}:
-            return read_stacks(self.store, clip, [view], self.profile, "flow")[0]
         p = self.profile
-        n_fields = self.store.n_flow(clip)
-        where = stack_positions(n_fields, p.flow_fields, p.flow_step, view.start)
+        where = stacks.flow_positions(self.store, clip, p, view.start)
         fields = self.store.read_flow(clip, where)
         if "unregistered" in self.defects:
             fields = np.stack([cv2.resize(f, (p.crop, p.crop)) for f in fields])
         else:
-            fields = crop_frames(fields, view, p.crop)
+            fields = stacks.crop_frames(fields, view, p.crop)
             if view.flip:
                 keep_sign = "unflipped u" in self.defects
                 fields = fields[:, :, ::-1] if keep_sign else flip_flow(fields)
@@ -100,7 +82,7 @@ class DefectiveClips(StackDataset):
             low = fields.min(axis=(1, 2), keepdims=True).astype(np.float32)
             high = fields.max(axis=(1, 2), keepdims=True)
             fields = ((fields - low) * 255 / np.maximum(high - low, 1)).round().astype(np.uint8)
-        channels = to_channels(fields)
+        channels = stacks.to_channels(fields)
         return channels.roll(-2, dims=0) if "rotated" in self.defects else channels
 
 
@@ -119,45 +101,40 @@ FIRST_LAYERS = {
 }
 
 
-def with_first_layer(model: VGG, rgb_weight: torch.Tensor, which: str) -> VGG:
-    """Replace the first layer of a pre-trained stream by one of ``FIRST_LAYERS``, in place."""
+def with_first_layer(model: VGG, rgb: torch.Tensor, which: str) -> VGG:
+    """Start a stream's first layer as one of ``FIRST_LAYERS``, from ``rgb`` ``(O, 3, 3, 3)``."""
     layer = model.features[0]
-    fresh = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1)
+    channels, zero = layer.in_channels, torch.zeros_like(layer.bias)
+    fresh = nn.Conv2d(channels, layer.out_channels, 3, padding=1)
     nn.init.kaiming_normal_(fresh.weight, mode="fan_out", nonlinearity="relu")
+    starts = {
+        "random": (fresh.weight, zero),
+        "original": (original_first_layer(rgb, channels), fresh.bias),
+        "mean": (transform_first_layer(rgb, channels), layer.bias),
+        "mean, rescaled": (transform_first_layer(rgb, channels, True), layer.bias),
+        "mean, no bias": (transform_first_layer(rgb, channels), zero),
+    }
+    if which not in starts:
+        raise ValueError(f"no first layer {which!r}; there are {', '.join(starts)}")
+    weight, bias = starts[which]
     with torch.no_grad():
-        if which == "random":
-            layer.weight.copy_(fresh.weight)
-            layer.bias.zero_()
-        elif which == "original":
-            layer.weight.copy_(original_first_layer(rgb_weight, layer.in_channels))
-            layer.bias.copy_(fresh.bias)
-        elif which in FIRST_LAYERS:
-            rescale = which == "mean, rescaled"
-            layer.weight.copy_(transform_first_layer(rgb_weight, layer.in_channels, rescale))
-            if which == "mean, no bias":
-                layer.bias.zero_()
-        else:
-            raise ValueError(f"no first layer {which!r}; there are {', '.join(FIRST_LAYERS)}")
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
     return model
 
 
 def without_batch_norm(state: dict[str, torch.Tensor], width: float) -> dict[str, torch.Tensor]:
-    """Fold the batch norm of RGB weights into the convolutions: the same function, plain VGG-19.
-
-    In the original there is no batch norm. Where there is, it takes out any common factor that the
-    first layer puts in.
-    """
-    with_norm = vgg19(3, width=width, batch_norm=True, weights=state).eval()
-    plain: dict[str, torch.Tensor] = {}
-    layers, place = list(with_norm.features), 0
-    for k, layer in enumerate(layers):
-        if isinstance(layer, nn.BatchNorm2d):
-            continue
-        if isinstance(layer, nn.Conv2d):
-            fused = torch.nn.utils.fuse_conv_bn_eval(layer, layers[k + 1])
-            plain |= {f"features.{place}.{n}": p.detach() for n, p in fused.named_parameters()}
-        place += 1
-    return plain | {n: p for n, p in state.items() if n.startswith("classifier")}
+    """Fold the batch norm of RGB weights into the convolutions: the same function, plain VGG-19."""
+    layers = vgg19(3, width=width, batch_norm=True, weights=state).eval().features
+    pairs = zip(layers, layers[1:])
+    fused = [fuse_conv_bn_eval(*pair) for pair in pairs if isinstance(pair[1], nn.BatchNorm2d)]
+    plain = vgg19(3, width=width).features
+    places = [k for k, layer in enumerate(plain) if isinstance(layer, nn.Conv2d)]
+    return {n: p for n, p in state.items() if n.startswith("classifier")} | {
+        f"features.{k}.{name}": p.detach()
+        for k, conv in zip(places, fused)
+        for name, p in conv.named_parameters()
+    }
 
 
 def original_stream(course: Course, name: str) -> VGG:
@@ -166,10 +143,6 @@ def original_stream(course: Course, name: str) -> VGG:
     model = course.new_stream(name)
     rgb = load_weights(course.profile.weights, course.profile.batch_norm)["features.0.weight"]
     with_first_layer(model, rgb, "original")
-    return _fresh_head(model)
-
-
-def _fresh_head(model: VGG) -> VGG:
     for layer in model.classifier:
         if isinstance(layer, nn.Linear):
             layer.reset_parameters()
@@ -179,10 +152,8 @@ def _fresh_head(model: VGG) -> VGG:
 
 
 class OriginalFusion(nn.Module):
-    """The original's conv fusion, mended only as far as it takes to run.
-
-    Maps after the last pool, concatenated; Conv3d of size 1 with padding 1 at depth 1, from random
-    weights; a 3D pool; a head from random weights. ``forward(rgb, flow)`` gives ``(B, classes)``.
+    """The original's conv fusion, mended only as far as it takes to run: maps after the last pool,
+    a Conv3d of size 1 with padding 1 at depth 1, a 3D pool, and a head, all from random weights.
     """
 
     def __init__(self, spatial: VGG, temporal: VGG):
@@ -206,28 +177,27 @@ class OriginalFusion(nn.Module):
 def train_as_original(model: nn.Module, course: Course, name: str) -> list[dict]:
     """The original's loop: SGD at a constant 1e-3, no warm-up, no schedule, for as many epochs.
 
-    Returns a history with ``epoch``, ``loss`` and ``top1``. The scoring is ours, with dropout off
-    and the views of one position: kinder than the original, which never left training mode.
+    Returns a history with ``epoch``, ``loss`` and ``top1``.
     """
     clips = DefectiveClips(course.dataset("train", INPUTS[name]), ORIGINAL)
     recipe, device = course.recipe(name), pick_device()
     model = to_model_layout(model, device)
-    loader = make_loader(clips, recipe.batch_size, course.workers, course.seed)
+    loader = stacks.make_loader(clips, recipe.batch_size, course.workers, course.seed)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
     history = []
     for epoch in range(recipe.epochs):
         clips.epoch = epoch
         torch.manual_seed(course.seed * 100_003 + epoch)
         model.train()
-        loss_sum, right, seen = 0.0, 0, 0
-        for batch in progress(loader, device, f"epoch {epoch + 1}/{recipe.epochs}"):
-            logits = model(*network_input(batch, clips.streams))
+        sums = np.zeros(3)  # loss, clips that are right, clips
+        for batch in stacks.progress(loader, device, f"epoch {epoch + 1}/{recipe.epochs}"):
+            logits = model(*stacks.network_input(batch, clips.streams))
             loss = nn.functional.cross_entropy(logits, batch["label"])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            loss_sum += loss.item() * len(logits)
-            right += int((logits.argmax(1) == batch["label"]).sum())
-            seen += len(logits)
-        history.append({"epoch": epoch + 1, "loss": loss_sum / seen, "top1": right / seen})
+            right = (logits.argmax(1) == batch["label"]).sum()
+            sums += len(logits) * loss.item(), right.item(), len(logits)
+        loss, top1 = sums[:2] / sums[2]
+        history.append({"epoch": epoch + 1, "loss": loss, "top1": top1})
     return history

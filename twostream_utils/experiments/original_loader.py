@@ -2,7 +2,6 @@
 
 Every RGB frame gets a random crop and a flip of its own and is concatenated to those before it;
 every flow field is resized, turned to float and normalised by itself, u and v as two files.
-Notebook 11 says what that costs in accuracy, notebook 10 and `make bench` what it costs in time.
 """
 
 from __future__ import annotations
@@ -16,26 +15,18 @@ from PIL import Image
 from torch.utils.data import Dataset
 from torchvision import transforms
 
-from twostream_utils.stacks import RGB_MEAN, RGB_STD
-from twostream_utils.store import FrameStore
+from ..stacks import RGB_MEAN, RGB_STD
+from ..store import FrameStore
 
 RGB_FRAMES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 99)
 FLOW_FIELDS = tuple(range(1, 100, 2))
 
 
 class OriginalClips(Dataset):
-    """Clips out of a folder of JPEGs, as the original's training set gives them.
+    """Clips out of a folder of JPEGs, ``<root>/{jpegs_256,tvl1_flow/u,tvl1_flow/v}/<clip>``.
 
-    Item ``i`` is ``(rgb, flow, label)``: ``(3·frames, crop, crop)`` and ``(2·fields, crop, crop)``
-    float32, normalised, and an int. The same frames each time; the first field stands at the end
-    of its stack. ``crop`` must fit into the stored frames.
-
-    Args:
-        root: folder that holds `jpegs_256/<clip>` and `tvl1_flow/{u,v}/<clip>`.
-        clips: their names.
-        labels: a number for each of them.
-        crop: side in px of what comes out.
-        rgb_frames, flow_fields: 1-based numbers of the frames and fields of the stacks.
+    Items are ``(3·frames, crop, crop)`` and ``(2·fields, crop, crop)`` float32 and a label: the
+    same frames each time (1-based numbers), and the first field at the end of its stack.
     """
 
     def __init__(
@@ -49,16 +40,14 @@ class OriginalClips(Dataset):
     ):
         self.root, self.clips, self.labels = Path(root), list(clips), list(labels)
         self.crop, self.rgb_frames, self.flow_fields = crop, rgb_frames, flow_fields
+        to_float = transforms.ToTensor()
         self.rgb_transform = transforms.Compose([
-            transforms.RandomCrop(crop),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
+            transforms.RandomCrop(crop), transforms.RandomHorizontalFlip(), to_float,
             transforms.Normalize(RGB_MEAN, RGB_STD),
         ])  # fmt: skip
         # The torchvision of 2018 gave a single channel the figures of the first colour.
         self.flow_transform = transforms.Compose([
-            transforms.Resize([crop, crop]),
-            transforms.ToTensor(),
+            transforms.Resize([crop, crop]), to_float,
             transforms.Normalize(RGB_MEAN[:1], RGB_STD[:1]),
         ])  # fmt: skip
 
@@ -67,24 +56,20 @@ class OriginalClips(Dataset):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, int]:
         clip = self.clips[index]
-        return self._rgb(clip), self._flow(clip), self.labels[index]
-
-    def _rgb(self, clip: str) -> torch.Tensor:
-        stack = None
+        rgb = None
         for number in self.rgb_frames:
-            with Image.open(self.root / "jpegs_256" / clip / f"frame{number:06d}.jpg") as image:
+            with Image.open(self._path("jpegs_256", clip, number)) as image:
                 frame = self.rgb_transform(image)
-            stack = frame if stack is None else torch.cat((stack, frame))
-        return stack
-
-    def _flow(self, clip: str) -> torch.Tensor:
-        stack = torch.empty(2 * len(self.flow_fields), self.crop, self.crop)
+            rgb = frame if rgb is None else torch.cat((rgb, frame))
+        flow = torch.empty(2 * len(self.flow_fields), self.crop, self.crop)
         for j, number in enumerate(self.flow_fields):
             for part, place in ("u", 2 * (j - 1)), ("v", 2 * (j - 1) + 1):
-                path = self.root / "tvl1_flow" / part / clip / f"frame{number:06d}.jpg"
-                with Image.open(path) as image:
-                    stack[place] = self.flow_transform(image)
-        return stack
+                with Image.open(self._path(f"tvl1_flow/{part}", clip, number)) as image:
+                    flow[place] = self.flow_transform(image)
+        return rgb, flow, self.labels[index]
+
+    def _path(self, folder: str, clip: str, number: int) -> Path:
+        return self.root / folder / clip / f"frame{number:06d}.jpg"
 
 
 def write_folders(store: FrameStore, clips: Iterable[str], folder: str | Path) -> None:
@@ -92,11 +77,10 @@ def write_folders(store: FrameStore, clips: Iterable[str], folder: str | Path) -
     for clip in clips:
         frames = range(1, store.n_frames(clip) + 1)
         fields = store.read_flow(clip, frames[:-1])
+        rgb = store.read_rgb(clip, frames)[..., ::-1]
         for place, pictures in (
-            ("jpegs_256", store.read_rgb(clip, frames)[..., ::-1]),
-            ("tvl1_flow/u", fields[..., 0]),
-            ("tvl1_flow/v", fields[..., 1]),
-        ):
+            ("jpegs_256", rgb), ("tvl1_flow/u", fields[..., 0]), ("tvl1_flow/v", fields[..., 1])
+        ):  # fmt: skip
             target = Path(folder) / place / clip
             target.mkdir(parents=True)
             for number, picture in enumerate(pictures, start=1):

@@ -6,7 +6,12 @@ import os
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 from . import kept
-from .plots import show
-from .start import ROOT, check_environment, setup, shown
+from .environment import check_environment
+from .flow_plots import liveliest, with_wheel
+from .plots import LivePlot, confusion, contact_sheet, show, training_curves
+from .start import ROOT, setup, shown
 
-__all__ = ["ROOT", "check_environment", "kept", "setup", "show", "shown"]
+__all__ = [
+    "LivePlot", "ROOT", "check_environment", "confusion", "contact_sheet", "kept", "liveliest",
+    "setup", "show", "shown", "training_curves", "with_wheel",
+]  # fmt: skip

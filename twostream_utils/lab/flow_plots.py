@@ -1,9 +1,10 @@
-"""Figures of optical flow: raw u and v, colour with its wheel, arrows."""
+"""Figures of optical flow: raw u and v, colour with its wheel, arrows; and which field to draw."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,24 +12,31 @@ from matplotlib.figure import Figure
 from ..flow import decode
 from ..store import FrameStore
 from .flow_colours import colour_wheel, flow_to_rgb
-from .plots import FLOW_MAP, RED, pictures
+from .plots import FLOW_MAP, RED, contact_sheet, rgb_of
+
+
+def liveliest_field(flow: np.ndarray) -> tuple[int, float]:
+    """Return the place of a lively field of ``flow`` ``(T, H, W, C)``, and how lively the clip is.
+
+    A field counts by how far the fastest 5 % of its pixels are above its median, so that a moving
+    camera does not; a clip by its median field, and of its fields the one at 90 % is taken: the
+    very fastest is often a mistake of the estimate.
+    """
+    low, high = np.quantile(np.linalg.norm(flow, axis=-1), (0.5, 0.95), axis=(1, 2))
+    order = np.argsort(high - low, kind="stable")
+    return int(order[round(0.9 * (len(order) - 1))]), float(np.median(high - low))
 
 
 def liveliest(store: FrameStore, clips: Iterable[str]) -> tuple[str, int]:
     """Return which of ``clips`` has most sideways motion, and one of its lively fields (1-based).
 
-    A field counts by how far the fastest 5 % of its pixels are above its median, so that a moving
-    camera does not; a clip by its median field, and of its fields the one at 90 % is taken: the
-    very fastest is often a mistake of the estimate. Raises ``ValueError`` if there are no clips.
+    Raises ``ValueError`` if there are no clips.
     """
     found = []
     for clip in clips:
         numbers = store.flow_numbers(clip)
-        flow = decode(store.read_flow(clip, numbers))
-        low, high = np.quantile(np.abs(flow[..., 0]), (0.5, 0.95), axis=(1, 2))
-        order = np.argsort(high - low, kind="stable")
-        lively = order[int(0.9 * (len(order) - 1))]
-        found.append((float(np.median(high - low)), clip, int(numbers[lively])))
+        place, lively = liveliest_field(decode(store.read_flow(clip, numbers))[..., :1])
+        found.append((lively, clip, int(numbers[place])))
     return max(found)[1:]
 
 
@@ -42,10 +50,10 @@ def fastest(flow: np.ndarray, share: float = 1.0) -> float:
 
 
 def with_wheel(fig: Figure, max_px: float | None = None) -> Figure:
-    """Give ``fig``, pictures of ``flow_to_rgb``, their legend: the colour wheel at its right edge.
+    """Give ``fig``, images of ``flow_to_rgb``, their legend: the colour wheel at its right edge.
 
-    ``max_px`` is the speed at the wheel's rim in px per frame; leave it out where the pictures have
-    scales of their own. The figure keeps its width, so the pictures become a little smaller.
+    ``max_px`` is the speed at the wheel's rim in px per frame; leave it out where the images have
+    scales of their own. The figure keeps its width, so the images become a little smaller.
     """
     width, height = fig.get_size_inches()
     room = 1 - 0.95 / width  # the wheel takes 0.95 inches
@@ -62,6 +70,15 @@ def with_wheel(fig: Figure, max_px: float | None = None) -> Figure:
     return fig
 
 
+def with_small_wheel(image: np.ndarray, side: int) -> np.ndarray:
+    """A copy of ``(H, W, 3)`` uint8 with the colour wheel, ``side`` px, in its lower right."""
+    wheel, image = colour_wheel(side), image.copy()
+    across = np.linspace(-1, 1, len(wheel))
+    disc = np.hypot(across, across[:, None]) <= 1
+    image[-len(wheel) :, -len(wheel) :][disc] = wheel[disc]
+    return image
+
+
 def flow_stack_grid(q: np.ndarray, indices: Sequence[int], columns: int = 10) -> Figure:
     """Draw a flow stack ``(T, H, W, 2)`` uint8: three rows a line of fields, u, v and colour.
 
@@ -72,34 +89,37 @@ def flow_stack_grid(q: np.ndarray, indices: Sequence[int], columns: int = 10) ->
     images, titles = [], []
     for first in range(0, len(q), columns):
         part = slice(first, first + columns)
-        blank = [np.full((*q.shape[1:3], 3), 255, np.uint8)] * (columns - len(q[part]))
-        for kind in "u", "v", "colour":
-            for field in q[part]:
-                grey = field[..., "uv".find(kind)]
-                colour = kind == "colour"
-                images.append(flow_to_rgb(decode(field), top) if colour else np.dstack([grey] * 3))
-            images += blank
-            titles += [f"{kind} {i}" for i in indices[part]] + [""] * len(blank)
-    return with_wheel(pictures(images, titles, columns), top)
+        empty = columns - len(q[part])
+        rows = {"u": q[part, ..., :1].repeat(3, -1), "v": q[part, ..., 1:].repeat(3, -1)}
+        rows["colour"] = [flow_to_rgb(field, top) for field in decode(q[part])]
+        for kind, row in rows.items():
+            images += [*row, *[np.full((*q.shape[1:3], 3), 255, np.uint8)] * empty]
+            titles += [f"{kind} {i}" for i in indices[part]] + [""] * empty
+    return with_wheel(contact_sheet(images, titles, columns), top)
 
 
-def arrows(axis: plt.Axes, flow: np.ndarray, every: int | None = None) -> None:
-    """Draw ``flow`` ``(H, W, 2)`` px per frame as arrows on ``axis``, titled with their scale.
+def with_arrows(
+    image: np.ndarray, flow: np.ndarray, height: int, every: int | None = None
+) -> tuple[np.ndarray, float]:
+    """Return ``image`` enlarged to ``height`` px with its ``flow`` ``(H, W, 2)`` as arrows.
 
     One arrow every ``every`` px (default: 14 rows), enlarged so that the longest spans about two
-    rows. Where the motion is under 0.3 px per frame there is none.
+    rows; the second value says how many times. Where the motion is under 0.3 px per frame there is
+    none.
     """
-    height, width = flow.shape[:2]
-    every = every or max(height // 14, 1)
-    y, x = np.mgrid[every // 2 : height : every, every // 2 : width : every]
-    u, v = flow[y, x, 0], flow[y, x, 1]
-    speed = np.hypot(u, v)
+    scale = height / len(image)
+    out = cv2.resize(np.ascontiguousarray(image), None, fx=scale, fy=scale)
+    every = every or max(len(image) // 14, 1)
+    grid = flow[every // 2 :: every, every // 2 :: every]
+    speed = np.hypot(grid[..., 0], grid[..., 1])
     longer = max(1, round(2 * every / max(float(speed.max()), 1.0)))
-    seen = speed > 0.3
-    style = dict(color=RED, edgecolor="white", linewidth=0.6, width=0.008, headwidth=4)
-    scale = dict(angles="xy", scale_units="xy", scale=1 / longer)
-    axis.quiver(x[seen], y[seen], u[seen], v[seen], **style, **scale)
-    axis.set_title(f"arrows, {longer} × as long as the motion")
+    for row, column in zip(*np.nonzero(speed > 0.3), strict=True):
+        start = np.array([column, row]) * every + every // 2
+        ends = (scale * np.array([start, start + longer * grid[row, column]])).round()
+        (x, y), tip = ends.astype(int).tolist()
+        for ink, thick in ((255, 255, 255), 3), (rgb_of(RED), 1):
+            cv2.arrowedLine(out, (x, y), tip, ink, thick, cv2.LINE_AA, tipLength=0.35)
+    return out, longer
 
 
 def flow_views(frame: np.ndarray, q: np.ndarray) -> Figure:
@@ -111,19 +131,20 @@ def flow_views(frame: np.ndarray, q: np.ndarray) -> Figure:
     top = max(float(np.abs(flow).max()), 1.0)
     height, width = frame.shape[:2]
     fig, axes = plt.subplots(2, 3, figsize=(9, 5.8 * height / width + 0.6))
-    titles = "frame", "u: to the right", "v: downwards", "colour: direction", "", ""
-    for axis, title in zip(axes.flat, titles, strict=True):
+    drawn, longer = with_arrows(frame, flow, 400)
+    panels = {
+        "frame": frame,
+        "u: to the right": flow[..., 0],
+        "v: downwards": flow[..., 1],
+        "colour: direction": flow_to_rgb(flow),
+        f"arrows, {longer} × as long as the motion": drawn,
+        f"which way; the rim is {fastest(flow):.1f} px per frame": colour_wheel(128),
+    }
+    for axis, (title, panel) in zip(axes.flat, panels.items()):
         axis.axis("off")
-        axis.set_title(title)
-    for axis in axes[0, 0], axes[1, 1]:
-        axis.imshow(frame)
-    for axis, component in (axes[0, 1], 0), (axes[0, 2], 1):
-        image = axis.imshow(flow[..., component], cmap=FLOW_MAP, vmin=-top, vmax=top)
-    bar = fig.colorbar(image, ax=axes[0, 2], fraction=0.04)
-    bar.set_label("px per frame")
-    axes[1, 0].imshow(flow_to_rgb(flow))
-    arrows(axes[1, 1], flow)
-    radius = fastest(flow)
-    axes[1, 2].imshow(colour_wheel(128))
-    axes[1, 2].set_title(f"which way; the rim is {radius:.1f} px per frame", fontsize=10)
+        axis.set_title(title, fontsize=10)
+        image = axis.imshow(panel, cmap=FLOW_MAP, vmin=-top, vmax=top)
+        if panel.ndim == 2:
+            bar = image
+    fig.colorbar(bar, ax=axes[0, 2], fraction=0.04).set_label("px per frame")
     return fig

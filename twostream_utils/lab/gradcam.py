@@ -16,10 +16,10 @@ from ..store import FrameStore
 from ..vgg import VGG
 from ..views import View
 from .flow_colours import flow_to_rgb
-from .flow_plots import fastest, with_wheel
-from .plots import ORANGE, pictures
+from .flow_plots import fastest, liveliest_field, with_wheel
+from .plots import ORANGE, contact_sheet, rgb_of
 
-EDGE = tuple(int(ORANGE[k : k + 2], 16) for k in (1, 3, 5))
+EDGE = rgb_of(ORANGE)
 SHADE = 0.3  # brightness that is left where a stream does not look
 
 
@@ -66,7 +66,7 @@ def grad_cam(
     return cams
 
 
-def looks(
+def clip_cams(
     model: VGG,
     stream: str,
     store: FrameStore,
@@ -91,15 +91,15 @@ def looks(
     return cams / max(float(cams.max()), 1e-12)
 
 
-def spotlight(picture: np.ndarray, cam: np.ndarray) -> np.ndarray:
-    """Dim a picture ``(H, W, 3)`` uint8 where ``cam`` ``(h, w)``, 0..1, is low; same shape.
+def spotlight(image: np.ndarray, cam: np.ndarray) -> np.ndarray:
+    """Dim an image ``(H, W, 3)`` uint8 where ``cam`` ``(h, w)``, 0..1, is low; same shape.
 
     The map is enlarged between its cells. Brightness leaves the colours of flow what they are; the
     orange line runs where the map has half its maximum.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     large = cv2.resize(cam, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
-    out = (picture * (SHADE + (1 - SHADE) * large[..., None])).round().astype(np.uint8)
+    out = (image * (SHADE + (1 - SHADE) * large[..., None])).round().astype(np.uint8)
     lines, _ = cv2.findContours(
         (large >= 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
     )
@@ -124,19 +124,17 @@ def where_it_looks(
 ) -> Figure:
     """Draw where both streams look in one clip: frame and flow, each as it is and as a spotlight.
 
-    ``networks`` holds ``"spatial"`` and ``"temporal"``. Of the flow stack of ``view`` the liveliest
-    field is drawn, the one in which the fastest 2 % move farthest against the median, with its
-    frame; the colour wheel says how fast.
+    ``networks`` holds ``"spatial"`` and ``"temporal"``. Of the flow stack of ``view`` a lively
+    field is drawn with its frame; the colour wheel says how fast.
     """
     numbers = flow_positions(store, clip, profile, view.start)
     fields = decode(crop_frames(store.read_flow(clip, numbers), view, view.side))
-    median, fast = np.quantile(np.hypot(fields[..., 0], fields[..., 1]), (0.5, 0.98), axis=(1, 2))
-    liveliest = int((fast - median).argmax())
-    top = fastest(fields[liveliest])
-    shown = shown_pair(store, clip, int(numbers[liveliest]), view, 240, top)
+    lively = liveliest_field(fields)[0]
+    top = fastest(fields[lively])
+    shown = shown_pair(store, clip, int(numbers[lively]), view, 240, top)
     images, titles = [], []
-    for (name, model), picture in zip(networks.items(), shown, strict=True):
-        cam = looks(model, name, store, clip, [view], profile, target)[0]
-        images += [picture, spotlight(picture, cam)]
+    for (name, model), image in zip(networks.items(), shown, strict=True):
+        cam = clip_cams(model, name, store, clip, [view], profile, target)[0]
+        images += [image, spotlight(image, cam)]
         titles += ["frame" if name == "spatial" else "flow", f"{name} stream"]
-    return with_wheel(pictures(images, titles, columns=4), top)
+    return with_wheel(contact_sheet(images, titles, columns=4), top)

@@ -1,4 +1,4 @@
-"""Kept comparisons: the scores and learning curves of many trainings, read back and compared."""
+"""Kept runs and measured figures: scores and learning curves of many trainings, speeds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..evaluation import correct
-from ..fusion import late_fusion
+from ..evaluation import bootstrap_interval, correct
+from ..fusion import METHODS
+from .start import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "notebooks" / "kept" / "ablations"
 RESULTS = ROOT / "notebooks" / "kept" / "bench.json"
+
+Interval = tuple[float, float]
 
 
 def load_run(path: str | Path) -> dict:
@@ -23,12 +25,9 @@ def load_run(path: str | Path) -> dict:
     and ``meta`` (variant, seed, split, commit, versions) of one training. The file holds no code.
     """
     with np.load(path, allow_pickle=False) as f:
-        content = {key: f[key] for key in f.files}
-    return content | {
-        "logits": content["logits"].astype(np.float32),
-        "history": json.loads(str(content["history"])),
-        "meta": json.loads(str(content["meta"])),
-    }
+        run = {key: f[key] for key in f.files}
+    told = {key: json.loads(str(run[key])) for key in ("history", "meta")}
+    return run | told | {"logits": run["logits"].astype(np.float32)}
 
 
 def load_group(group: str, profile: str | None = None) -> dict[str, list[dict]]:
@@ -54,79 +53,55 @@ def hits_by_seed(runs: list[dict]) -> np.ndarray:
     return np.array([np.concatenate(rows) for rows in seeds.values()])
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of a mean over seeds and clips, both drawn anew.
-
-    ``values`` is ``(seeds, clips)``: whether a clip was right, or a paired difference. Each draw
-    takes as many seeds as there are, with replacement, then as many clips, the same for all of
-    its seeds. With one seed only the clips are drawn, and another training is not accounted for.
-    """
-    low, high = np.quantile(_drawn(values), [0.025, 0.975])
-    return float(low), float(high)
-
-
-def _drawn(values: np.ndarray, seed: int = 0, draws: int = 10_000) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    seeds, clips = values.shape
-    weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
-    chosen = rng.integers(clips, size=(draws, clips))
-    return np.take_along_axis(weights @ values, chosen, axis=1).mean(axis=1)
-
-
-def top1(runs: list[dict]) -> tuple[float, tuple[float, float], list[float]]:
-    """Return the mean top-1, its :func:`interval` over seeds and clips, and that of each seed."""
+def top1(runs: list[dict]) -> tuple[float, Interval, list[float]]:
+    """Return the mean top-1, its interval over seeds and clips, and that of each seed."""
     hits = hits_by_seed(runs)
-    return float(hits.mean()), interval(hits), hits.mean(axis=1).tolist()
+    return float(hits.mean()), bootstrap_interval(hits), hits.mean(axis=1).tolist()
 
 
-def gain(runs: list[dict], baseline: list[dict]) -> tuple[float, tuple[float, float], list[float]]:
-    """Return the top-1 of ``runs`` minus that of ``baseline``, seeds and clips paired.
+def gain(runs: list[dict], baseline: list[dict]) -> tuple[float, Interval, list[float]]:
+    """Return :func:`top1` of ``runs`` minus that of ``baseline``, paired by seed and clip.
 
-    The mean, its :func:`interval` over seeds and clips, and the difference of each seed. Only
-    seeds that both have count. Raises ``ValueError`` for other test clips or no common seed.
+    Only seeds that both have count. Raises ``ValueError`` for other test clips or no common seed.
     """
     common = {r["meta"]["seed"] for r in runs} & {r["meta"]["seed"] for r in baseline}
     a, b = ([r for r in side if r["meta"]["seed"] in common] for side in (runs, baseline))
     names = [[(r["meta"]["seed"], *r["clips"]) for r in side] for side in (a, b)]
     if not common or names[0] != names[1]:
-        raise ValueError(
-            f"{runs[0]['meta']['variant']!r} and {baseline[0]['meta']['variant']!r} were not "
-            f"tested on the same clips with the same seeds"
-        )
+        of = " and ".join(repr(side[0]["meta"]["variant"]) for side in (runs, baseline))
+        raise ValueError(f"{of} were not tested on the same clips with the same seeds")
     difference = hits_by_seed(a).astype(float) - hits_by_seed(b)
-    return float(difference.mean()), interval(difference), difference.mean(axis=1).tolist()
+    return float(difference.mean()), bootstrap_interval(difference), difference.mean(1).tolist()
 
 
-def verdict(interval: tuple[float, float]) -> str:
+def unpaired_gain(runs: list[dict], baseline: list[dict]) -> tuple[float, Interval]:
+    """Return the top-1 of ``runs`` minus that of ``baseline`` on other clips, with its interval.
+
+    From the intervals of both, whose distances add up as squares (Zou & Donner 2008).
+    """
+    (a, (a_low, a_high), _), (b, (b_low, b_high), _) = top1(runs), top1(baseline)
+    low, high = np.hypot(a - a_low, b_high - b), np.hypot(a_high - a, b - b_low)
+    return a - b, (float(a - b - low), float(a - b + high))
+
+
+def verdict(interval: Interval) -> str:
     """Say whether a difference is ``"shown"``: its interval does not hold 0."""
     low, high = interval
     return "not shown" if low <= 0 <= high else "shown"
 
 
-def averaged(spatial: list[dict], temporal: list[dict], space: str = "softmax") -> list[dict]:
-    """Return average fusion of kept runs of both streams, as runs of their own.
+def averaged(spatial: list[dict], temporal: list[dict], method: str) -> list[dict]:
+    """Return kept runs of both streams fused by a method of ``fusion.METHODS``, as runs.
 
-    ``space`` as in :func:`~twostream_utils.fusion.late_fusion`. Raises ``ValueError`` for streams
-    of other seeds, splits or clips.
+    Raises ``ValueError`` for streams of other seeds or clips.
     """
     runs = []
     for s, t in zip(spatial, temporal, strict=True):
-        same = all(s["meta"][key] == t["meta"][key] for key in ("seed", "split"))
-        if not same or not np.array_equal(s["clips"], t["clips"]):
+        if s["meta"]["seed"] != t["meta"]["seed"] or [*s["clips"]] != [*t["clips"]]:
             raise ValueError("the two streams were not tested on the same clips in the same order")
-        runs.append({**s, "logits": late_fusion(s["logits"], t["logits"], space=space)})
+        logits = {"spatial": s["logits"], "temporal": t["logits"]}
+        runs.append({**s, "logits": METHODS[method].fuse(logits)})
     return runs
-
-
-def unpaired_gain(runs: list[dict], baseline: list[dict]) -> tuple[float, tuple[float, float]]:
-    """Return the top-1 of ``runs`` minus that of ``baseline`` on other clips, with its interval.
-
-    Seeds and clips of both are drawn for themselves, so it is wider than a paired one.
-    """
-    a, b = hits_by_seed(runs).astype(float), hits_by_seed(baseline).astype(float)
-    means = _drawn(a, 0) - _drawn(b, 1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(a.mean() - b.mean()), (float(low), float(high))
 
 
 def curves(runs: list[dict], key: str = "val_top1") -> np.ndarray:
@@ -135,18 +110,13 @@ def curves(runs: list[dict], key: str = "val_top1") -> np.ndarray:
 
 
 def commit() -> str:
-    """The commit that runs, with a plus sign where files differ from it.
-
-    What a measurement itself writes, scores and results, does not count as a difference.
-    """
+    """The commit that runs, with a plus sign where files other than kept figures differ from it."""
     git = ["git", "-C", str(ROOT)]
     done = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     if done.returncode:
         return "unknown"
-    changed = subprocess.run(
-        [*git, "diff", "--quiet", "HEAD", "--", ".", ":(exclude)notebooks/kept"]
-    )
-    return done.stdout.strip() + ("+" if changed.returncode else "")
+    others = [*git, "diff", "--quiet", "HEAD", "--", ".", ":(exclude)notebooks/kept"]
+    return done.stdout.strip() + ("+" if subprocess.run(others).returncode else "")
 
 
 def load(path: Path = RESULTS) -> dict:
@@ -168,18 +138,17 @@ def table(entries: dict[str, dict]) -> str:
     lines = [f"{'row':<20}{'ours':>9}{'base':>9}  {'unit':<11}{'ratio':>7}  {'quartiles':<16}goal"]
     for name, entry in entries.items():
         if "series" in entry:
+            for series, column in entry["series"].items():
+                pairs = (f"{x:,} → {y:.3g}" for x, y in zip(entry["x"], column["y"]))
+                what = f"{entry['unit']}, {series or entry['what']}, by {entry['x_label']}"
+                lines.append(f"{name:<20}{what}: {', '.join(pairs)}")
             continue
         low, high = (f"{q:.3g}" for q in entry["quartiles"])
         theirs, ratio = (f"{entry[k]:.3g}" if k in entry else "" for k in ("theirs", "ratio"))
-        verdict = {None: "", True: " met", False: " missed"}[met(entry)]
+        goal = entry["goal"] + {None: "", True: " met", False: " missed"}[met(entry)]
         lines.append(
             f"{name:<20}{entry['ours']:>9.3g}{theirs:>9}  {entry['unit']:<11}{ratio:>7}  "
-            f"{f'{low} – {high}':<16}{entry['goal']}{verdict}\n    {entry['what']}"
+            f"{f'{low} – {high}':<16}{goal}\n    {entry['what']}"
             + (f"\n    against {entry['baseline']}" if entry["baseline"] else "")
         )
-    for name, entry in entries.items():
-        for series, column in entry.get("series", {}).items():
-            pairs = ", ".join(f"{x:,} → {y:.3g}" for x, y in zip(entry["x"], column["y"]))
-            lines.append(f"{name:<20}{entry['unit']}, {series or entry['what']}, by "
-                         f"{entry['x_label']}: {pairs}")  # fmt: skip
     return "\n".join(lines)

@@ -21,9 +21,14 @@ from PIL import Image
 from ..fusion import METHODS
 
 plt.style.use(Path(__file__).with_name("course.mplstyle"))
-TIGHT = {"w_pad": 0.02, "h_pad": 0.02, "wspace": 0, "hspace": 0}  # inches between pictures
+TIGHT = {"w_pad": 0.02, "h_pad": 0.02, "wspace": 0, "hspace": 0}  # inches between images
 FLOW_MAP = "RdBu_r"  # red: right or down, white: rest, blue: left or up
 BLUE, RED, GREEN, _, ORANGE, *_ = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+
+
+def rgb_of(colour: str) -> tuple[int, int, int]:
+    """``"#D55E00"`` as three numbers from 0 to 255, for drawing into images."""
+    return tuple(int(colour[k : k + 2], 16) for k in (1, 3, 5))
 
 
 def check_alt(alt: str, what: str) -> None:
@@ -33,7 +38,7 @@ def check_alt(alt: str, what: str) -> None:
 
 
 def picture(fig: Figure | np.ndarray, alt: str) -> tuple[dict, dict]:
-    """Return the display bundle and metadata of a figure or an ``(H, W, 3)`` uint8 picture.
+    """Return the display bundle and metadata of a figure or an ``(H, W, 3)`` uint8 image.
 
     The alt text stands where nbconvert, Colab and Jupyter Book look for it (metadata of the PNG),
     and in an ``<img>`` for JupyterLab, which knows no other way; it is also the text for consoles.
@@ -53,7 +58,7 @@ def picture(fig: Figure | np.ndarray, alt: str) -> tuple[dict, dict]:
 
 
 def show(fig: Figure | np.ndarray, alt: str) -> None:
-    """Show a figure, or an ``(H, W, 3)`` uint8 picture, with a text for those who cannot see it.
+    """Show a figure, or an ``(H, W, 3)`` uint8 image, with a text for those who cannot see it.
 
     ``alt`` says in a sentence what one sees. The figure is closed afterwards.
     """
@@ -86,19 +91,25 @@ class LivePlot:
             self._handle.update(bundle, metadata=metadata, raw=True)
 
 
-def pictures(
+# --- images and filters -------------------------------------------------------------------------
+
+
+def contact_sheet(
     images: Sequence[np.ndarray],
     titles: Sequence[str] = (),
-    columns: int = 10,
+    columns: int = 5,
     width: float = 10.0,
     **imshow,
 ) -> Figure:
-    """A grid of pictures of one size with a short title each, ``width`` inches wide."""
+    """A grid of images of one size with a short title each, ``width`` inches wide.
+
+    ``images`` are ``(H, W, 3)`` uint8, or ``(H, W)`` numbers with ``imshow``'s ``cmap`` and range.
+    """
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     height, image_width = np.shape(images[0])[:2]
     cell = width / columns
-    title_room = 0.22 if titles else 0.04
+    title_room = 0.22 if len(titles) else 0.04
     size = (width, rows * (cell * height / image_width + title_room))
     fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     fig.get_layout_engine().set(**TIGHT)
@@ -106,16 +117,9 @@ def pictures(
         axis.axis("off")
     for k, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
         axis.imshow(image, **imshow)
-        if titles:
+        if len(titles):
             axis.set_title(titles[k], fontsize=min(11, 5 + 4.5 * cell), pad=2)
     return fig
-
-
-def rgb_stack_grid(
-    frames: np.ndarray, indices: Sequence[int], columns: int = 10, width: float = 10.0
-) -> Figure:
-    """Draw an RGB stack ``(T, H, W, 3)`` uint8 frame by frame, titled with 1-based ``indices``."""
-    return pictures(list(frames), [f"frame {i}" for i in indices], columns, width)
 
 
 def batch_of_stacks(
@@ -124,7 +128,7 @@ def batch_of_stacks(
     """Draw a batch ``(N, T, H, W, 3)`` uint8: one clip a row, its frames from left to right.
 
     Of more than ``columns`` frames, ``columns`` evenly spread ones are drawn, in a figure ``width``
-    inches wide. For a batch of flow stacks give ``flow_to_rgb`` pictures.
+    inches wide. For a batch of flow stacks give ``flow_to_rgb`` images.
     """
     n, length, height, across = stacks.shape[:4]
     chosen = np.linspace(0, length - 1, min(columns, length)).round().astype(int)
@@ -132,8 +136,7 @@ def batch_of_stacks(
     fig, axes = plt.subplots(n, len(chosen), figsize=size, squeeze=False)
     fig.get_layout_engine().set(**TIGHT)
     for row, (stack, title) in enumerate(zip(stacks, titles, strict=True)):
-        for column, t in enumerate(chosen):
-            axis = axes[row, column]
+        for axis, t in zip(axes[row], chosen):
             axis.imshow(stack[t])
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
@@ -141,11 +144,6 @@ def batch_of_stacks(
                 axis.set_title(f"{t + 1}", fontsize=10, pad=2)
         axes[row, 0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
     return fig
-
-
-def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 5) -> Figure:
-    """Draw pictures ``(H, W, 3)`` uint8 with a title each, ``columns`` in a row."""
-    return pictures(images, titles, columns)
 
 
 def filters(
@@ -158,14 +156,15 @@ def filters(
     filters are stretched one by one to 0…1, and the others to their largest weight.
     """
     weight = np.asarray(weight, dtype=np.float32).transpose(0, 2, 3, 1)
-    if weight.shape[-1] == 3 and top is not None:
-        return pictures(list(np.clip(weight / (2 * top) + 0.5, 0, 1)), titles, columns)
-    if weight.shape[-1] == 3:
-        low = weight.min(axis=(1, 2, 3), keepdims=True)
-        high = weight.max(axis=(1, 2, 3), keepdims=True)
-        return pictures(list((weight - low) / np.maximum(high - low, 1e-9)), titles, columns)
-    top = top or float(np.abs(weight).max())
-    return pictures(list(weight[..., 0]), titles, columns, cmap=FLOW_MAP, vmin=-top, vmax=top)
+    if weight.shape[-1] == 1:
+        top = top or float(np.abs(weight).max())
+        return contact_sheet(weight[..., 0], titles, columns, cmap=FLOW_MAP, vmin=-top, vmax=top)
+    low, high = -top if top else weight.min((1, 2, 3), keepdims=True), top
+    high = high or weight.max((1, 2, 3), keepdims=True)
+    return contact_sheet(np.clip((weight - low) / (high - low + 1e-9), 0, 1), titles, columns)
+
+
+# --- training and scores ------------------------------------------------------------------------
 
 
 def training_curves(history: Sequence[Mapping[str, float]], title: str = "") -> Figure:
@@ -238,10 +237,10 @@ def accuracy_bars(
     return fig
 
 
-def opinions(
+def predictions(
     frame: np.ndarray, scores: Mapping[str, np.ndarray], classes: Sequence[str], truth: int
 ) -> Figure:
-    """Draw a frame beside what each of ``scores`` ``(C,)``, probabilities, says about it.
+    """Draw a frame beside the ``scores`` ``(C,)`` of each stream or method, probabilities.
 
     The classes that any of them puts among its three best, one panel a score; the true class is
     green.
@@ -273,4 +272,67 @@ def class_bars(accuracy: Mapping[str, np.ndarray], classes: Sequence[str]) -> Fi
     axis.invert_yaxis()
     axis.set(xlabel="% of the class's test clips", xlim=(0, 101), ylim=(len(classes) - 0.5, -0.5))
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4)
+    return fig
+
+
+def intervals(
+    rows: Sequence[tuple[str, float, tuple[float, float], Sequence[float]]],
+    xlabel: str = "top-1 %",
+    mark: float | None = None,
+) -> Figure:
+    """Draw rows of (name, mean, interval, value of each seed), fractions of 1, as dots with bars.
+
+    ``mark`` is a vertical line to compare with, such as 0 for differences.
+    """
+    fig, axis = plt.subplots(figsize=(8.5, 0.9 + 0.36 * len(rows)))
+    for y, (_, mean, (low, high), each) in enumerate(rows):
+        axis.plot([100 * low, 100 * high], [y, y], color=BLUE, linewidth=2)
+        if len(each) > 1:  # one would lie under the mean
+            axis.plot(100 * np.asarray(each), [y] * len(each), "o", color=ORANGE, markersize=4)
+        axis.plot(100 * mean, y, "D", color=BLUE, markersize=7)
+    if mark is not None:
+        axis.axvline(100 * mark, color="black", linewidth=1, linestyle=":")
+    axis.plot([], [], "D-", color=BLUE, label="mean and 95 % interval")
+    if any(len(each) > 1 for *_, each in rows):
+        axis.plot([], [], "o", color=ORANGE, markersize=4, label="each seed")
+    axis.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    axis.invert_yaxis()
+    axis.set_xlabel(xlabel)
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
+    return fig
+
+
+def seed_curves(
+    curves: Mapping[str, np.ndarray], ylabel: str = "top-1 %", top: float = 101
+) -> Figure:
+    """Draw learning curves ``(seeds, epochs)``, fractions of 1: mean and, of several seeds, range.
+
+    ``top`` is the upper end of the axis in percent.
+    """
+    fig, axis = plt.subplots(figsize=(8.5, 3.8))
+    for (name, values), marker in zip(curves.items(), "osD^vPX*"):
+        epochs = np.arange(1, values.shape[1] + 1)
+        (line,) = axis.plot(epochs, 100 * values.mean(axis=0), marker=marker, label=name)
+        ends = 100 * values.min(axis=0), 100 * values.max(axis=0)
+        axis.fill_between(epochs, *ends, color=line.get_color(), alpha=0.15, linewidth=0)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set(xlabel="epoch", ylabel=ylabel, ylim=(0, top))
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return fig
+
+
+def reliability(methods: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, float]]) -> Figure:
+    """Draw results of ``evaluation.calibration`` by method: how sure, against how often right.
+
+    The size of a dot follows the number of its clips.
+    """
+    width = min(3.3 * len(methods), 10.5)
+    fig, axes = plt.subplots(1, len(methods), figsize=(width, 3.4), sharey=True)
+    for axis, (name, (sure, right, count, error)) in zip(np.atleast_1d(axes), methods.items()):
+        axis.plot([0, 100], [0, 100], color="black", linewidth=1, linestyle=":")
+        axis.plot(100 * sure, 100 * right, color=BLUE)
+        axis.scatter(100 * sure, 100 * right, 10 + 200 * count / count.sum(), color=BLUE)
+        axis.set(xlim=(0, 103), ylim=(0, 103), xlabel="how sure, %")
+        axis.set_title(f"{name}:\noff by {100 * error:.1f} points")
+    np.atleast_1d(axes)[0].set_ylabel("how often right, %")
     return fig

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
+import platform
 import random
-import re
 import shlex
-import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,12 +24,18 @@ from ..store import FOLDERS, FrameStore, find_archives
 from .own_classes import group_warnings
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = (
-    "torch", "torchvision", "numpy", "opencv-contrib-python-headless", "accelerate",
-    "scikit-learn", "scipy", "matplotlib", "ipywidgets", "ipython", "pillow", "tqdm", "safetensors",
-)  # fmt: skip
-
 DRIVE = Path("/content/drive/MyDrive")  # where Colab shows a mounted Google Drive
+
+
+@contextmanager
+def sentence_alone() -> Iterator[None]:
+    """Let a notebook show what a reader can put right as a sentence, without the traceback."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        sentence = f"{type(error).__name__}: {error}"
+        error._render_traceback_ = lambda: [sentence]  # IPython asks for it
+        raise
 
 
 def runs_folder() -> Path:
@@ -54,21 +59,15 @@ def shown(path: Path) -> str:
     return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
 
 
-def data_root(profile: Profile) -> Path:
-    """Return where the frames and flow of ``profile`` lie: ``data/<name>`` of the repository."""
-    name = "ucf101" if profile.name.startswith("ucf") else profile.name
-    return ROOT / "data" / name
-
-
 def prepare_data(profile: Profile, videos: str | Path | None = None) -> Path:
     """Make sure that the shards of ``profile`` are there and return their folder.
 
-    The mini set is generated. For the other profiles ``videos`` is a folder of class folders,
-    which is extracted to shards; without it shards or archives must be there already. Both go on
-    where an earlier call was interrupted. Raises ``FileNotFoundError`` with the commands to give.
+    ``videos`` is a folder of class folders, which is extracted to shards; without it the mini set
+    is generated, and shards or archives of other profiles must be there already. Both go on where
+    an earlier call was interrupted. Raises ``FileNotFoundError`` with the commands to give.
     """
-    root = data_root(profile)
-    if profile.name == "mini":
+    root = ROOT / "data" / profile.data
+    if profile.source == "generated":
         from ..mini import make_mini
 
         make_mini(root)
@@ -88,23 +87,17 @@ def _commands(profile: Profile) -> list[str]:
 
     Paths are those of the repository, and in Colab, where cells run elsewhere, absolute.
     """
-    root = data_root(profile)
     place = Path.as_posix if in_colab() else shown
-    fetch = {"ucf101": f"fetch_ucf101.py --profile {profile.name}", "weizmann": "fetch_weizmann.py"}
-    scripts = place(ROOT / "data_scripts")
-    first = [f"python {scripts}/{fetch[root.name]}"] if root.name in fetch else []
-    videos = f"{place(root)}_videos" if first else "VIDEOS"  # with a folder of videos a class
-    words = [f"{scripts}/extract.py", videos, place(root), "--short-side", profile.short_side]
+    scripts, root = place(ROOT / "data_scripts"), place(ROOT / "data" / profile.data)
+    first = [f"python {scripts}/{profile.source.format(name=profile.name)}"] * bool(profile.source)
+    videos = f"{root}_videos" if first else "VIDEOS"  # with a folder of videos a class
+    words = ["python", f"{scripts}/extract.py", videos, root]
+    words += ["--short-side", f"{profile.short_side}"]
+    if profile.flow != "dis":
+        words += ["--flow", profile.flow]
     if profile.group_pattern:
         words += ["--group-pattern", profile.group_pattern]
-    return [*first, shlex.join(["python", *map(str, words)])]
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+    return [*first, shlex.join(words)]
 
 
 def choose_profile(name: str, **changes) -> Profile:
@@ -119,13 +112,9 @@ def choose_profile(name: str, **changes) -> Profile:
     return chosen
 
 
+@sentence_alone()
 def setup(
-    profile: str = "mini",
-    *,
-    split: int = 1,
-    seed: int = 0,
-    quiet: bool = False,
-    **changes,
+    profile: str = "mini", *, split: int = 1, seed: int = 0, quiet: bool = False, **changes
 ) -> Course:
     """Set one notebook up and return its :class:`~twostream_utils.course.Course`.
 
@@ -134,14 +123,20 @@ def setup(
     and ``TWOSTREAM_GROUPS`` is the ``group_pattern`` of their names. ``changes`` overwrite single
     sizes, such as ``rgb_frames=5``. Data that is missing is generated or extracted.
     """
-    chosen = choose_profile(os.environ.get("TWOSTREAM_PROFILE") or profile, **changes)
+    word = os.environ.get("TWOSTREAM_PROFILE") or profile
+    chosen = choose_profile(word, **changes)
+    pick_device()  # before the minutes of the data: is the one that was asked for there?
     root = prepare_data(chosen, os.environ.get("TWOSTREAM_DATA") or None)
-    seed_everything(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
     store = FrameStore(root, cache_gb=chosen.cache_gb)
     workers = 0 if chosen.cache_gb else min(8, joblib.cpu_count())
     course = Course(chosen, store, runs_folder() / chosen.name, split, seed, workers)
     if not quiet:
         report(course)
+        for name, value in changes.items():
+            print(f"changed: {name} is {value!r}, not {getattr(PROFILES[word], name)!r}")
     return course
 
 
@@ -150,8 +145,8 @@ def report(course: Course) -> None:
     device = pick_device()
     n_train, n_val, n_test = len(course.train), len(course.val), len(course.test)
     print(
-        f"Python {sys.version.split()[0]} · torch {torch.__version__} · {describe_device(device)}"
-        f" · precision {PRECISIONS[mixed_precision(device)]}"
+        f"Python {platform.python_version()} · torch {torch.__version__} · "
+        f"{describe_device(device)} · precision {PRECISIONS[mixed_precision(device)]}"
     )
     print(f"profile {course.profile.name!r}: {course.profile.title}")
     print(
@@ -172,58 +167,3 @@ def report(course: Course) -> None:
         print("checkpoints and scores are kept on Google Drive: the next session goes on from them")
     elif in_colab():
         print("checkpoints and scores end with this session: mount Google Drive to keep them")
-
-
-def check_environment(profile: str = "mini") -> bool:
-    """Print one [OK] or [FAIL] line for everything that the course needs; return whether all is."""
-    lines: list[tuple[bool, str]] = []
-
-    def check(what: str, test: Callable[[], str], way_out: str) -> None:
-        try:
-            lines.append((True, f"{what}: {test()}"))
-        except Exception as error:
-            lines.append((False, f"{what}: {error}. {way_out}"))
-
-    def python_version() -> str:
-        if sys.version_info < (3, 10):
-            raise RuntimeError(f"{sys.version.split()[0]} is too old")
-        return sys.version.split()[0]
-
-    floors = dict(re.findall(r'"([\w-]+)>=([\d.]+)"', (ROOT / "pyproject.toml").read_text("utf-8")))
-
-    def version_of(package: str) -> str:
-        try:
-            found = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            if not package.startswith("opencv"):
-                raise
-            found = importlib.metadata.version("opencv-contrib-python")  # Colab's, with windows
-        have, need = ([int(n) for n in re.findall(r"\d+", v)] for v in (found, floors[package]))
-        if have < need:
-            raise RuntimeError(f"{found} is too old, the course needs {floors[package]}")
-        return found
-
-    def free_disk() -> str:
-        free = shutil.disk_usage(ROOT).free / 1e9
-        if free < 2:
-            raise RuntimeError(f"only {free:.1f} GB free")
-        return f"{free:.0f} GB free"
-
-    def writable() -> str:
-        folder = runs_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
-        return f"{folder.name}/ can be written"
-
-    check("Python", python_version, "Install Python 3.10 or newer")
-    for package in PACKAGES:
-        check(package, lambda p=package: version_of(p), f"pip install -U {package}")
-    check("disk", free_disk, "The mini set and its networks need about 2 GB")
-    check("folder", writable, "Clone the course to a folder of your own")
-    check("profile", lambda: get_profile(profile).title, f"Choose one of {', '.join(PROFILES)}")
-    check("device", lambda: describe_device(pick_device()), "Reinstall torch")
-    for ok, line in lines:
-        print(f"[{'OK' if ok else 'FAIL'}] {line}")
-    return all(ok for ok, _ in lines)

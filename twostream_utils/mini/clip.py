@@ -4,6 +4,7 @@ Five scenes and five motions; every class is one (scene, motion) pair, every sce
 is shared by exactly two classes. A picture tells the scene, the flow tells the motion, and only
 both together tell the class.
 """
+
 from __future__ import annotations
 
 import functools
@@ -35,15 +36,28 @@ CLASSES: tuple[str, ...] = tuple(RECIPES)
 
 # --- Difficulty knobs -------------------------------------------------------------------------
 # Frames per period: jittered so widely that tempo alone does not name a motion.
-PERIOD = {"swing": (24, 34), "throw": (22, 32), "punch": (16, 25), "hop": (11, 16),
-          "sway": (11, 17)}
+PERIOD = {
+    "swing": (24, 34),
+    "throw": (22, 32),
+    "punch": (16, 25),
+    "hop": (11, 16),
+    "sway": (11, 17),
+}
 # Small habits by which the two classes of one motion differ (tempo factor, amplitude factor): they
 # lift the temporal stream a little above the coin toss it would have between the two. Flow of the
 # background helps it too, so keep them within 10 %: at 20 % flow alone named every hop rightly.
-HABIT = {"TrampolineJumping": (1.06, 1.08), "JumpRope": (0.96, 0.95), "HulaHoop": (0.97, 1.03),
-         "SalsaSpin": (1.04, 0.98), "GolfSwing": (1.05, 1.03), "CricketShot": (0.95, 0.95),
-         "JavelinThrow": (1.04, 1.03), "CricketBowling": (0.96, 0.97), "Punch": (0.98, 0.98),
-         "BoxingPunchingBag": (1.02, 1.02)}
+HABIT = {
+    "TrampolineJumping": (1.06, 1.08),
+    "JumpRope": (0.96, 0.95),
+    "HulaHoop": (0.97, 1.03),
+    "SalsaSpin": (1.04, 0.98),
+    "GolfSwing": (1.05, 1.03),
+    "CricketShot": (0.95, 0.95),
+    "JavelinThrow": (1.04, 1.03),
+    "CricketBowling": (0.96, 0.97),
+    "Punch": (0.98, 0.98),
+    "BoxingPunchingBag": (1.02, 1.02),
+}
 # Hand props are mixed with the background: a bat as plain as the bag would let one frame decide.
 PROP_CONTRAST = 0.4
 # Person against scene: far from the camera, limbs are a few pixels wide and poses hard to read.
@@ -147,8 +161,9 @@ def _draw_prop(img, prop, pts, stick, size, colour, phase, flight) -> None:
         fig._disc(img, hand if flight is None else flight, 0.03 * size, colour)
     elif prop == "javelin":
         centre = hand if flight is None else flight
-        fig._stroke(img, centre - 0.4 * size * stick, centre + 0.4 * size * stick, 0.014 * size,
-                    colour)
+        fig._stroke(
+            img, centre - 0.4 * size * stick, centre + 0.4 * size * stick, 0.014 * size, colour
+        )
     elif prop == "rope":
         a, b = pts[fig.R_HAND], pts[fig.L_HAND]
         lowest = pts[fig.PELVIS] + np.array([0, 0.62 * size]) * np.cos(2 * np.pi * phase)
@@ -158,8 +173,17 @@ def _draw_prop(img, prop, pts, stick, size, colour, phase, flight) -> None:
     elif prop == "hoop":
         tilt = 9 * np.sin(2 * np.pi * phase)
         cx, cy = pts[fig.PELVIS]
-        cv2.ellipse(img, (int(cx), int(cy)), (int(0.23 * size), int(0.06 * size)), tilt, -20, 200,
-                    colour, 2, cv2.LINE_AA)
+        cv2.ellipse(
+            img,
+            (int(cx), int(cy)),
+            (int(0.23 * size), int(0.06 * size)),
+            tilt,
+            -20,
+            200,
+            colour,
+            2,
+            cv2.LINE_AA,
+        )
 
 
 def render_clip(
@@ -189,19 +213,30 @@ def render_clip(
     out = np.empty((len(maps[:length]), HEIGHT, WIDTH, 3), np.uint8)
     flight_from = None
     for i, m in enumerate(maps[:length]):
-        img = cv2.warpAffine(g.canvas, m, (WIDTH * _SS, HEIGHT * _SS), flags=cv2.INTER_LINEAR,
-                             borderMode=cv2.BORDER_REFLECT_101)
+        img = cv2.warpAffine(
+            g.canvas,
+            m,
+            (WIDTH * _SS, HEIGHT * _SS),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
         scale = m[0, 0] * size
         foot = np.array([m[0, 0] * _SS * STAGE[0] + m[0, 2], m[1, 1] * _SS * STAGE[1] + m[1, 2]])
         pts = foot + scale * body[i, :, :2]
         air = -body[i, [fig.R_ANKLE, fig.L_ANKLE], 1].min()
-        fig.draw_shadow(img, (0.5 * (pts[fig.PELVIS][0] + foot[0]), foot[1]), scale,
-                        0.42 - min(0.2, max(0.0, air)))
+        fig.draw_shadow(
+            img,
+            (0.5 * (pts[fig.PELVIS][0] + foot[0]), foot[1]),
+            scale,
+            0.42 - min(0.2, max(0.0, air)),
+        )
         if scene == "gym":
             _draw_bag(img, m, g, swing[i])
         stick = body[i, fig.STICK, :2] - body[i, fig.R_HAND, :2]
-        under = img[np.clip(int(pts[0][1]), 0, len(img) - 1),
-                    np.clip(int(pts[0][0] + 0.3 * scale), 0, img.shape[1] - 1)]
+        under = img[
+            np.clip(int(pts[0][1]), 0, len(img) - 1),
+            np.clip(int(pts[0][0] + 0.3 * scale), 0, img.shape[1] - 1),
+        ]
         colour = _blend(g.prop, under, PROP_CONTRAST)
         flight = None
         if prop in ("ball", "javelin"):
@@ -211,8 +246,9 @@ def render_clip(
             elif flight_from is not None:
                 lag = since * g.period
                 flight = flight_from + _SS * np.array([5.0 * lag, 0.12 * lag * lag - 0.8 * lag])
-        fig.draw_figure(img, pts, body[i, :, 2], g.person, scale,
-                        gloves=g.prop if prop == "gloves" else None)
+        fig.draw_figure(
+            img, pts, body[i, :, 2], g.person, scale, gloves=g.prop if prop == "gloves" else None
+        )
         if prop not in ("ball", "javelin") or phase[i] % 1.0 < RELEASE or flight is not None:
             _draw_prop(img, prop, pts, stick, scale, colour, phase[i], flight)
         small = cv2.resize(img, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)

@@ -4,6 +4,7 @@ A pose is a set of targets for pelvis, hands, feet and trunk; knees and elbows f
 two-bone inverse kinematics, so planted feet stay planted and two hands can share one stick.
 Body axes are forward, right and up, in body heights; the figure's right side is near the camera.
 """
+
 from __future__ import annotations
 
 import colorsys
@@ -36,8 +37,26 @@ for _name, _value in REST.items():
     _start = sum(len(REST[k]) for k in _SLICES)
     _SLICES[_name] = slice(_start, _start + len(_value))
 
-(PELVIS, NECK, HEAD, R_SHOULDER, R_ELBOW, R_HAND, L_SHOULDER, L_ELBOW, L_HAND, R_HIP, R_KNEE,
- R_ANKLE, L_HIP, L_KNEE, L_ANKLE, R_TOE, L_TOE, STICK) = range(18)
+(
+    PELVIS,
+    NECK,
+    HEAD,
+    R_SHOULDER,
+    R_ELBOW,
+    R_HAND,
+    L_SHOULDER,
+    L_ELBOW,
+    L_HAND,
+    R_HIP,
+    R_KNEE,
+    R_ANKLE,
+    L_HIP,
+    L_KNEE,
+    L_ANKLE,
+    R_TOE,
+    L_TOE,
+    STICK,
+) = range(18)
 
 _THIGH, _SHIN, _ANKLE = 0.245, 0.24, 0.03
 _TRUNK, _UPPER_ARM, _FOREARM = 0.29, 0.165, 0.165
@@ -81,8 +100,14 @@ def shade(colour: Sequence[float], factor: float) -> Colour:
     return r, g, b
 
 
-_SKINS = ((255, 219, 190), (241, 194, 160), (224, 172, 120), (198, 134, 90), (141, 85, 50),
-          (95, 58, 38))
+_SKINS = (
+    (255, 219, 190),
+    (241, 194, 160),
+    (224, 172, 120),
+    (198, 134, 90),
+    (141, 85, 50),
+    (95, 58, 38),
+)
 _HAIRS = ((30, 24, 22), (62, 40, 26), (110, 70, 36), (190, 150, 80), (150, 62, 30), (170, 168, 165))
 
 
@@ -107,8 +132,9 @@ def make_person(rng: np.random.Generator) -> Person:
     )
 
 
-def _bend(root: np.ndarray, target: np.ndarray, first: float, second: float,
-          pole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _bend(
+    root: np.ndarray, target: np.ndarray, first: float, second: float, pole: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Two-bone inverse kinematics for ``(T, 3)`` points: the middle joint and the end."""
     delta = target - root
     distance = np.sqrt((delta * delta).sum(-1, keepdims=True)) + 1e-9
@@ -134,22 +160,30 @@ def joints(poses: np.ndarray, person: Person, yaw: float | np.ndarray) -> np.nda
     lift = np.zeros((t, 3))
     lift[:, 2] = ch["lift"][:, 0]
     pelvis = ch["pelvis"] + lift + (0, 0, _THIGH + _SHIN + _ANKLE)
-    up = np.stack([np.sin(rad["lean"]), np.sin(rad["side"]),
-                   np.cos(rad["lean"]) * np.cos(rad["side"])], -1)
+    up = np.stack(
+        [np.sin(rad["lean"]), np.sin(rad["side"]), np.cos(rad["lean"]) * np.cos(rad["side"])], -1
+    )
     neck = pelvis + _TRUNK * up
     body[:, PELVIS], body[:, NECK] = pelvis, neck
     body[:, HEAD] = neck + 0.115 * person.head * up + (0.012, 0, 0)
     across = np.stack([np.sin(rad["twist"]), np.cos(rad["twist"]), np.zeros(t)], -1)
-    for sign, shoulder, hip, hand, foot in ((1, R_SHOULDER, R_HIP, "rh", "rf"),
-                                            (-1, L_SHOULDER, L_HIP, "lh", "lf")):
+    for sign, shoulder, hip, hand, foot in (
+        (1, R_SHOULDER, R_HIP, "rh", "rf"),
+        (-1, L_SHOULDER, L_HIP, "lh", "lf"),
+    ):
         body[:, shoulder] = neck + sign * 0.105 * person.shoulders * across - 0.035 * up
         body[:, shoulder + 1], body[:, shoulder + 2] = _bend(
-            body[:, shoulder], neck + ch[hand], _UPPER_ARM, _FOREARM,
-            np.array([-0.35, 0.55 * sign, -0.75]))
+            body[:, shoulder],
+            neck + ch[hand],
+            _UPPER_ARM,
+            _FOREARM,
+            np.array([-0.35, 0.55 * sign, -0.75]),
+        )
         body[:, hip] = pelvis + (0.0, sign * 0.06, -0.01)
         ankle = ch[foot] + lift + (0, 0, _ANKLE)
         body[:, hip + 1], body[:, hip + 2] = _bend(
-            body[:, hip], ankle, _THIGH, _SHIN, np.array([1.0, 0.3 * sign, 0.0]))
+            body[:, hip], ankle, _THIGH, _SHIN, np.array([1.0, 0.3 * sign, 0.0])
+        )
         body[:, R_TOE if sign > 0 else L_TOE] = body[:, hip + 2] + (0.075, 0.02 * sign, -0.012)
     stick = ch["stick"] / (np.linalg.norm(ch["stick"], axis=-1, keepdims=True) + 1e-9)
     body[:, STICK] = body[:, R_HAND] + stick
@@ -239,8 +273,13 @@ def _head(img, pts, person, size, facing) -> None:
     if front[0] * facing < 0:
         front = -front
     if person.hair_style == "long":
-        _limb(img, head - 0.5 * radius * front, head - 0.6 * radius * front - 1.5 * radius * up,
-              1.1 * radius, person.hair)
+        _limb(
+            img,
+            head - 0.5 * radius * front,
+            head - 0.6 * radius * front - 1.5 * radius * up,
+            1.1 * radius,
+            person.hair,
+        )
     _limb(img, pts[NECK], head, 0.055 * size, shade(person.skin, 0.85))
     _disc(img, head, radius + 1, shade(person.hair, 0.6))
     _disc(img, head, radius, person.hair if person.hair_style != "cap" else person.accent)
@@ -251,8 +290,13 @@ def _head(img, pts, person, size, facing) -> None:
     if person.hair_style == "bun":
         _disc(img, head + radius * (0.75 * up - 0.6 * front), 0.45 * radius, person.hair)
     if person.hair_style == "cap":
-        _stroke(img, head + radius * 0.35 * up, head + radius * (1.25 * front + 0.3 * up),
-                0.25 * radius, shade(person.accent, 0.7))
+        _stroke(
+            img,
+            head + radius * 0.35 * up,
+            head + radius * (1.25 * front + 0.3 * up),
+            0.25 * radius,
+            shade(person.accent, 0.7),
+        )
 
 
 def draw_shadow(img: np.ndarray, centre, size: float, strength: float) -> None:
@@ -269,8 +313,15 @@ def draw_shadow(img: np.ndarray, centre, size: float, strength: float) -> None:
     cv2.addWeighted(dark, strength, region, 1 - strength, 0, dst=region)
 
 
-def draw_figure(img: np.ndarray, points: np.ndarray, depth: np.ndarray, person: Person,
-                size: float, facing: int = 1, gloves: Colour | None = None) -> None:
+def draw_figure(
+    img: np.ndarray,
+    points: np.ndarray,
+    depth: np.ndarray,
+    person: Person,
+    size: float,
+    facing: int = 1,
+    gloves: Colour | None = None,
+) -> None:
     """Draw one figure in place into an RGB picture ``(H, W, 3)`` uint8.
 
     `points` ``(18, 2)`` are pixel positions, `depth` ``(18,)`` their depths in body heights, `size`

@@ -11,12 +11,8 @@ from torch.nn import functional as F
 
 from ...stacks import StackDataset, normalise
 from ...vgg import transform_first_layer
-from ..canvas import Canvas, heat
 from ..plots import FLOW_MAP
-from ..widgets import Drawing, clip_menus, explorer, int_slider
-
-SIDE = 110  # px, a drawn filter
-PANEL = 220  # px, a drawn answer
+from ..widgets import Canvas, Drawing, clip_menus, explorer, heat, int_slider
 
 
 def first_layer_view(
@@ -32,46 +28,51 @@ def first_layer_view(
     white is 0; the bias is left out. ``stream`` is ``"rgb"`` or ``"flow"``, ``rescale`` as in
     :func:`~twostream_utils.vgg.transform_first_layer`.
 
-    Returns the picture and a sentence. Raises ``IndexError`` for a filter that is not there.
+    Returns the image and a sentence. Raises ``IndexError`` for a filter that is not there.
     """
     if not 0 <= k < len(weight):
         raise IndexError(f"no filter {k}: they are numbered 0 to {len(weight) - 1}")
-    stack = {"rgb": rgb, "flow": flow}[stream]
-    old = weight[k : k + 1]
+    stack, old = {"rgb": rgb, "flow": flow}[stream], weight[k : k + 1]
     new = transform_first_layer(old, len(stack), rescale)
     before, after = (
         F.conv2d(x[None], w, padding=1)[0, 0].numpy() for x, w in ((rgb[:3], old), (stack, new))
     )
-    scale = max(float(np.abs(before).max()), 1e-6)
-    largest = float(old.abs().max())
-    mean = old.mean(dim=1)[0].numpy()
+    largest, mean = float(old.abs().max()), old.mean(dim=1)[0].numpy()
+
+    def signed(values: np.ndarray, top: float) -> np.ndarray:
+        return heat(values, -top, top, FLOW_MAP)
 
     canvas = Canvas(960, 430)
-    colour = old[0].permute(1, 2, 0).numpy() / (2 * largest) + 0.5
-    squares = [(f"filter {k}", (255 * colour).round().astype(np.uint8))]
+    colour = 255 * (old[0].permute(1, 2, 0).numpy() / (2 * largest) + 0.5)
+    squares = {f"filter {k}": colour.round().astype(np.uint8)}
     for name, part in zip(("red", "green", "blue"), old[0].numpy()):
-        squares.append((f"its {name} part", heat(part, -largest, largest, FLOW_MAP)))
-    squares.append(("mean of the three", heat(mean, -largest, largest, FLOW_MAP)))
-    for column, (title, square) in enumerate(squares):
-        canvas.picture(square, 150 * column + 12, 26, SIDE, SIDE, title, smooth=False)
+        squares[f"its {name} part"] = signed(part, largest)
+    squares["mean of the three"] = signed(mean, largest)
+    for column, (title, square) in enumerate(squares.items()):
+        canvas.image(square, 150 * column + 12, 26, 110, 110, title, smooth=False)
     # A copy that is N/3 times weaker is drawn so: what rescaling does to one channel.
-    one = heat(new[0, 0].numpy(), -largest, largest, FLOW_MAP)
-    _pile(canvas, one, 766, 26, f"{len(stack)} copies" + (", × 3/N" if rescale else ""))
+    copy = signed(new[0, 0].numpy(), largest)
+    canvas.text(766, 21, f"{len(stack)} copies" + (", × 3/N" if rescale else ""))
+    for place in range(6, -1, -1):  # seven of them behind one another
+        left, below = 768 + 9 * place, 28 + 9 * (6 - place) // 2
+        canvas.image(np.full((1, 1, 3), 120, np.uint8), left - 1, below - 1, 92, 82)
+        canvas.image(copy, left, below, 90, 80, smooth=False)
     for x in (128, 578, 728):
-        canvas.text(x, 26 + SIDE / 2 + 6, "→", size=17)
+        canvas.text(x, 87, "→", size=17)
 
     seen = stack.mean(dim=0).numpy()
-    frame = rgb[:3].permute(1, 2, 0).numpy()
-    frame = (frame - frame.min()) / max(float(np.ptp(frame)), 1e-6)
     low, high = np.quantile(seen, (0.005, 0.995))
-    below = [
-        ("the first frame", (255 * frame).astype(np.uint8)),
-        ("the old filter's answer to it", heat(before, -scale, scale, FLOW_MAP)),
-        (f"mean of the {len(stack)} channels", heat(seen, low, high, "gray")),
-        ("the copies' answer to the stack", heat(after, -scale, scale, FLOW_MAP)),
-    ]
-    for column, (title, panel) in enumerate(below):
-        canvas.picture(panel, 240 * column + 10, 190, PANEL, PANEL, title)
+    frame = rgb[:3].permute(1, 2, 0).numpy()
+    frame = 255 * (frame - frame.min()) / max(float(np.ptp(frame)), 1e-6)
+    scale = max(float(np.abs(before).max()), 1e-6)
+    below = {
+        "the first frame": frame.astype(np.uint8),
+        "the old filter's answer to it": signed(before, scale),
+        f"mean of the {len(stack)} channels": heat(seen, low, high, "gray"),
+        "the copies' answer to the stack": signed(after, scale),
+    }
+    for column, (title, panel) in enumerate(below.items()):
+        canvas.image(panel, 240 * column + 10, 190, 220, 220, title)
     ratio = float(after.std() / max(float(before.std()), 1e-9))
     lost = 1 - float((3 * mean**2).sum() / max(float((old**2).sum()), 1e-12))
     sentence = (
@@ -81,16 +82,6 @@ def first_layer_view(
         f"× {ratio:.2f}, {'' if rescale else 'not '}rescaled."
     )
     return canvas.pixels(), sentence
-
-
-def _pile(canvas: Canvas, square: np.ndarray, x: int, y: int, title: str) -> None:
-    """Draw seven copies behind one another."""
-    step = 9
-    for place in range(6, -1, -1):
-        left, below = x + 2 + step * place, y + 2 + step * (6 - place) // 2
-        canvas.picture(np.full((1, 1, 3), 120, np.uint8), left - 1, below - 1, 92, 82)
-        canvas.picture(square, left, below, 90, 80, smooth=False)
-    canvas.text(x, y - 5, title)
 
 
 def first_layer_explorer(weight: torch.Tensor, dataset: StackDataset) -> widgets.VBox:
@@ -107,7 +98,7 @@ def first_layer_explorer(weight: torch.Tensor, dataset: StackDataset) -> widgets
     def draw(clip: str, k: int, stream: str, rescale: bool) -> Drawing:
         return first_layer_view(weight, *stacks(clip), k, stream, rescale)
 
-    class_menu, clip = clip_menus({name: dataset.store.label(name) for name in dataset.clips})
+    class_menu, clip = clip_menus(dataset.store, dataset.clips)
     controls = {
         "clip": clip,
         "k": int_slider("filter", 0, 0, len(weight) - 1),

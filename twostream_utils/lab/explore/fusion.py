@@ -10,15 +10,14 @@ import numpy as np
 
 from ...evaluation import Scores, check_same_clips
 from ...fusion import late_fusion
-from ..canvas import Canvas, Diagram, resize, with_mark
-from ..plots import BLUE, RED
-from ..widgets import Drawing, explorer
+from ..plots import BLUE, RED, rgb_of
+from ..widgets import Canvas, Diagram, Drawing, explorer, resize, with_mark
 
 WEIGHTS = np.linspace(0, 1, 21)  # of the temporal stream; the spatial stream has the rest
-SPACES = {"softmax": "softmax", "logit": "logits"}  # and what they are called on a picture
+SPACES = {"softmax": "softmax", "logit": "logits"}  # and what they are called on an image
 EVEN = 10  # place of half and half in WEIGHTS
-_RIGHT, _WRONG = (170, 205, 230), (213, 94, 0)
-_LISTED = 8
+PALE = "#AACDE6"
+LISTED = 8
 
 
 @dataclass(frozen=True, eq=False)  # one sweep, one set of cached curves
@@ -59,32 +58,30 @@ def fusion_view(swept: Sweep, weight: float = 0.5, space: str = "softmax") -> Dr
     ``weight`` of the temporal stream, 0 to 1 in steps of 0.05, ``space`` ``"softmax"`` or
     ``"logit"``. In the middle, one row a clip and one column a weight: pale blue is right, orange
     is wrong. On the right, what is won (+) and lost (−) against half and half of softmax. Returns
-    the picture and a sentence. Raises ``ValueError`` for a weight or space that does not exist.
+    the image and a sentence. Raises ``ValueError`` for a weight or space that does not exist.
     """
     if space not in SPACES or not 0 <= weight <= 1:
         raise ValueError(f"weight from 0 to 1 in softmax or logit, got {weight} in {space!r}")
     place = round(weight * (len(WEIGHTS) - 1))
-    right = {name: swept.right(name) for name in SPACES}
-    now, even = right[space][place], right["softmax"][EVEN]
+    now, even = swept.right(space)[place], swept.right("softmax")[EVEN]
+    before, after = swept.answers["softmax"][EVEN], swept.answers[space][place]
     won, lost = np.flatnonzero(now & ~even), np.flatnonzero(even & ~now)
 
     canvas = Canvas(960, 330)
-    curves, axis_x, axis_y = _curves(swept)
-    at = axis_x(weight), axis_y(100 * now.mean())
-    canvas.picture(with_mark(curves, at[0], [at[1]], 30, 274), 0, 0, 330, 330)
-    _clip_rows(canvas, right[space], swept.labels, place)
+    curves = with_mark(_curves(swept), weight, [100 * now.mean()], 30, 274)
+    canvas.image(curves, 0, 0, 330, 330)
+    _clip_rows(canvas, swept.right(space), place)
     canvas.text(650, 21, "against half and half of softmax:")
-    canvas.text(650, 40, f"{len(won)} won, {len(lost)} lost" if len(won) + len(lost) else
-                "nothing flips")  # fmt: skip
+    count = f"{len(won)} won, {len(lost)} lost" if len(won) + len(lost) else "nothing flips"
+    canvas.text(650, 40, count)
     flips = [("+", BLUE, k) for k in won] + [("−", RED, k) for k in lost]
-    for line, (sign, colour, k) in enumerate(flips[:_LISTED]):
+    for line, (sign, colour, k) in enumerate(flips[:LISTED]):
         y = 62 + 27 * line
-        was, new = (swept.classes[said[k]] for said in (swept.answers["softmax"][EVEN],
-                                                         swept.answers[space][place]))  # fmt: skip
         canvas.text(650, y, f"{sign} {swept.clips[k]}", size=8.5, color=colour)
-        canvas.text(664, y + 12, f"{was} → {new}", size=8.5)
-    if len(flips) > _LISTED:
-        canvas.text(650, 62 + 27 * _LISTED, f"and {len(flips) - _LISTED} more", size=8.5)
+        change = f"{swept.classes[before[k]]} → {swept.classes[after[k]]}"
+        canvas.text(664, y + 12, change, size=8.5)
+    if len(flips) > LISTED:
+        canvas.text(650, 62 + 27 * LISTED, f"and {len(flips) - LISTED} more", size=8.5)
     sentence = (
         f"Average of {SPACES[space]}, {1 - weight:.2f} spatial and {weight:.2f} temporal: top-1 "
         f"{now.mean():.1%} of {len(now)} clips; half and half of softmax: {even.mean():.1%}. "
@@ -107,7 +104,7 @@ def _curves(swept: Sweep) -> Diagram:
     return canvas.diagram(axis)
 
 
-def _clip_rows(canvas: Canvas, right: np.ndarray, labels: np.ndarray, place: int) -> None:
+def _clip_rows(canvas: Canvas, right: np.ndarray, place: int) -> None:
     """Draw right and wrong for the clips that are not the same at every weight."""
     some = np.flatnonzero(right.any(axis=0) & ~right.all(axis=0))
     canvas.text(366, 21, f"{len(some)} clips that depend on the weight")
@@ -117,17 +114,16 @@ def _clip_rows(canvas: Canvas, right: np.ndarray, labels: np.ndarray, place: int
     centre = (right[:, some] * WEIGHTS[:, None]).sum(axis=0) / right[:, some].sum(axis=0)
     rows = right[:, some[np.argsort(centre, kind="stable")]].T
     wide, high = 12 * rows.shape[1], 244
-    colours = np.where(rows[..., None], np.uint8(_RIGHT), np.uint8(_WRONG))
-    picture = resize(colours, wide, high, smooth=False)
-    picture[:, 12 * place] = picture[:, 12 * place + 11] = 0
-    picture[[0, -1], 12 * place : 12 * place + 12] = 0
-    canvas.picture(picture, 366, 30, wide, high)
+    colours = np.where(rows[..., None], np.uint8(rgb_of(PALE)), np.uint8(rgb_of(RED)))
+    image = resize(colours, wide, high, smooth=False)
+    image[:, 12 * place] = image[:, 12 * place + 11] = 0
+    image[[0, -1], 12 * place : 12 * place + 12] = 0
+    canvas.image(image, 366, 30, wide, high)
     canvas.text(366, 290, "spatial only", size=9)
     canvas.text(366 + wide, 290, "temporal only", size=9, ha="right")
-    canvas.text(366, 310, "■", color="#AACDE6")
-    canvas.text(380, 310, "right", size=9)
-    canvas.text(424, 310, "■", color=RED)
-    canvas.text(438, 310, "wrong", size=9)
+    for x, colour, word in (366, PALE, "right"), (424, RED, "wrong"):
+        canvas.text(x, 310, "■", color=colour)
+        canvas.text(x + 14, 310, word, size=9)
 
 
 def fusion_explorer(spatial: Scores, temporal: Scores) -> widgets.VBox:

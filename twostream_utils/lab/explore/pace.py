@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ipywidgets as widgets
 
-from ..canvas import Canvas
-from ..gpu_waits import pace, timeline
 from ..plots import BLUE, GREEN, ORANGE
-from ..widgets import Drawing, explorer, int_slider
+from ..speed import pace, timeline
+from ..widgets import Canvas, Drawing, explorer, int_slider
 
 SHOWN = 6  # workers drawn; more would be thin lines
-_STEPS = 16  # clips of the GPU that the time line has room for, at its own speed
+STEPS = 16  # clips of the GPU that the time line has room for, at its own speed
 
 
 def pace_view(cores: int = 2, decode_ms: float = 90.0, gpu_clips: float = 40.0) -> Drawing:
@@ -18,7 +17,7 @@ def pace_view(cores: int = 2, decode_ms: float = 90.0, gpu_clips: float = 40.0) 
 
     ``cores`` workers, one a core, each ``decode_ms`` ms a clip; a GPU of ``gpu_clips`` clips a
     second. On the left a time line: a box is one clip, a gap is waiting. On the right clips a
-    second over the number of cores. Returns the picture and a sentence.
+    second over the number of cores. Returns the image and a sentence.
     """
     now = pace(cores, decode_ms, gpu_clips)
     canvas = Canvas(960, 300)
@@ -28,7 +27,7 @@ def pace_view(cores: int = 2, decode_ms: float = 90.0, gpu_clips: float = 40.0) 
     counts = range(1, most + 1)
     rates = [pace(n, decode_ms, gpu_clips) for n in counts]
     top = 1.6 * max(gpu_clips, now.together)
-    label = "loader" if rates[0].loader < top else "loader ↑"  # above the picture
+    label = "loader" if rates[0].loader < top else "loader ↑"  # above the image
     axis.plot(counts, [r.loader for r in rates], "--", color=BLUE, linewidth=1.5, label=label)
     axis.axhline(gpu_clips, color=GREEN, linestyle=":", linewidth=1.5, label="GPU")
     axis.plot(counts, [r.together for r in rates], color="black", label="together")
@@ -46,7 +45,7 @@ def pace_view(cores: int = 2, decode_ms: float = 90.0, gpu_clips: float = 40.0) 
 
 def _time_line(canvas: Canvas, cores: int, decode_ms: float, gpu_clips: float) -> None:
     """Draw a box for every clip in a row for every worker, and one for the GPU below them."""
-    span = max(4 * decode_ms, _STEPS * 1000 / gpu_clips)
+    span = max(4 * decode_ms, STEPS * 1000 / gpu_clips)
     jobs = timeline(cores, decode_ms, gpu_clips, int(span * gpu_clips / 1000) + 4 * cores)
     drawn = min(cores, SHOWN)
     rows = [f"worker {k + 1}" for k in range(drawn)] + ["GPU"]

@@ -11,14 +11,24 @@ import numpy as np
 
 from ...flow import compute_flow, decode, quantise
 from ...store import FrameStore
-from ..canvas import Canvas, Diagram, heat, with_mark
 from ..flow_colours import flow_to_rgb
 from ..plots import BLUE, RED
-from ..widgets import Drawing, clip_menus, explorer, follow_clip, int_slider, kept_with_store
+from ..widgets import (
+    Canvas,
+    Diagram,
+    Drawing,
+    clip_menus,
+    explorer,
+    follow_clip,
+    heat,
+    int_slider,
+    kept_with_store,
+    with_mark,
+)
 
 BOUNDS = np.geomspace(1, 64, 13)  # px, the places of the error curve
 RESTING = 0.3  # px per frame; slower pixels count as at rest
-FULL = 0.5  # px, the brightest colour of the picture of the error
+FULL = 0.5  # px, the brightest colour of the image of the error
 
 
 def store_and_read(flow: np.ndarray, bound: float, quality: int) -> tuple[np.ndarray, int]:
@@ -53,7 +63,8 @@ def _field(store: FrameStore, clip: str, field: int) -> np.ndarray:
             f"{store.n_frames(clip) - 1}"
         )
     pair = store.read_rgb(clip, [field, field + 1])
-    return compute_flow(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair), "dis_fine")
+    made_by = store.flow_algorithm(clip) or "dis_fine"
+    return compute_flow(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair), made_by)
 
 
 @kept_with_store(64)
@@ -65,10 +76,7 @@ def _diagram(store: FrameStore, clip: str, field: int, quality: int, height: int
     curves = np.array([errors(flow, bound, quality) for bound in BOUNDS]).T
     for values, label, colour in zip(curves, ("moving pixels", "at rest"), (BLUE, RED)):
         axis.plot(BOUNDS, values, color=colour, label=label)
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.set_xlim(1, 64)
-    axis.set_ylim(0.01, 10)
+    axis.set(xscale="log", yscale="log", xlim=(1, 64), ylim=(0.01, 10))
     axis.set_xticks([1, 3, 10, 20, 60], ["1", "3", "10", "20", "60"])
     axis.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
     axis.minorticks_off()
@@ -85,33 +93,30 @@ def quantisation_view(
     """Draw one flow field before and after storage, the error, and the error for other bounds.
 
     ``field`` is 1-based, ``bound`` in px per frame above 0, ``quality`` 1 to 100 (JPEG). Returns
-    the picture and a sentence with the errors in px. Raises ``IndexError`` for a field that is not
+    the image and a sentence with the errors in px. Raises ``IndexError`` for a field that is not
     there.
     """
     flow = _field(store, clip, field)
     back, size = store_and_read(flow, bound, quality)
-    speed = np.linalg.norm(flow, axis=-1)
-    gap = np.linalg.norm(back - flow, axis=-1)
+    fastest = float(np.linalg.norm(flow, axis=-1).max())
     moving, resting = errors(flow, bound, quality)
-    fastest = max(float(speed.max()), 1.0)
     clamped = float((np.abs(flow) > bound).any(axis=-1).mean())
 
     width = 205
     height = round(width * flow.shape[0] / flow.shape[1])
-    canvas = Canvas(960, max(height, 154) + 74)
+    tall = max(height, 154) + 74
+    canvas = Canvas(960, tall)
     panels = {
-        "flow as computed": flow_to_rgb(flow, fastest),
-        "stored and read": flow_to_rgb(back, fastest),
-        f"error, yellow: {FULL} px or more": heat(gap, 0, FULL),
+        "flow as computed": flow_to_rgb(flow, max(fastest, 1.0)),
+        "stored and read": flow_to_rgb(back, max(fastest, 1.0)),
+        f"error, yellow: {FULL} px or more": heat(np.linalg.norm(back - flow, axis=-1), 0, FULL),
     }
     for k, (title, panel) in enumerate(panels.items()):
-        canvas.picture(panel, k * (width + 8), 26, width, height, title)
-    tall = max(height, 154) + 74
-    curves, axis_x, axis_y = _diagram(store, clip, field, quality, tall)
-    marks = [axis_y(max(value, 0.01)) for value in (moving, resting)]
-    canvas.picture(with_mark(curves, axis_x(bound), marks, 26, tall - 54), 660, 0, 300, tall)
+        canvas.image(panel, k * (width + 8), 26, width, height, title)
+    curves, marks = _diagram(store, clip, field, quality, tall), np.maximum((moving, resting), 0.01)
+    canvas.image(with_mark(curves, bound, marks, 26, tall - 54), 660, 0, 300, tall)
     sentence = (
-        f"Flow field {field} of {clip}, fastest pixel {speed.max():.1f} px. Bound ±{bound:g} px, "
+        f"Flow field {field} of {clip}, fastest pixel {fastest:.1f} px. Bound ±{bound:g} px, "
         f"JPEG quality {quality}: mean error {moving:.2f} px where it moves and {resting:.2f} px "
         f"at rest; {clamped:.1%} of the pixels are clamped; one step of the eight bits is "
         f"{2 * bound / 255:.3f} px; u and v take {size / 1000:.1f} kB."
@@ -121,8 +126,7 @@ def quantisation_view(
 
 def quantisation_explorer(store: FrameStore, clips: Iterable[str] | None = None) -> widgets.VBox:
     """Return the explorer over the flow fields of ``clips`` (default: all)."""
-    labels = {clip: store.label(clip) for clip in clips or store.clips}
-    class_menu, clip = clip_menus(labels)
+    class_menu, clip = clip_menus(store, clips)
     field = int_slider("field", 1, 1, 2)
     follow_clip(clip, field, lambda name: store.n_frames(name) - 1)
     field.value = (1 + field.max) // 2

@@ -1,0 +1,319 @@
+"""Explorers: every view over its whole range, every control redraws; over a small store."""
+
+from __future__ import annotations
+
+import gc
+import io
+import statistics
+import time
+import weakref
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from conftest import moving_frames
+from PIL import Image
+
+from twostream_utils.conv_fusion import ConvFusion
+from twostream_utils.data.shards import ShardWriter, encode_clip
+from twostream_utils.evaluation import Scores
+from twostream_utils.lab import widgets
+from twostream_utils.lab.explore import clip as clips_
+from twostream_utils.lab.explore import first_layer, fusion, fusion_layer, pace, quantisation
+from twostream_utils.profiles import get_profile
+from twostream_utils.stacks import StackDataset
+from twostream_utils.store import FrameStore
+from twostream_utils.vgg import load_weights, vgg19
+
+CLIP = "v_JumpRope_g01_c01"
+SMALL = get_profile("mini", crop=32, rgb_frames=2, flow_fields=3, positions=1)
+
+
+def make_store(root, lengths: dict[str, list[int]], height: int, width: int) -> FrameStore:
+    """Clips of the given numbers of frames by class, a texture that moves by 2 px per frame."""
+    for label, of_class in lengths.items():
+        with ShardWriter(root / f"{label}.zip") as shard:
+            for number, length in enumerate(of_class, start=1):
+                clip = f"v_{label}_g01_c{number:02d}"
+                meta = {"label": label, "group": "g01", "source": "test", "fps": 25.0}
+                meta |= {"frames": length, "flow": "dis"}
+                frames = moving_frames(length, height, width, seed=number)
+                shard.add(encode_clip(clip, frames), {clip: meta})
+    return FrameStore(root)
+
+
+def both_streams(store: FrameStore, profile) -> StackDataset:
+    return StackDataset(store, store.clips, ["JumpRope", "PullUps"], profile, ("rgb", "flow"))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> FrameStore:
+    return make_store(
+        tmp_path_factory.mktemp("store"), {"JumpRope": [9, 5], "PullUps": [7]}, 48, 64
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset(store) -> StackDataset:
+    return both_streams(store, SMALL)
+
+
+@pytest.fixture(scope="module")
+def scores() -> tuple[Scores, Scores]:
+    """Three clips: only the spatial stream is right, only the temporal one, both."""
+    clips, labels, classes = ("a", "b", "c"), np.array([0, 0, 1]), ("X", "Y")
+    spatial = np.array([[4.0, 0], [0, 1], [0, 3]], np.float32)
+    temporal = np.array([[0, 1.0], [4, 0], [0, 3]], np.float32)
+    return tuple(Scores(clips, labels, s[:, None], classes) for s in (spatial, temporal))
+
+
+@pytest.fixture(scope="module")
+def model() -> ConvFusion:
+    torch.manual_seed(0)
+    return ConvFusion(*(vgg19(n, 2, width=1 / 16, batch_norm=True) for n in (6, 6)))
+
+
+def fits(drawing) -> np.ndarray:
+    """A drawing is an image with a sentence that can serve as alt text."""
+    image, sentence = drawing
+    assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+    assert len(sentence.split()) > 8
+    return image
+
+
+# --- views --------------------------------------------------------------------------------------
+
+
+def test_every_frame_of_every_clip_can_be_drawn(store):
+    shapes = {
+        fits(clips_.clip_view(store, clip, frame, 2, 2, 3, 1)).shape
+        for clip in store.clips
+        for frame in range(1, store.n_frames(clip) + 1)
+    }
+    assert len(shapes) == 1  # the image does not jump while it plays
+
+
+def test_frames_outside_the_clip_are_refused_by_name(store):
+    for frame in 0, 10:
+        with pytest.raises(IndexError, match=CLIP):
+            clips_.clip_view(store, CLIP, frame)
+    for field in 0, 9:
+        with pytest.raises(IndexError, match=CLIP):
+            quantisation.quantisation_view(store, CLIP, field)
+
+
+def test_stacks_change_the_time_line_only_and_a_long_one_says_that_it_starts_again(store):
+    few, short = clips_.clip_view(store, CLIP, 4, 1, 1, 2, 1)
+    many, long = clips_.clip_view(store, CLIP, 4, 7, 3, 2, 1)
+    changed = np.flatnonzero((few != many).any(axis=(1, 2)))
+    assert len(changed) and changed.min() > few.shape[0] - 84
+    assert "starts again" in long and "starts again" not in short
+
+
+def test_a_store_that_is_dropped_takes_its_cache_along(store):
+    own = FrameStore(store.root, cache_gb=0.1)
+    clips_.clip_view(own, CLIP, 3)
+    _, before = quantisation.quantisation_view(own, CLIP, 3)
+    with mock.patch.object(quantisation, "compute_flow") as compute:
+        assert quantisation.quantisation_view(own, CLIP, 3)[1] == before
+    assert not compute.called  # kept as long as the store is
+    gone = weakref.ref(own)
+    del own
+    gc.collect()
+    assert gone() is None
+
+
+def test_quantisation_can_be_drawn_over_its_range(store):
+    for bound in 1, 20, 64:
+        for quality in 5, 100:
+            fits(quantisation.quantisation_view(store, CLIP, 3, bound, quality))
+
+
+def test_storage_is_off_by_half_a_step_without_jpeg_loss_and_more_when_clamped():
+    flow = np.full((32, 32, 2), 3.0, np.float32)  # plain, so that JPEG has nothing to lose
+    assert quantisation.errors(flow, 20, 100)[0] <= np.hypot(1, 1) * 20 / 255 + 1e-4
+    assert quantisation.errors(flow, 1, 100)[0] == pytest.approx(np.hypot(2, 2), abs=0.02)
+
+
+def test_every_filter_can_be_drawn_and_rescaling_divides_the_answer():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(4, 3, 3, 3, generator=generator)
+    rgb = torch.randn(1, 3, 16, 16, generator=generator).repeat(1, 2, 1, 1)[0]
+    flow = torch.randn(8, 16, 16, generator=generator)
+    for k in range(4):
+        for stream in "rgb", "flow":
+            plain, scaled = (
+                first_layer.first_layer_view(weight, rgb, flow, k, stream, rescale)
+                for rescale in (False, True)
+            )
+            assert (fits(plain) != fits(scaled)).any()
+    with pytest.raises(IndexError, match="0 to 3"):
+        first_layer.first_layer_view(weight, rgb, flow, 4)
+
+
+def test_sweep_ends_at_the_streams_themselves_and_is_drawn_at_every_weight(scores):
+    swept = fusion.sweep(*scores)
+    for space in fusion.SPACES:
+        right = swept.right(space)
+        assert right[0].tolist() == [True, False, True]
+        assert right[-1].tolist() == [False, True, True]
+        assert right[fusion.EVEN].all()
+        for weight in fusion.WEIGHTS:
+            fits(fusion.fusion_view(swept, float(weight), space))
+    assert "0 clips are won and 1 lost" in fusion.fusion_view(swept, 0.0)[1]
+    for wrong in (1.2, "softmax"), (0.5, "max"):
+        with pytest.raises(ValueError, match="weight from 0 to 1"):
+            fusion.fusion_view(swept, *wrong)
+
+
+def test_matched_pairs_are_found_where_they_were_put():
+    weight = torch.cat([torch.eye(4), 3 * torch.eye(4)], dim=1)[:, :, None, None] / 4
+    weight[2, 4 + 1] = 0.9  # temporal map 1 into output 2, beside spatial map 2
+    assert fusion_layer.matched_pairs(weight, 1) == [(2, 1, 2)]
+    own = fusion_layer.matched_pairs(weight, 2, own=True)
+    assert own[0] == (2, 1, 2) and own[1][0] == own[1][1]
+    with pytest.raises(ValueError, match="M, 2M"):
+        fusion_layer.matched_pairs(weight[:, :5])
+
+
+def test_every_pair_can_be_drawn_and_the_first_that_answers_is_found(dataset, model):
+    layer = fusion_layer.FusionLayer(model, dataset)
+    model.spatial.train()
+    for clip in dataset.clips:
+        for rank in 1, 17, fusion_layer.PAIRS:
+            for own in False, True:
+                fits(layer.view(clip, rank, own))
+        rank = layer.answering(clip)
+        silent = ["nowhere" in layer.view(clip, k)[1] for k in range(1, rank + 1)]
+        assert silent == [True] * (rank - 1) + [False]
+    assert model.spatial.training and not model.temporal[0].weight.requires_grad
+    with pytest.raises(IndexError, match="1 to 30"):
+        layer.view(dataset.clips[0], 31)
+
+
+@pytest.mark.parametrize("cores", [1, 7, 16])
+@pytest.mark.parametrize(("decode_ms", "gpu"), [(5, 400), (90, 40), (200, 5)])
+def test_the_pace_can_be_drawn_over_the_range_of_its_sliders(cores, decode_ms, gpu):
+    image, sentence = pace.pace_view(cores, decode_ms, gpu)
+    assert image.shape == (300, 960, 3) and image.dtype == np.uint8
+    assert f"{gpu}: together" in sentence and "waits" in sentence
+
+
+def test_png_keeps_pixels_and_an_image_stays_on_its_sheet():
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    kept = Image.open(io.BytesIO(widgets.png_bytes(image)))
+    np.testing.assert_array_equal(np.asarray(kept), image)
+    with pytest.raises(ValueError, match="not on a sheet"):
+        widgets.Canvas(10, 10).image(image, 5, 5, 7, 5)
+
+
+# --- controls -----------------------------------------------------------------------------------
+
+
+def test_controls_redraw_and_follow_the_clip(store):
+    box = clips_.clip_explorer(store, SMALL)
+    (class_menu, clip_menu), (play, frame) = (row.children for row in box.children[:2])
+    image, sentence = box.children[-2:]
+    assert class_menu.options == ("JumpRope", "PullUps") and frame.max == play.max == 9
+    first = image.value
+    frame.value = 6
+    assert image.value != first
+    clip_menu.value = "v_JumpRope_g01_c02"  # shorter: the slider follows
+    assert frame.max == 5 and frame.value == 5
+    class_menu.value = "PullUps"
+    assert clip_menu.value == "v_PullUps_g01_c01" and frame.max == play.max == 7
+    assert "v_PullUps_g01_c01" in sentence.value
+
+
+def controls_of(widget):
+    for child in getattr(widget, "children", ()):
+        yield from controls_of(child)
+        if hasattr(child, "description") and child.description not in ("play", ""):
+            yield child
+
+
+def values_of(control) -> list:
+    """Nine values all over the range of a control, none of them twice in a row."""
+    if options := getattr(control, "options", ()):  # names, or pairs of title and value
+        values = [option[1] if isinstance(option, tuple) else option for option in options]
+        start = values.index(control.value) + 1
+        return [values[(start + k) % len(values)] for k in range(9)]
+    if isinstance(control.value, bool):
+        return [control.value ^ (k % 2 == 0) for k in range(9)]
+    whole = type(control.value)
+    ends = (
+        (control.max, control.min) if control.value != control.max else (control.min, control.max)
+    )
+    return [whole(x) for x in np.linspace(*ends, 9)]
+
+
+def test_every_control_of_every_explorer_changes_the_image(store, dataset, scores, model):
+    weight = torch.randn(3, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    for box in (
+        clips_.clip_explorer(store, SMALL),
+        quantisation.quantisation_explorer(store),
+        first_layer.first_layer_explorer(weight, dataset),
+        fusion.fusion_explorer(*scores),
+        fusion_layer.fusion_layer_explorer(model, dataset),
+        pace.pace_explorer(),
+    ):
+        controls = list(controls_of(box))
+        assert len(controls) >= 2
+        for control in reversed(controls):  # class last: it takes the clip menu with it
+            if len(getattr(control, "options", (1, 2))) > 1:
+                before = box.children[-2].value
+                control.value = values_of(control)[0]
+                assert box.children[-2].value != before, control.description
+
+
+@pytest.fixture
+def explorers(tmp_path) -> dict:
+    """All explorers at the sizes of the mini profile: its frames, its networks, 12 clips."""
+    store = make_store(tmp_path, dict.fromkeys(("JumpRope", "PullUps"), [60] * 6), 72, 96)
+    p = get_profile("mini", positions=1)
+    dataset = both_streams(store, p)
+    streams = [vgg19(n, 2, p.width, p.batch_norm, p.weights) for n in p.channels.values()]
+    labels, rng = np.arange(280) % 10, np.random.default_rng(0)
+    names, clips = tuple("ABCDEFGHIJ"), tuple(f"clip {k}" for k in range(280))
+    logits = rng.normal(3 * np.eye(10)[labels], 2, (2, 280, 10)).astype(np.float32)[:, :, None]
+    weight = load_weights(p.weights, p.batch_norm)["features.0.weight"]
+    return {
+        "clip": clips_.clip_explorer(store, p),
+        "quantisation": quantisation.quantisation_explorer(store),
+        "first layer": first_layer.first_layer_explorer(weight, dataset),
+        "fusion": fusion.fusion_explorer(*(Scores(clips, labels, x, names) for x in logits)),
+        "fusion layer": fusion_layer.fusion_layer_explorer(ConvFusion(*streams), dataset),
+        "pace": pace.pace_explorer(),
+    }
+
+
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_explorers_react_within_150_ms(explorers, one_thread):
+    """The median of nine moves of each control, in processor time of one core.
+
+    That is what a reader waits at most on a free machine. The time on the clock is printed beside
+    it; where other programs run it is theirs as well, and several threads of torch would wait for
+    each other.
+    """
+    late = {}
+    for name, box in explorers.items():
+        for control in controls_of(box):
+            waits, works = [], []
+            for value in values_of(control):
+                wait, work = time.perf_counter(), time.process_time()
+                control.value = value
+                waits.append(1e3 * (time.perf_counter() - wait))
+                works.append(1e3 * (time.process_time() - work))
+            what, median = f"{name}: {control.description}", statistics.median(works)
+            print(f"{what:<38}{median:6.1f} ms ({statistics.median(waits):.1f} on the clock)")
+            if median >= 150:
+                late[what] = works
+    assert not late

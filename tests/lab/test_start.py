@@ -1,0 +1,184 @@
+"""What setup does and says: data, profile and size by name, commands, warnings, Drive."""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from conftest import moving_frames, write_video
+from tiny_course import TINY
+
+from twostream_utils.lab import environment, start
+from twostream_utils.profiles import Recipe, get_profile
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def at_tiny(tiny, monkeypatch, tmp_path):
+    """Setup takes the clips of the tiny course, whatever the profile, and runs in tmp_path."""
+    monkeypatch.delenv("TWOSTREAM_PROFILE", raising=False)
+    monkeypatch.setenv("TWOSTREAM_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(start, "prepare_data", lambda *arguments: tiny.store.root)
+    return tiny
+
+
+@pytest.mark.parametrize(
+    ("profile", "commands"),
+    [
+        ("ucf10", "fetch_ucf101.py --profile ucf10\n.*extract.py data/ucf101_videos data/ucf101 "),
+        ("ucf101", "fetch_ucf101.py --profile ucf101\n.* data/ucf101 --short-side 256"),
+        ("weizmann", r"fetch_weizmann.py\n.* data/weizmann --short-side 80 .*'\^\(\[a-z\]\+\)_'"),
+        ("folder", "give\n  python data_scripts/extract.py VIDEOS data/folder --short-side 80"),
+    ],
+)
+def test_a_profile_without_data_names_the_commands(monkeypatch, tmp_path, profile, commands):
+    monkeypatch.setattr(start, "ROOT", tmp_path)
+    match = f"(?s)'{profile}' in data/.*{commands}.*mini"
+    with pytest.raises(FileNotFoundError, match=match) as refused:
+        start.prepare_data(get_profile(profile))
+    for script in re.findall(r"python (\S+)", str(refused.value)):
+        assert (ROOT / script).is_file()
+
+
+def test_in_colab_commands_are_those_of_any_folder(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    monkeypatch.setattr(start, "ROOT", tmp_path)
+    with pytest.raises(FileNotFoundError) as refused:
+        start.prepare_data(get_profile("ucf10"))
+    said = str(refused.value)
+    assert f"python {tmp_path.as_posix()}/data_scripts/fetch_ucf101.py --profile ucf10\n" in said
+    paths = ("data_scripts/extract.py", "data/ucf101_videos", "data/ucf101")
+    assert " ".join((tmp_path / path).as_posix() for path in paths) in said
+
+
+def test_archives_in_parts_and_unpacked_folders_are_data(monkeypatch, tmp_path):
+    monkeypatch.setattr(start, "ROOT", tmp_path)
+    root = tmp_path / "data" / "ucf101"
+    root.mkdir(parents=True)
+    (root / "ucf101_jpegs_256.zip.001").touch()
+    assert start.prepare_data(get_profile("ucf101")) == root
+    (root / "ucf101_jpegs_256.zip.001").rename(root / "notes.txt")
+    with pytest.raises(FileNotFoundError, match="no data"):
+        start.prepare_data(get_profile("ucf101"))
+    (root / "jpegs_256").mkdir()
+    assert start.prepare_data(get_profile("ucf101")) == root
+
+
+def test_the_variable_gives_a_folder_its_groups(monkeypatch, tmp_path, capsys):
+    for label in "jump", "wave":
+        for k, person in enumerate(("anna", "ben", "carl")):
+            write_video(tmp_path / "v" / label / f"{person}_{k}.avi", moving_frames(8, seed=k))
+    monkeypatch.setattr(start, "ROOT", tmp_path)
+    monkeypatch.setenv("TWOSTREAM_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("TWOSTREAM_PROFILE", "folder")
+    monkeypatch.setenv("TWOSTREAM_DATA", str(tmp_path / "v"))
+    monkeypatch.delenv("TWOSTREAM_GROUPS", raising=False)
+    start.setup("mini")
+    assert "warning: no group is known for 6 of 6 clips" in capsys.readouterr().out
+    monkeypatch.setenv("TWOSTREAM_GROUPS", "^([a-z]+)_")
+    made = start.setup("mini")
+    assert {made.store.group(clip) for clip in made.train + made.test} == {"anna", "ben", "carl"}
+    assert "no group" not in capsys.readouterr().out
+    for name in "weizmann", "mini", "ucf10":
+        assert start.choose_profile(name) == get_profile(name)
+
+
+def test_setup_says_what_is_missing_changed_and_lost(at_tiny, monkeypatch, capsys):
+    start.setup("ucf10", split_rule="folds", classes=("JumpRope", "Archery"), rgb_frames=5)
+    out = capsys.readouterr().out
+    assert "has 1 of the 2 classes of this profile; without Archery" in out
+    assert "python data_scripts/fetch_ucf101.py --profile ucf10" in out
+    assert "changed: rgb_frames is 5, not 10\n" in out
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    start.setup("ucf10", split_rule="folds", classes=tuple(at_tiny.classes))
+    out = capsys.readouterr().out
+    assert "without" not in out and "end with this session: mount Google Drive" in out
+
+
+@pytest.mark.parametrize(
+    ("cell", "sentence", "traceback"),
+    [
+        ("setup('minni')", "ValueError: no profile 'minni'; there are: mini, ", False),
+        ("setup(rgb_frames='5')", "ValueError: rgb_frames must be a whole number", False),
+        ("setup()", "ValueError: no TWOSTREAM_DEVICE 'tpu' on this machine", False),
+        ("int('five')", "ValueError: invalid literal", True),  # a reader's own slip
+        ("setup(split=None, split_rule=1 / 0)", "ZeroDivisionError: division by zero", True),
+    ],
+)
+def test_a_notebook_shows_the_sentence_of_setup_and_the_traceback_of_all_else(
+    cell, sentence, traceback
+):
+    script = (
+        "import os; os.environ.pop('TWOSTREAM_PROFILE', None)\n"
+        "os.environ['TWOSTREAM_DEVICE'] = 'tpu'\n"
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "from twostream_utils.lab.start import setup\n"
+        "shell = InteractiveShell(colors='NoColor', user_ns={'setup': setup})\n"
+        f"result = shell.run_cell({cell!r})\n"
+        "assert not result.success\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0 and sentence in said
+    assert ("Traceback" in said) == traceback
+    assert traceback or len(said.strip().splitlines()) == 1
+
+
+def test_environment_check_prints_a_line_for_everything(capsys, monkeypatch):
+    assert environment.check_environment("mini")
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith("[OK]") for line in lines)
+    said = {line.split()[1].rstrip(":") for line in lines}
+    assert said > {"Python", "torch", "opencv-contrib-python-headless", "disk", "device"}
+
+    def old(package, found=importlib.metadata.version):
+        return "2.8.9+cpu" if package == "torch" else found(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", old)
+    assert not environment.check_environment("no such profile")
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[FAIL]")]
+    assert failed[0] == (
+        "[FAIL] torch: 2.8.9+cpu is too old, the course needs 2.9. pip install -U torch"
+    )
+    assert len(failed) == 2 and "no profile 'no such profile'" in failed[1]
+
+
+def test_runs_lie_where_the_variable_says_or_on_drive(monkeypatch, tmp_path):
+    monkeypatch.delenv("TWOSTREAM_RUNS", raising=False)
+    monkeypatch.setattr(start, "DRIVE", tmp_path / "MyDrive")
+    assert start.runs_folder() == start.ROOT / "runs"
+    (tmp_path / "MyDrive").mkdir()
+    assert start.runs_folder() == tmp_path / "MyDrive" / "two_stream_runs"
+    monkeypatch.setenv("TWOSTREAM_RUNS", str(tmp_path / "elsewhere"))
+    assert start.runs_folder() == tmp_path / "elsewhere"
+    assert start.shown(tmp_path / "elsewhere") == (tmp_path / "elsewhere").as_posix()
+    assert start.shown(start.ROOT / "runs" / "mini") == "runs/mini"
+
+
+def test_a_lost_session_goes_on_from_drive(at_tiny, monkeypatch, tmp_path, capsys):
+    """The same cell, a new process: setup finds the first session's epoch on Drive."""
+    (tmp_path / "MyDrive").mkdir()
+    monkeypatch.delenv("TWOSTREAM_RUNS")
+    monkeypatch.setattr(start, "DRIVE", tmp_path / "MyDrive")
+    sizes = {k: v for k, v in TINY.__dict__.items() if k != "name"}
+    sizes |= {"spatial": Recipe(2, 0.01, batch_size=8)}
+
+    class Lost(Exception):
+        pass
+
+    def lose(history):
+        raise Lost
+
+    first = start.setup("folder", **sizes)
+    with pytest.raises(Lost):
+        first.fit("spatial", first.new("spatial"), on_epoch=lose)
+    again = start.setup("folder", **sizes)
+    assert "kept on Google Drive" in capsys.readouterr().out
+    seen = []
+    history = again.fit("spatial", again.new("spatial"), lambda rows: seen.append(len(rows)))
+    assert seen == [2] and len(history) == 2  # the second epoch only
+    assert again.checkpoint("spatial").is_relative_to(tmp_path / "MyDrive" / "two_stream_runs")

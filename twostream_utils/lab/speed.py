@@ -1,0 +1,196 @@
+"""Notebook 10: who waits for whom, which stage takes the time, and the figures of both."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from unittest import mock
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from torch.profiler import profile, record_function
+
+from .plots import BLUE, ORANGE
+
+Place = tuple[object, str]  # a module or class, and the name of a function in it
+FARTHEST = 16  # ratios beyond it are drawn there, as arrowheads
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Clips a second of the loader, of the GPU, and of both together; who waits, how much.
+
+    ``waits`` is ``"GPU"`` or ``"loader"``, ``idle`` the share of its time that it waits, 0 to 1.
+    """
+
+    loader: float
+    gpu: float
+    together: float
+    waits: str
+    idle: float
+
+
+def pace(cores: int, decode_ms: float, gpu_clips: float) -> Pace:
+    """Say who waits: ``cores`` workers of ``decode_ms`` a clip, or a GPU of ``gpu_clips`` a second.
+
+    The slower side sets the pace. It assumes a worker a core, batches
+    fetched ahead, and workers that have nothing else to do. Raises ``ValueError`` for a number that
+    is not above 0.
+    """
+    if min(cores, decode_ms, gpu_clips) <= 0:
+        raise ValueError(
+            f"cores, ms a clip and clips/s must be above 0, got {cores}, {decode_ms}, {gpu_clips}"
+        )
+    loader = 1000 * cores / decode_ms
+    together = min(loader, gpu_clips)
+    waits = "GPU" if loader < gpu_clips else "loader"
+    return Pace(loader, gpu_clips, together, waits, 1 - together / max(loader, gpu_clips))
+
+
+def cores_needed(decode_ms: float, gpu_clips: float) -> int:
+    """The fewest cores with which a GPU of ``gpu_clips`` clips a second does not wait."""
+    return int(np.ceil(gpu_clips * decode_ms / 1000 - 1e-9))
+
+
+def timeline(
+    cores: int, decode_ms: float, gpu_clips: float, clips: int, ahead: int = 2
+) -> list[tuple[str, int, float, float]]:
+    """Follow ``clips`` clips through workers and GPU: ``(who, clip, from, to)``, in ms.
+
+    ``who`` is ``"worker 1"`` … or ``"GPU"``. A worker loads every ``cores``-th
+    clip, and up to ``ahead`` of them before the GPU has taken the first, as a DataLoader does whose
+    prefetch factor is 2; the GPU takes clips in order, one at a time.
+    """
+    gpu_ms = 1000 / gpu_clips
+    jobs, free, gpu_free = [], [0.0] * cores, 0.0
+    taken: list[float] = []  # when the GPU took each clip
+    for clip in range(clips):
+        worker = clip % cores
+        before = clip - ahead * cores  # the clip whose place in the queue this one gets
+        start = max(free[worker], taken[before] if before >= 0 else 0.0)
+        free[worker] = start + decode_ms
+        jobs.append((f"worker {worker + 1}", clip, start, free[worker]))
+        taken.append(max(free[worker], gpu_free))
+        gpu_free = taken[-1] + gpu_ms
+        jobs.append(("GPU", clip, taken[-1], gpu_free))
+    return jobs
+
+
+# --- stages: labels put around functions from outside, and their own times ------------------------
+
+
+@contextlib.contextmanager
+def labelled(places: Mapping[str, Sequence[Place]]) -> Iterator[None]:
+    """Within the block, ``record_function(label)`` surrounds every call of the functions named.
+
+    ``labelled({"decode": [(cv2, "imdecode")]})`` shows ``cv2.imdecode`` to the profiler under that
+    name, whoever calls it in this process. Raises ``AttributeError`` for a function that is not
+    there.
+    """
+    with contextlib.ExitStack() as stack:
+        for label, functions in places.items():
+            for owner, name in functions:
+                wrapped = _wrap(getattr(owner, name), label)
+                stack.enter_context(mock.patch.object(owner, name, wrapped))
+        yield
+
+
+def _wrap(function: Callable, label: str) -> Callable:
+    @functools.wraps(function)
+    def wrapped(*args, **named):
+        with record_function(label):
+            return function(*args, **named)
+
+    return wrapped
+
+
+def own_times(profiled: profile, labels: Sequence[str]) -> dict[str, float]:
+    """Return ms of each label, in the order of ``labels``, without what lies in labels inside it.
+
+    Every moment counts once, so the times add up. They are those of the CPU: let a stage that
+    starts work on a GPU wait for it (``torch.cuda.synchronize``). A label that did not occur has 0.
+    """
+    times = dict.fromkeys(labels, 0.0)
+    for event in profiled.events():
+        if event.name in times:
+            times[event.name] += event.cpu_time_total / 1000
+            outer = event.cpu_parent
+            while outer is not None and outer.name not in times:
+                outer = outer.cpu_parent
+            if outer is not None:
+                times[outer.name] -= event.cpu_time_total / 1000
+    return times
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def stage_bars(times: Mapping[str, Mapping[str, float]], unit: str = "ms a clip") -> Figure:
+    """Draw ``{name: {stage: time}}`` as a bar for every stage and name, stages from the top."""
+    stages = list(next(iter(times.values())))
+    fig, axis = plt.subplots(figsize=(8.5, 0.8 + 0.42 * len(stages)))
+    high = 0.8 / len(times)
+    for k, (name, taken) in enumerate(times.items()):
+        at = np.arange(len(stages)) + (k - (len(times) - 1) / 2) * high
+        values = [taken[stage] for stage in stages]
+        label = f"{name}: {sum(values):.1f} {unit} in all"
+        bars = axis.barh(at, values, high, color=(ORANGE, BLUE)[k % 2], label=label)
+        axis.bar_label(bars, [f"{value:.2f}" for value in values], padding=3, fontsize=9)
+    axis.set_yticks(range(len(stages)), stages)
+    axis.invert_yaxis()
+    axis.margins(x=0.12)
+    axis.grid(visible=False, axis="y")
+    axis.set_xlabel(unit)
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
+    return fig
+
+
+def ratios(entries: Mapping[str, Mapping]) -> Figure:
+    """Draw rows of results.json that have a baseline: median ratio, quartiles, a line at 1."""
+    rows = {name: entry for name, entry in entries.items() if "ratio" in entry}
+    fig, axis = plt.subplots(figsize=(8.5, 0.9 + 0.32 * len(rows)))
+    for y, entry in enumerate(rows.values()):
+        ratio = entry["ratio"]
+        at, marker = (FARTHEST, ">") if ratio > FARTHEST else (ratio, "D")
+        axis.plot(np.minimum(entry["quartiles"], FARTHEST), [y, y], color=BLUE, linewidth=3)
+        axis.plot(at, y, marker, color=BLUE, markersize=7)
+        text = f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # not struck by the line at 1
+        axis.annotate(
+            text, (at, y), (0, 7), textcoords="offset points", ha="center", fontsize=8.5, bbox=box
+        )
+    axis.axvline(1, color="black", linewidth=1, linestyle=":")
+    axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set_yticks(range(len(rows)), rows)
+    axis.set_ylim(len(rows) - 0.5, -0.7)
+    axis.set_xlabel("times as good as the baseline")
+    return fig
+
+
+def growth(entries: Mapping[str, Mapping]) -> Figure:
+    """Draw the curves of results.json, medians with quartiles; dotted: in proportion to x."""
+    curves = [entry for entry in entries.values() if "series" in entry]
+    rows = -(-len(curves) // 2)
+    fig, axes = plt.subplots(rows, 2, figsize=(10, 3.4 * rows), squeeze=False)
+    for axis, entry in zip(axes.flat, curves):
+        x = np.array(entry["x"], float)
+        for (name, column), colour, marker in zip(entry["series"].items(), (BLUE, ORANGE), "os"):
+            low, high = np.array(column["quartiles"]).T
+            axis.plot(x, column["y"], marker=marker, color=colour, label=name or "measured")
+            axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+            axis.plot(x, column["y"][0] * x / x[0], ":", color=colour, linewidth=1)
+        axis.plot([], [], ":", color="black", linewidth=1, label="in proportion")
+        axis.set(xscale="log", yscale="log", xlabel=entry["x_label"], ylabel=entry["unit"])
+        core = "\n(one CPU core)" if entry.get("one_core") else ""
+        axis.set_title(f"{entry['what']}{core}", fontsize=10)
+        axis.set_xticks(x, [f"{v:,.0f}" for v in x])
+        axis.minorticks_off()
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.legend(fontsize=9)
+    for axis in axes.flat[len(curves) :]:
+        axis.set_visible(False)
+    return fig
