@@ -1,14 +1,11 @@
 """Files that are whole or not there: written under another name, then renamed."""
 
-import errno
 import glob
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk says, or a quota
 
 
 @contextmanager

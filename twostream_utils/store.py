@@ -175,10 +175,8 @@ class FrameStore:
         if clip not in self._clips:
             raise StoreError(f"no clip {clip!r} under {self.root}, which has {len(self.clips)}")
         if labelled and not self._clips[clip]["label"]:
-            raise StoreError(
-                f"clip {clip} under {self.root} has no entry in a clips.json and no "
-                "name of the form v_<Class>_gNN_cMM: make shards with extract.py"
-            )
+            raise StoreError(f"clip {clip} under {self.root} has no entry in a clips.json and no "
+                             "name v_<Class>_gNN_cMM: make shards with extract.py")  # fmt: skip
         return self._clips[clip]
 
     def _places(self, clip: str, kind: int) -> np.ndarray:
