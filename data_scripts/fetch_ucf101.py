@@ -6,8 +6,6 @@
 After an interruption, the same command goes on where it stopped.
 """
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys
@@ -15,50 +13,41 @@ from pathlib import Path
 
 from twostream_utils.data.fetch import UCF101, FetchError, fetch
 from twostream_utils.profiles import PROFILES
-from twostream_utils.splits import SPELLING
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(arguments=None, about=__doc__, videos=UCF101, name="ucf101") -> int:
     """Run the command line; returns the exit status."""
-    profiles = [key for key, profile in PROFILES.items() if profile.data == name]
     sources = "".join(f"\n  {key:<9} {url}" for key, url in videos.sources.items())
+    profiles = [key for key, profile in PROFILES.items() if profile.data == name]
     parser = argparse.ArgumentParser(
-        description=about,
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"sources, tried in turn (any may be dead by now):{sources}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    )  # fmt: skip
     which = parser.add_mutually_exclusive_group(required=len(profiles) > 1)
     which.add_argument("--profile", choices=profiles, help="the classes of this profile")
-    which.add_argument("--classes", nargs="+", metavar="CLASS", help="these classes")
-    parser.add_argument("--source", default="", help="one of those below, or your own address, "
-                        "archive (zip, tar, rar) or folder of videos")  # fmt: skip
+    which.add_argument("--classes", nargs="+", default=(), metavar="CLASS", help="these classes")
+    parser.add_argument("--source", default="", help="a name below, an address, archive or folder")
     parser.add_argument("--out", type=Path, default=ROOT / "data" / f"{name}_videos", metavar="DIR")
-    parser.add_argument("--connections", type=int, default=4, help="at once (default: 4)")
     parser.add_argument("--dry-run", action="store_true", help="only print what it would take")
     args = parser.parse_args(arguments)
     profile = PROFILES[args.profile or profiles[-1]]
-    classes = [SPELLING.get(label, label) for label in args.classes or profile.classes or ()]
-    if unknown := [label for label in classes if label not in videos.clips]:
-        parser.error(f"there is no class {', '.join(unknown)}; there are {', '.join(videos.clips)}")
+    classes = args.classes or profile.classes or ()
     try:
-        fetch(videos, args.out, classes, args.source, args.connections, dry_run=args.dry_run)
+        fetch(videos, args.out, classes, args.source, dry_run=args.dry_run)
     except KeyboardInterrupt:
         return 130
     except (FetchError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if args.dry_run:
-        print("A dry run: nothing was fetched. The same command without --dry-run does it.")
-        return 0
     words = [ROOT / "data_scripts" / "extract.py", args.out.absolute(), ROOT / "data" / name]
-    if Path.cwd() == ROOT:  # elsewhere, as in a notebook, paths have to be absolute
-        words = [word.relative_to(ROOT) if word.is_relative_to(ROOT) else word for word in words]
+    here = Path.cwd()
+    words = [path.relative_to(here) if path.is_relative_to(here) else path for path in words]
     words += ["--short-side", profile.short_side, "--flow", profile.flow]
-    if profile.group_pattern:
-        words += ["--group-pattern", profile.group_pattern]
-    print(f"The clips are in {args.out}. Next:\n  {shlex.join(['python', *map(str, words)])}")
+    words += ["--group-pattern", profile.group_pattern] * bool(profile.group_pattern)
+    done = "Nothing was fetched. Next" if args.dry_run else f"The clips are in {args.out}. Next"
+    print(f"{done}:\n  {shlex.join(['python', *map(str, words)])}")
     return 0
 
 

@@ -5,8 +5,6 @@
 After an interruption, the same command goes on where it stopped.
 """
 
-from __future__ import annotations
-
 import sys
 
 from fetch_ucf101 import main

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
-import json
-import os
 import re
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,7 +15,6 @@ from pathlib import Path
 import pytest
 import requests
 
-REPO = Path(__file__).resolve().parents[1]
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 _CONFIG = """
@@ -28,12 +25,12 @@ http {{
   access_log {home}/access.log line;
   client_body_temp_path {home}/b; proxy_temp_path {home}/p; fastcgi_temp_path {home}/f;
   uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
-  types {{ text/html html; }}
   default_type application/octet-stream;
   server {{
     listen 127.0.0.1:{port}; root {root};
     location /throttled/ {{ alias {root}/; limit_rate 160k; }}
     location /whole/ {{ alias {root}/; max_ranges 0; }}
+    rewrite ^/moved/(.*)$ /$1?signature=x redirect;
   }}
   {more}
 }}
@@ -41,15 +38,9 @@ http {{
 _TLS = """
   server {{
     listen 127.0.0.1:{port} ssl; root {root};
-    ssl_certificate {chain}; ssl_certificate_key {key};
+    ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]};
   }}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(condition, message: str, seconds: float = 10.0) -> None:
@@ -69,23 +60,17 @@ class Nginx:
         if NGINX is None:
             pytest.skip("nginx is not installed (Debian: apt install nginx-light)")
         self.root, self.log, self.marks = root, home / "access.log", 0
-        port, *tls_ports = ports = [free_port() for _ in range(len(chains) + 1)]
-        more = "".join(
-            _TLS.format(port=p, root=root, chain=chain, key=key)
-            for p, (chain, key) in zip(tls_ports, chains)
-        )
+        with contextlib.ExitStack() as stack:
+            free = [socket.create_server(("127.0.0.1", 0)) for _ in range(1 + len(chains))]
+            port, *tls_ports = ports = [stack.enter_context(s).getsockname()[1] for s in free]
+        tls = [_TLS.format(port=p, root=root, pair=pair) for p, pair in zip(tls_ports, chains)]
         config = home / "nginx.conf"
-        config.write_text(_CONFIG.format(home=home, root=root, port=port, more=more))
+        config.write_text(_CONFIG.format(home=home, root=root, port=port, more="".join(tls)))
         self.process = subprocess.Popen([NGINX, "-p", str(home), "-c", str(config), "-e", "stderr"])
         self.url = f"http://127.0.0.1:{port}"
         self.tls = [f"https://127.0.0.1:{p}" for p in tls_ports]
         for p in ports:
-            wait_for(lambda p=p: self._answers(p), "nginx does not start")
-
-    def _answers(self, port: int) -> bool:
-        assert self.process.poll() is None, "nginx ended"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
+            wait_for(lambda p=p: socket.socket().connect_ex(("127.0.0.1", p)) == 0, "no nginx")
 
     def served(self, since: int = 0) -> list[tuple[int, int, str]]:
         """(status, bytes, path) of the requests after the first `since`."""
@@ -94,9 +79,8 @@ class Nginx:
         mark = f"/mark-{self.marks}"
         assert requests.get(self.url + mark).status_code == 404
         wait_for(lambda: mark in self.log.read_text(), "nginx does not log")
-        lines = (line.split() for line in self.log.read_text().splitlines())
-        seen = [(int(status), int(count), path) for status, count, path in lines]
-        return [line for line in seen if not line[2].startswith("/mark-")][since:]
+        lines = [line.split() for line in self.log.read_text().splitlines() if "/mark-" not in line]
+        return [(int(status), int(count), path) for status, count, path in lines][since:]
 
     def close(self) -> None:
         self.process.terminate()
@@ -106,10 +90,9 @@ class Nginx:
 class FaultyServer:
     """A server of `data` under any name, whose `fault` is switched while it runs.
 
-    `None` answers as it should. `cut` breaks off one answer in five somewhere, `cut_all` each of
-    them early; `stall` sends half of each answer and keeps the line open. `page` answers
-    everything but the directory with a web page, `busy` says 503 twice first, `shifted` sends
-    other bytes than asked for. `whole` takes no ranges, `whole_cut` breaks them off, too.
+    `cut` breaks off one answer in five, `cut_all` each of them; `stall` sends half of each and
+    keeps the line open. `page` answers all but the first with a web page, `busy` says 503 twice,
+    `shifted` sends other bytes than asked for, `whole_cut` takes no ranges and breaks off, too.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -131,7 +114,7 @@ class FaultyServer:
     def answer(self, handler) -> None:
         data, fault, asked = self.data, self.fault, handler.headers.get("Range", "")
         self.requests.append(asked)
-        match = None if fault in ("whole", "whole_cut") else re.match(r"bytes=(\d*)-(\d*)", asked)
+        match = None if fault == "whole_cut" else re.match(r"bytes=(\d*)-(\d*)", asked)
         start, stop = 0, len(data)
         if match and match[1]:
             start, stop = int(match[1]), min(stop, int(match[2]) + 1 if match[2] else stop)
@@ -151,7 +134,7 @@ class FaultyServer:
             body = data[start + 1 : stop + 1]
         elif fault == "cut" and len(self.requests) % 5 == 0:
             body = body[: len(body) * 2 // 3]
-        elif fault in ("cut_all", "whole_cut") and (not first or fault == "whole_cut"):
+        elif fault == "whole_cut" or (fault == "cut_all" and not first):
             body = body[:60_000]
         handler.send_response(status)
         for name, value in headers.items():
@@ -170,62 +153,3 @@ class FaultyServer:
         self.released.set()
         self.server.shutdown()
         self.server.server_close()
-
-
-class Killer:
-    """Calls a function of a module in child processes and kills them with SIGKILL at will.
-
-    One process imports everything once and forks for each run, so 50 runs cost no 50 imports.
-    """
-
-    _CODE = """
-import sys, os, json, importlib, time
-module = importlib.import_module(sys.argv[1])
-print("ready", flush=True)
-for line in sys.stdin:
-    name, arguments, seconds = json.loads(line)
-    child = os.fork()
-    if not child:
-        try:
-            os.close(1)
-            os.open(os.devnull, os.O_WRONLY)
-            getattr(module, name)(*arguments)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    end, done = time.monotonic() + seconds, (0, 0)
-    while not done[0] and time.monotonic() < end:
-        time.sleep(0.002)
-        done = os.waitpid(child, os.WNOHANG)
-    if not done[0]:
-        os.kill(child, 9)
-        done = os.waitpid(child, 0)
-    print(done[1], flush=True)
-"""
-
-    def __init__(self, module: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", self._CODE, module], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPO), str(REPO / "tests")])},
-        )  # fmt: skip
-        assert self.process.stdout.readline() == "ready\n"
-
-    def run(self, name: str, arguments: list, seconds: float) -> bool:
-        """Run, kill after `seconds`; whether it had ended by itself (it must end well)."""
-        print(json.dumps([name, arguments, seconds]), file=self.process.stdin, flush=True)
-        status = int(self.process.stdout.readline())
-        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-        return not os.WIFSIGNALED(status)
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(10)
-
-
-def fetch_clips(url: str, folder: str, classes: list[str]) -> None:
-    """For other processes: clips in short runs, so that there is much to break off."""
-    from twostream_utils.data import fetch
-
-    fetch.RUN, fetch.DIRECTORY = 200_000, 10_000
-    fetch.fetch(fetch.UCF101, folder, classes, url, connections=3, progress=False)
