@@ -40,7 +40,7 @@ def test_bootstrap_interval_agrees_with_the_normal_approximation():
 
 
 def test_bootstrap_draws_seeds_and_clips():
-    """Seeds that agree on every clip add nothing; seeds that differ as wholes widen the interval."""
+    """Seeds that agree on every clip add nothing; seeds that differ as wholes widen it."""
     hits = np.r_[np.ones(60), np.zeros(40)]
     one = ev.bootstrap_interval(hits)
     assert ev.bootstrap_interval(hits[None]) == one
