@@ -273,7 +273,8 @@ def make_loader(dataset: StackDataset, batch_size: int, workers: int, seed: int)
 def progress(loader: DataLoader, device: torch.device, title: str) -> Iterator[Batch]:
     """Yield the batches of a loader on ``device``, under a bar in the first of the processes."""
     quiet = {"disable": True} if processes()[0] else {}
-    for batch in tqdm(loader, desc=title, leave=False, unit="batch", **quiet):
+    batches = iter(loader)  # tqdm would ask for a second iterator, with workers of its own
+    for batch in tqdm(batches, title, len(loader), leave=False, unit="batch", **quiet):
         yield {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
 

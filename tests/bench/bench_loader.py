@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import clips
@@ -70,28 +70,29 @@ def bare(dataset: StackDataset, sizes: Sizes) -> Sample:
     return sample
 
 
+def against(theirs: Callable, sizes: Sizes, of: type = StackDataset) -> Iterator:
+    dataset = clips.dataset(sizes, of)
+    yield epoch(dataset, sizes), theirs(dataset, sizes)
+
+
 @row(PLAIN, ORIGINAL, goal="≥ 6.3", one_core=True)
 def loader_plain(sizes: Sizes) -> Iterator:
-    dataset = clips.dataset(sizes, clips.PlainCrops)
-    yield epoch(dataset, sizes), original(dataset, sizes)
+    yield from against(original, sizes, clips.PlainCrops)
 
 
 @row(JITTER, ORIGINAL, goal="≥ 5", one_core=True)
 def loader_jitter(sizes: Sizes) -> Iterator:
-    dataset = clips.dataset(sizes)
-    yield epoch(dataset, sizes), original(dataset, sizes)
+    yield from against(original, sizes)
 
 
 @row(PLAIN, BARE, goal="≥ 0.85", one_core=True)
 def loader_plain_bare(sizes: Sizes) -> Iterator:
-    dataset = clips.dataset(sizes, clips.PlainCrops)
-    yield epoch(dataset, sizes), bare(dataset, sizes)
+    yield from against(bare, sizes, clips.PlainCrops)
 
 
 @row(JITTER, BARE, goal="≥ 0.85", one_core=True)
 def loader_jitter_bare(sizes: Sizes) -> Iterator:
-    dataset = clips.dataset(sizes)
-    yield epoch(dataset, sizes), bare(dataset, sizes)
+    yield from against(bare, sizes)
 
 
 def with_workers(dataset: StackDataset, batch: int, count: int) -> Sample:

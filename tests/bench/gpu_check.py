@@ -151,13 +151,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "gpu_check", metavar="DIR")
     options = parser.parse_args(arguments)
-    os.environ["TWOSTREAM_DEVICE"] = options.device
-    if options.device == "cuda" and not torch.cuda.is_available():
+    if options.device == "cpu":
+        os.environ["TWOSTREAM_DEVICE"] = "cpu"
+        check(options)
+        return 0
+    if not torch.cuda.is_available():
         print("skipped: no CUDA device here, nothing was checked; run it where there is one")
         return 0
     check(options)  # first, as it matters most where a GPU is lent for minutes
-    if options.device == "cpu":
-        return 0
     return subprocess.run([sys.executable, *TESTS], cwd=ROOT).returncode
 
 

@@ -10,7 +10,7 @@ import torch
 from conftest import REPO, moving_frames
 
 from twostream_utils.data.shards import ShardWriter, encode_clip
-from twostream_utils.lab import gradcam, own_plots
+from twostream_utils.lab import gradcam, own_widgets
 from twostream_utils.lab.explore import clip as explore_clip
 from twostream_utils.lab.flow_plots import flow_stack_grid, liveliest
 from twostream_utils.profiles import get_profile
@@ -102,9 +102,9 @@ def test_grad_cam_and_its_film_show_fields_that_are_there(stores):
     fig = gradcam.where_it_looks(networks, thin, CLIP, view, PROFILE, 1)
     assert [axis.get_title() for axis in fig.axes][2::2] == ["flow", "direction"]
     assert fig.axes[-1].texts[0].get_text().startswith("rim: ")
-    film, wait = own_plots.gradcam_film(networks, thin, CLIP, PROFILE, 1, side=32)
+    film, wait = own_widgets.gradcam_film(networks, thin, CLIP, PROFILE, 1, side=32)
     assert (len(film), wait) == (5, 80)  # as long as the clip: every 2nd frame, twice as long
-    film, wait = own_plots.gradcam_film(networks, thin, CLIP, PROFILE, 1, side=32, most=3)
+    film, wait = own_widgets.gradcam_film(networks, thin, CLIP, PROFILE, 1, side=32, most=3)
     assert (len(film), wait) == (3, 160)
 
 

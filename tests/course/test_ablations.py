@@ -101,7 +101,7 @@ def test_original_fusion_frames_its_maps_with_a_constant():
 
 
 def test_the_recipe_has_the_originals_shapes_values_and_order(tmp_path):
-    """Frame n is grey 10 n with a step at column 24, u is 60 + n, v is 160 + n."""
+    """Frame n is grey 10 n, u is 60 + n, v is 160 + n."""
     for folder, base in ("jpegs_256", 0), ("tvl1_flow/u", 60), ("tvl1_flow/v", 160):
         (tmp_path / folder / "clip").mkdir(parents=True)
         for n in range(1, 5):
@@ -144,14 +144,14 @@ def test_plan_trains_streams_before_what_needs_them():
 @pytest.mark.parametrize("group", ablations.GROUPS)
 def test_a_run_is_trained_kept_and_not_trained_again(group, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("TWOSTREAM_PROFILE", "mini")  # is put back afterwards
+    monkeypatch.setenv("ABLATION_THREADS", str(torch.get_num_threads()))
     monkeypatch.setattr(ablations, "KEPT", tmp_path)
     monkeypatch.setattr(ablations, "SHORT", 1)
     for module in ablations, original:
         small = lambda _, norm: vgg19(3, 2, 1 / 16, norm).state_dict()  # noqa: E731
         monkeypatch.setattr(module, "load_weights", small)
-    monkeypatch.setattr(
-        ablations, "setup", lambda *_, **__: replace(tiny, run_dir=tmp_path / "runs")
-    )
+    course = replace(tiny, run_dir=tmp_path / "runs")
+    monkeypatch.setattr(ablations, "setup", lambda *_, **__: course)
     variants = {"init": ["original"], "defects": ["temporal / rotated", "spatial / split by clip"],
                 "fusion": ["sum"], "original": ["spatial", "temporal", "conv"]}  # fmt: skip
     runs = [ablations.Run(group, variant, "mini", 1, 0) for variant in variants[group]]

@@ -48,33 +48,36 @@ def test_bytes_of_an_upload_give_the_same_clip_and_are_not_kept(tmp_path):
     assert len(list((tmp_path / "own").glob("*.zip"))) == 2
 
 
-def test_opinion_of_a_test_clip_is_that_of_the_score_file(tiny, networks):
+def test_a_prediction_for_a_test_clip_is_that_of_the_score_file(tiny, networks):
     clip = tiny.test[3]
-    said = own_video.predict(networks, tiny.store, clip, tiny)
+    predicted = own_video.predict(networks, tiny.store, clip, tiny)
     for name in INPUTS:
         saved = tiny.scores(name)
         row = saved.clip_logits()[saved.clips.index(clip)]
-        np.testing.assert_allclose(said.logits[name], row, atol=1e-4)
-    assert list(said.scores) == list(METHODS)
-    for values in said.scores.values():
+        np.testing.assert_allclose(predicted.logits[name], row, atol=1e-4)
+    assert list(predicted.scores) == list(METHODS)
+    for values in predicted.scores.values():
         assert values.shape == (2,) and abs(values.sum() - 1) < 1e-6
-    mean = (said.scores["spatial"] + said.scores["temporal"]) / 2
-    np.testing.assert_allclose(said.scores["average_fusion"], mean)
+    mean = (predicted.scores["spatial"] + predicted.scores["temporal"]) / 2
+    np.testing.assert_allclose(predicted.scores["average_fusion"], mean)
 
 
 def test_top_is_sorted_and_no_longer_than_there_are_classes(tiny, networks):
-    said = own_video.predict(networks, tiny.store, tiny.test[0], tiny)
-    top = said.top("temporal", k=5)
+    predicted = own_video.predict(networks, tiny.store, tiny.test[0], tiny)
+    top = predicted.top("temporal", k=5)
     assert len(top) == 2 and top[0][1] >= top[1][1]
     assert {name for name, _ in top} == {"JumpRope", "Punch"}
-    assert top[0] == (said.classes[said.scores["temporal"].argmax()], said.scores["temporal"].max())
+    assert top[0] == (
+        predicted.classes[predicted.scores["temporal"].argmax()],
+        predicted.scores["temporal"].max(),
+    )
 
 
-def test_a_video_from_file_to_opinion(tiny, networks, tmp_path):
+def test_a_video_from_file_to_prediction(tiny, networks, tmp_path):
     path = write_video(tmp_path / "a.mp4", moving_frames(12, 60, 80), codec="mp4v")
     own = own_video.own_clip(path, TINY, tmp_path / "own")
-    said = own_video.predict(networks, own.store, own.clip, tiny)
-    assert all(np.isfinite(values).all() for values in said.scores.values())
+    predicted = own_video.predict(networks, own.store, own.clip, tiny)
+    assert all(np.isfinite(values).all() for values in predicted.scores.values())
 
 
 # --- what goes wrong, with a note -------------------------------------------------------------
@@ -170,7 +173,7 @@ def test_4k_is_scaled_while_reading_and_memory_stays_small(tmp_path):
     path = write_video(tmp_path / "a.avi", np.broadcast_to(big, (24, *big.shape)), fps=24)
     code = (
         "import resource, sys\n"
-        "from twostream_utils import own_video\n"
+        "from twostream_utils.lab import own_video\n"
         "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = used()\n"
         "frames, _ = own_video.read_own(sys.argv[1], 72)\n"
@@ -244,5 +247,5 @@ def test_real_clips_are_classified(shared_data, tiny, networks, tmp_path):
     assert videos, "no UCF101 clips in the folder of real clips"
     for path in videos:
         own = own_video.own_clip(path, TINY, tmp_path, seconds=2)
-        said = own_video.predict(networks, own.store, own.clip, tiny)
-        assert all(abs(values.sum() - 1) < 1e-6 for values in said.scores.values())
+        predicted = own_video.predict(networks, own.store, own.clip, tiny)
+        assert all(abs(values.sum() - 1) < 1e-6 for values in predicted.scores.values())

@@ -15,9 +15,9 @@ from tiny_course import TINY
 
 from twostream_utils.data.video import VideoError
 from twostream_utils.fusion import METHODS
-from twostream_utils.lab import own_plots, own_widgets, plots
+from twostream_utils.lab import own_widgets, plots
 from twostream_utils.lab.flow_colours import colour_wheel
-from twostream_utils.lab.own_video import opinion
+from twostream_utils.lab.own_video import predict
 from twostream_utils.views import span
 
 
@@ -108,12 +108,14 @@ def test_answers_hold_notes_bars_and_film_with_alt_text(tiny, networks, tmp_path
 
 
 def test_bars_show_five_best_of_each_method_and_say_so(tiny, networks):
-    said = opinion(networks, tiny.store, tiny.test[0], tiny)
-    fig = own_plots.top_bars(said)
-    assert [axis.get_title() for axis in fig.axes] == [METHODS[key].title for key in said.scores]
+    predicted = predict(networks, tiny.store, tiny.test[0], tiny)
+    fig = own_widgets.top_bars(predicted)
+    assert [axis.get_title() for axis in fig.axes] == [
+        METHODS[key].title for key in predicted.scores
+    ]
     assert sum(len(axis.patches) for axis in fig.axes) == 2 * len(METHODS)  # two classes
-    answer = said.top("average_fusion", 1)[0][0]
-    assert answer in own_plots.describe(said)
+    answer = predicted.top("average_fusion", 1)[0][0]
+    assert answer in own_widgets.describe(predicted)
     orange = plots.plt.matplotlib.colors.to_rgba(plots.ORANGE)
     for axis in fig.axes:
         names = [label.get_text() for label in axis.get_yticklabels()]
@@ -125,12 +127,12 @@ def test_bars_show_five_best_of_each_method_and_say_so(tiny, networks):
 def test_film_shows_the_clip_and_lights_what_counts(tiny, networks):
     clip = tiny.test[0]
     n = tiny.store.n_flow(clip)
-    film, wait = own_plots.gradcam_film(networks, tiny.store, clip, TINY, 0, side=48, most=20)
+    film, wait = own_widgets.gradcam_film(networks, tiny.store, clip, TINY, 0, side=48, most=20)
     step = -(-n // 20)
-    assert film.shape == (len(range(1, n + 1, step)), 48 + own_plots.TITLE, 2 * 48 + 6, 3)
+    assert film.shape == (len(range(1, n + 1, step)), 48 + own_widgets.TITLE, 2 * 48 + 6, 3)
     assert film.dtype == np.uint8 and wait == 40 * step
     assert (film[0] != film[-1]).any()
-    wheel = colour_wheel(48 // own_plots.WHEEL)  # its legend, in each picture of flow
+    wheel = colour_wheel(48 // own_widgets.WHEEL)  # its legend, in each picture of flow
     middle = len(wheel) // 2
     assert (film[:, -len(wheel) + middle, -len(wheel) :] == wheel[middle]).all()
     assert span(TINY) < n  # so the stacks move along the clip
@@ -138,14 +140,14 @@ def test_film_shows_the_clip_and_lights_what_counts(tiny, networks):
 
 def test_webp_is_animated_and_as_small_as_asked(tiny):
     film = np.stack([np.roll(moving_frames(1, 64, 96)[0], k, 1) for k in range(12)])
-    data = own_plots.webp(film, 80)
+    data = own_widgets.webp(film, 80)
     with Image.open(io.BytesIO(data)) as image:
         assert image.n_frames == 12 and image.size == (96, 64) and image.info["loop"] == 0
         image.seek(3)
         assert np.abs(np.asarray(image.convert("RGB")).astype(int) - film[3]).mean() < 10
-    smaller = own_plots.webp(film, 80, limit=len(data) - 1)
+    smaller = own_widgets.webp(film, 80, limit=len(data) - 1)
     assert len(smaller) < len(data)
     with pytest.raises(ValueError, match="12 frames of 96x64"):
-        own_plots.webp(film, 80, limit=500)
+        own_widgets.webp(film, 80, limit=500)
     with pytest.raises(ValueError, match="too short"):
-        own_plots.film_html(film, 80, "a film")
+        own_widgets.film_html(film, 80, "a film")

@@ -89,8 +89,8 @@ def extract(
     Raises:
         FileNotFoundError: no such source, or no videos in it.
         ValueError: unknown algorithm or class, a broken pattern, nothing readable.
-        RuntimeError: a worker was killed; whole shards are kept.
-        OSError: another command writes to `out`, or the disk is full; whole shards are kept.
+        OSError, RuntimeError: another command writes to `out`, the disk is full, a worker was
+            killed; whole shards are kept.
     """
     source, out = Path(source), Path(out)
     if algorithm not in ALGORITHMS:
@@ -99,13 +99,9 @@ def extract(
     if every < 1:
         raise ValueError(f"every must be 1 or more, got {every}")
     settings = {
-        "format": 1,
-        "short_side": short_side,
-        "flow": algorithm,
-        "group_pattern": group_pattern,
-        "quality": QUALITY,
-        "bound": BOUND,
-    }
+        "format": 1, "short_side": short_side, "flow": algorithm, "group_pattern": group_pattern,
+        "quality": QUALITY, "bound": BOUND,
+    }  # fmt: skip
     if every > 1:  # left out otherwise, so that older shards stay good
         settings["flow_every"] = every
     report = Report()
@@ -124,10 +120,8 @@ def extract(
             with atomic_write(out / "skipped.txt") as part:
                 part.write_text("".join(f"{a}\t{b}\n" for a, b in report.skipped), "utf-8")
     if not report.clips:
-        first = ": ".join(report.skipped[0])
-        raise ValueError(
-            f"none of the {len(report.skipped)} videos in {source} could be used; {first}"
-        )
+        n, first = len(report.skipped), ": ".join(report.skipped[0])
+        raise ValueError(f"none of the {n} videos in {source} could be used; {first}")
     return report
 
 
@@ -138,7 +132,7 @@ def _class_folders(source: Path, out: Path, classes: Iterable[str] | None) -> di
     folders = {
         path: _videos(path)
         for path in sorted(source.iterdir(), key=lambda path: (path.name.lower(), path.name))
-        if path.is_dir() and not path.name.startswith(".") and path.resolve() != out.resolve()
+        if path.is_dir() and path.name[0] != "." and path.resolve() != out.resolve()
     }
     if not any(folders.values()):
         if _videos(source):
@@ -146,34 +140,22 @@ def _class_folders(source: Path, out: Path, classes: Iterable[str] | None) -> di
                 f"{source} is itself a folder of videos, one class; give the folder above it: "
                 f"{source.resolve().parent}"
             )
-        raise FileNotFoundError(
-            f"no videos in the folders of {source}; looked for <class>/<clip> with one of "
-            f"{' '.join(VIDEO_SUFFIXES)}"
-        )
-    if classes is None:
-        return folders
-    if missing := set(classes) - {folder.name for folder in folders}:
-        raise ValueError(
-            f"no class {', '.join(sorted(missing))} in {source}, which has "
-            f"{', '.join(folder.name for folder in folders)}"
-        )
-    return {folder: videos for folder, videos in folders.items() if folder.name in set(classes)}
+        looked = f"looked for <class>/<clip> with one of {' '.join(VIDEO_SUFFIXES)}"
+        raise FileNotFoundError(f"no videos in the folders of {source}; {looked}")
+    wanted = {folder.name for folder in folders} if classes is None else set(classes)
+    if missing := wanted - {folder.name for folder in folders}:
+        there = ", ".join(folder.name for folder in folders)
+        raise ValueError(f"no class {', '.join(sorted(missing))} in {source}, which has {there}")
+    return {folder: videos for folder, videos in folders.items() if folder.name in wanted}
 
 
 def _videos(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in VIDEO_SUFFIXES
-        and not path.name.startswith(".")
-        and path.is_file()
-    )
+    files = (path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    return sorted(path for path in files if path.name[0] != "." and path.is_file())
 
 
-def _plan(
-    folders: dict[Path, list], pattern: str | None, report: Report
-) -> dict[str, list[_Video]]:
-    """Videos to read by label; what cannot become a clip goes to `report.skipped`."""
+def _plan(folders: dict[Path, list], pattern: str | None, report: Report) -> dict[str, list]:
+    """The `_Video`s to read by label; what cannot become a clip goes to `report.skipped`."""
     try:
         regex = re.compile(pattern or r"_(g\d{2})(?:_|$)")
     except re.error as error:
@@ -192,12 +174,10 @@ def _plan(
             clip = _clip_name(label, path.stem)
             match = regex.search(path.stem)
             video = _Video(path, clip, label, match and match[1] or clip)
-            if clip in seen:
-                reason = f"would be clip {clip}, as {seen[clip]} already is"
-                report.skipped.append((video.name, reason))
-                continue
-            seen[clip] = video.name
-            videos.append(video)
+            if (first := seen.setdefault(clip, video.name)) == video.name:
+                videos.append(video)
+            else:
+                report.skipped.append((video.name, f"would be clip {clip}, as {first} already is"))
     return plan
 
 
@@ -210,9 +190,8 @@ def _clip_name(label: str, stem: str) -> str:
 
 
 def _make_shard(
-    shard: Path, settings: dict, videos: list[_Video], workers: int | None, bar: tqdm,
-    report: Report,
-) -> None:  # fmt: skip
+    shard: Path, settings: dict, videos: list, workers: int | None, bar: tqdm, report: Report
+) -> None:
     """Make one shard, unless it is there, whole and made from these videos with these settings."""
     sources = {video.path.name: video.path.stat().st_size for video in videos}
     info = {"settings": settings, "sources": sources}
@@ -225,12 +204,12 @@ def _make_shard(
         clips, skipped = _write_shard(shard, info, videos, workers, bar)
         report.written.extend(clips)
     report.skipped.extend(map(tuple, skipped))
-    if not clips:
-        shard.unlink(missing_ok=True)
-        return
+    if clips:
+        report.megabytes += shard.stat().st_size / 1e6
+    else:
+        shard.unlink(missing_ok=True)  # of an earlier run
     report.clips += len(clips)
     report.frames += sum(meta["frames"] for meta in clips.values())
-    report.megabytes += shard.stat().st_size / 1e6
     report.ungrouped += sum(meta["group"] == clip for clip, meta in clips.items())
 
 
@@ -256,11 +235,9 @@ def _write_shard(
     skipped = info["skipped"] = []
     encode = partial(_encode, settings=info["settings"])
     try:
-        # Workers a shard at a time: what waits for a slow disk is never more than one class.
-        with (
-            ShardWriter(shard, info) as writer,
-            closing(parallel_map(encode, videos, workers)) as results,
-        ):
+        # A shard at a time: what waits in memory for a slow disk is never more than one class.
+        results = parallel_map(encode, videos, workers)
+        with closing(results), ShardWriter(shard, info) as writer:
             for video, (members, meta) in zip(videos, results):
                 bar.update()
                 if isinstance(meta, str):
@@ -268,13 +245,10 @@ def _write_shard(
                 else:
                     writer.add(members, {video.clip: meta})
     except OSError as error:
-        if error.errno in NO_ROOM:
-            raise OSError(
-                error.errno,
-                f"no room left while writing {shard}; the shards that are whole are kept: free "
-                "some space and run the same command again",
-            ) from error
-        raise
+        if error.errno not in NO_ROOM:
+            raise
+        kept = "the shards that are whole are kept: free some space and run the same command again"
+        raise OSError(error.errno, f"no room left while writing {shard}; {kept}") from error
     return writer.clips, skipped
 
 
@@ -288,14 +262,9 @@ def _encode(video: _Video, settings: dict) -> tuple[list[tuple[str, bytes]], dic
         return [], error.reason
     except (ValueError, OSError, cv2.error) as error:
         return [], " ".join(str(error).split())
-    meta = {
-        "label": video.label,
-        "group": video.group,
-        "source": video.name,
-        "fps": rate,
-        "frames": sum(name.startswith("jpegs_256/") for name, _ in members),
-        "flow": settings["flow"],
-    }
+    frames = sum(name.startswith("jpegs_256/") for name, _ in members)
+    meta = {"label": video.label, "group": video.group, "source": video.name, "fps": rate}
+    meta |= {"frames": frames, "flow": settings["flow"]}
     return members, meta | ({"flow_every": every} if every > 1 else {})
 
 

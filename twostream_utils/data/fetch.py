@@ -1,235 +1,329 @@
-"""Videos from wherever they are, an address, an archive or a folder, into one folder of clips."""
+"""Videos of UCF101 and Weizmann, from wherever they are, into `<folder>/<class>/<clip>`.
+
+    fetch(UCF101, "data/ucf101_videos", ["YoYo", "JumpRope"])
+
+From a zip on a server we fetch only the wanted clips: its directory says where they are. Any other
+archive is downloaded whole. A clip gets its name only once its size and CRC-32 are right, so a kill
+costs no more than the clips on their way. Names in an archive never become paths.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import errno
+import functools
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import threading
+import time
+import zipfile
+import zlib
+from collections import Counter, namedtuple
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
-from zipfile import ZipInfo
 
-from .clip_folder import ClipFolder
-from .download import Line, NoRoomError, arrived, check_room, download, gigabytes
+import requests
+import urllib3
+from remotezip import RangeNotSupported, RemoteIOError, RemoteZip, RemoteZipError
+from tqdm.auto import tqdm
+
+from ..files import atomic_write
+from ..splits import SPELLING, parse_name
 from .processes import locked
-from .remote_zip import fetch_members, make_plan, read_directory
-from .unpack import find_rar_tools, room_for_zip, unpack
-from .web import FetchError, NoRangesError, Remote, probe
+from .ucf101_clips import ucf101_clips
+
+TIMEOUT = (15, 20)  # seconds without a connection, seconds without a byte
+TRIES = 8  # with nothing gained in between; the waits between them double, up to 15 s
+RUN = 8 << 20  # bytes of consecutive clips that one request brings
+DIRECTORY = 2 << 20  # bytes at the end of a zip that hold the directory of all of UCF101
+_LOST = (RemoteIOError, requests.RequestException, urllib3.exceptions.HTTPError)
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
+_BY_HAND = "download the file in a browser and give its path as the source"
+_WORDS = {  # what the layers below say, and what it means
+    "certificate has expired": "its certificate has expired (or is the clock here wrong?)",
+    "unable to get": "the server sends an incomplete chain of certificates",
+    "timed out": "nothing came for too long",
+    "IncompleteRead": "the connection was cut",
+    "resol": "there is no such server, or this machine is offline",
+}
+
+# Addresses by name (if it is that of a class: it has only this class), the number of clips of each
+# class, and a pattern of the names of clips.
+VideoSet = namedtuple("VideoSet", "sources clips pattern")
+# Clips at the source, those of them here (0 where only unpacking tells), and bytes.
+Plan = namedtuple("Plan", "clips present download room free")
+_Clip = namedtuple("_Clip", "target size entry start stop")
+
+_HF = "https://huggingface.co/datasets"
+_DB = "https://www.wisdom.weizmann.ac.il/~vision/VideoAnalysis/Demos/SpaceTimeActions/DB"
+_ACTIONS = "bend|jack|jump|pjump|run|side|skip|walk|wave1|wave2"
+UCF101 = VideoSet(
+    {  # tried in this order; none could be tried where this was written, any may be dead by now
+        "hf-zip": f"{_HF}/quchenyuan/UCF101-ZIP/resolve/main/UCF-101.zip",  # 6.96 GB
+        "thumos": "https://storage.googleapis.com/thumos14_files/UCF101_videos.zip",
+        "official": "https://www.crcv.ucf.edu/datasets/human-actions/ucf101/UCF101.rar",  # 6.90 GB
+        # 171 MB, some clips of each of the first ten classes
+        "subset": f"{_HF}/sayakpaul/ucf101-subset/resolve/main/UCF101_subset.tar.gz",
+    },
+    Counter(parse_name(clip).label for clip in ucf101_clips()),
+    r"(?P<stem>v_(?P<label>\w+)_g\d\d_c\d\d)(?P<suffix>\.(?i:avi|mp4|mov|mkv|webm))",
+)
+WEIZMANN = VideoSet(  # of lena_walk1 and lena_walk2 the first counts (Gorelick et al., 2007)
+    {action: f"{_DB}/{action}.zip" for action in _ACTIONS.split("|")},
+    dict.fromkeys(_ACTIONS.split("|"), 9),
+    rf"(?P<stem>[a-z]+_(?P<label>{_ACTIONS}))1?(?P<suffix>\.avi)",
+)
 
 
-@dataclass(frozen=True)
-class Source:
-    """One place that is known to have had the videos.
+class FetchError(RuntimeError):
+    """We could not get something; the message says what, where, and what to do."""
 
-    `size` in bytes is what was reported of it, for the reader; what counts is what the server
-    says. `classes` where it has only some.
+
+def fetch(
+    videos: VideoSet, folder: str | Path, classes: Iterable[str] = (), source: str | Path = "",
+    connections: int = 4, progress: bool = True, dry_run: bool = False,
+) -> list[Plan]:  # fmt: skip
+    """Bring the videos of `classes` (default: all) into `folder`; a plan for each source used.
+
+    The sources of `videos` are tried in turn, or `source` only: the name of one, an address, or a
+    zip, tar, rar or folder on this machine. Clips that are here are left alone, so the same call
+    goes on after an interruption. A second call at the same time waits for the first. A dry run
+    asks the servers and writes nothing.
+
+    Raises `FetchError`, in plain words, or `KeyboardInterrupt`: clips that are whole are kept.
     """
-
-    name: str
-    url: str
-    size: int | None
-    about: str
-    classes: tuple[str, ...] | None = None
-
-
-@dataclass
-class Job:
-    """What is wanted and how: the clips' folder, where whole archives are kept, a dry run or not.
-
-    A dry run asks the servers and prints what would be fetched, and fetches nothing but the
-    directory of a zip. `due` is the number of clips of each class: where all of them are
-    there, an archive that would have to be fetched or unpacked as a whole is left alone.
-    """
-
-    folder: ClipFolder
-    archives: Path
-    dry_run: bool = False
-    progress: bool = True
-    line: Line = field(default_factory=Line)
-    due: Mapping[str, int] | None = None
-
-    def complete(self) -> bool:
-        """Whether every clip that is due is in the folder; says so if it is."""
-        counts = self.folder.counts()
-        if not self.due or any(counts[label] != n for label, n in self.due.items()):
-            return False
-        print(f"  {_clips(self, counts.total(), counts.total())}: nothing to do")
-        return True
-
-    @contextlib.contextmanager
-    def alone(self, folder: Path) -> Iterator[None]:
-        """Be the only command that writes to `folder`, unless this is a dry run."""
-        if self.dry_run:
-            yield
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder):
-            yield
-
-
-def table(sources: Sequence[Source]) -> str:
-    """The sources as text, two lines each, in the order in which they are tried."""
-    lines = ["  (addresses and sizes as reported; none could be tried where this was written)"]
-    for source in sources:
-        size = gigabytes(source.size) if source.size else "not known"
-        lines += [f"  {source.name:<9} {size:>9}  {source.about}", f"            {source.url}"]
-    return "\n".join(lines)
-
-
-def fetch_first(sources: Sequence[Source], job: Job) -> None:
-    """Try `sources` in order until one has given all that `job` wants; print why one did not.
-
-    Raises:
-        FetchError: none did.
-        NoRoomError: at once, since the others need as much room or more.
-    """
-    for source in sources:
-        print(f"{source.name}: {source.url}")
-        lacking = [c for c in job.folder.classes if source.classes and c not in source.classes]
-        try:
-            if lacking:
-                raise FetchError(
-                    f"it has no {_listed(lacking)}; its {len(source.classes)} classes are "
-                    f"{', '.join(source.classes)}"
-                )
-            return fetch(source.url, job)
-        except NoRoomError:
-            raise
-        except FetchError as error:
-            print(f"  did not work: {str(error).removeprefix(f'{source.url}: ')}")
-    raise FetchError(
-        "no source gave everything. Clips that are whole are kept and the same command goes on. "
-        "If you can get an archive or the videos another way, give its path or address by --source"
-    )
-
-
-def fetch(where: str | Path, job: Job) -> None:
-    """Bring the wanted clips out of an address, an archive or a folder into `job.folder`.
-
-    Of a zip on a server that sends byte ranges only the wanted members are fetched; anything else
-    is fetched whole, kept in `job.archives` and unpacked. Prints bytes and room before it starts.
-
-    Raises:
-        FetchError: in plain words. Whole clips are kept, and the next call goes on.
-        OSError: another command writes to the same folder.
-    """
-    if "://" not in str(where):
-        return _take_here(Path(where).expanduser(), job)
-    remote = probe(str(where))
-    if not remote.kind:
-        raise FetchError(f"{where} is no zip, rar or tar by its first bytes")
-    if remote.kind == "zip" and remote.ranges:
-        try:
-            return _fetch_members(remote, job)
-        except NoRangesError as error:
-            print(f"  {error}")
-    _fetch_whole(remote, job)
-
-
-def _fetch_members(remote: Remote, job: Job) -> None:
-    directory = read_directory(remote)
-    found = {
-        target.parent.name for info in directory if (target := job.folder.target(info.filename))
-    }
-    if lacking := [label for label in job.folder.classes if label not in found]:
-        raise FetchError(f"{remote.url} has no clips of {_listed(lacking)}")
-    with job.alone(job.folder.root):
-        damaged = _fetch_planned(remote, directory, job)
-    if damaged:
-        raise FetchError(_damage_message(remote.url, damaged))
-
-
-def _fetch_planned(remote: Remote, directory: Sequence[ZipInfo], job: Job) -> list[str]:
-    damaged: list[str] = []
-    for again in (False, True):
-        plan = make_plan(remote, directory, job.folder)
-        needed = plan.disk(job.line.connections)
-        free = check_room(job.folder.root, needed)
-        print(
-            f"  {_clips(job, plan.total, plan.present)}\n"
-            f"  to fetch: {gigabytes(plan.size)} of {gigabytes(remote.size)} "
-            f"({plan.size / remote.size:.0%})\n  room: {gigabytes(needed)} needed, "
-            f"{gigabytes(free)} free" + ("\n  once more for what arrived damaged" if again else "")
+    folder, lacking, plans = Path(folder), {*classes} or {*videos.clips}, []
+    here = Counter(c for c in lacking for p in (folder / c).glob("*") if _place(videos, p.name))
+    if all(here[label] >= videos.clips[label] for label in lacking):
+        return [_plan(folder, dry_run, here.total(), here.total(), 0, 0)]
+    known = {name: at for name, at in videos.sources.items() if source in ("", name)}
+    options = connections, progress, dry_run
+    with contextlib.nullcontext() if dry_run else _alone(folder):
+        for name, where in (known or {"source": str(source)}).items():
+            if wanted := lacking & {name} if name in videos.clips else lacking:
+                print(f"{name}: {where}")
+                try:
+                    plan, found = _take(videos, folder, wanted, where, *options)
+                    plans.append(plan)
+                    lacking = lacking - found
+                except (FetchError, RemoteZipError) as error:
+                    if not known:
+                        raise
+                    print(f"  did not work: {error}")
+    if lacking:
+        raise FetchError(
+            f"no source gave all clips of {', '.join(sorted(lacking))}. What is whole is kept, and "
+            f"the same call goes on. If you know another address, give that, or {_BY_HAND}"
         )
-        if job.dry_run:
-            break
-        progress = job.progress and bool(plan.spans)
-        damaged = fetch_members(plan, job.folder, job.line, progress)
-        if not damaged:
-            break
-    return damaged
+    return plans
 
 
-def _fetch_whole(remote: Remote, job: Job) -> None:
-    if job.complete():
-        return
-    if remote.kind == "rar":
-        find_rar_tools(remote.url)  # before gigabytes have come that nothing here can read
-    with job.alone(job.archives):
-        path = _fetch_archive(remote, job)
-    if not job.dry_run:
-        print(f"  {path} is whole; delete it when you have all classes that you want")
-        _unpack_all(path, job)
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one fetch at a time write to `folder`, and say plainly why it stopped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, wait=True):
+        for left in [*folder.glob("*/*.partial"), *folder.glob(".unpacked-*")]:  # by a kill
+            left.unlink() if left.is_file() else shutil.rmtree(left, ignore_errors=True)
+        try:
+            yield
+        except KeyboardInterrupt:
+            print(f"\nStopped. The clips in {folder} are whole, and the same call goes on.")
+            raise
+        except OSError as error:
+            raise FetchError(f"{error}. What is whole is kept, the same call goes on") from error
 
 
-def _fetch_archive(remote: Remote, job: Job) -> Path:
-    path = job.archives / remote.name
-    size, here = remote.size or 0, arrived(remote, path)
-    # A rar is unpacked as a whole beside the archive; videos hardly shrink when packed.
-    needed = max(0, size - here) + (size if remote.kind == "rar" else 0)
-    free = check_room(job.archives, needed)
-    print(
-        f"  a {remote.kind} has to be fetched whole here\n"
-        f"  to fetch: {gigabytes(size - here) if size else 'the server does not say how much'}, "
-        f"{gigabytes(here)} here already\n"
-        f"  room: {gigabytes(needed)} needed, {gigabytes(free)} free"
-        + ("" if remote.kind == "rar" else "; the clips come on top of it")
-    )
-    if not job.dry_run:
-        download(remote, path, job.line, progress=job.progress)
-    return path
+def _plan(folder: Path, dry: bool, clips: int, present: int, download: int, room: int) -> Plan:
+    """Print what it takes. Raises `OSError` if there is no room for it."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    plan = Plan(clips, present, download, room, shutil.disk_usage(there).free)
+    said = "{}B to fetch; {}B of room needed, {}B free".format(*map(tqdm.format_sizeof, plan[2:]))
+    print(f"  {clips} clips, {present} of them here already;" if clips else " ", said, flush=True)
+    if room > plan.free and not dry:
+        raise OSError(errno.ENOSPC, f"no room left in {folder}: {said}")
+    return plan
 
 
-def _take_here(path: Path, job: Job) -> None:
-    if not path.exists():
-        raise FetchError(f"there is no file or folder {path}")
-    inside = room_for_zip(path, job.folder) if path.is_file() else None
-    if path.is_file() and not inside and job.complete():
-        return
-    total, present, needed = inside or (0, 0, 0)
-    free = check_room(job.folder.root, needed)
-    print(f"  {path}{f', {gigabytes(path.stat().st_size)}' if path.is_file() else ''}")
-    if inside:
-        print(f"  {_clips(job, total, present)}\n  room: {gigabytes(needed)} needed, ", end="")
-    else:
-        print("  room: ", end="")
-    print(f"{gigabytes(free)} free")
-    if not job.dry_run:
-        _unpack_all(path, job)
+def _place(videos: VideoSet, name: str) -> tuple[str, str] | None:
+    """Class and file name of a clip by its name in an archive; None if it is no clip."""
+    match = re.fullmatch(videos.pattern, re.split(r"[/\\]", name)[-1])
+    return match and (SPELLING.get(match["label"], match["label"]), match["stem"] + match["suffix"])
 
 
-def _unpack_all(path: Path, job: Job) -> None:
-    with job.alone(job.folder.root):
-        damaged = unpack(path, job.folder, job.progress)
+def _take(videos, folder, classes, where, connections, progress, dry) -> tuple[Plan, set[str]]:
+    """Take what one source has of `classes`: what that costs, and which of them it has."""
+    session, archive, path = _Session(), None, Path(where).expanduser()
+    connect = functools.partial(RemoteZip, where, DIRECTORY, session=session, timeout=TIMEOUT)
+    with contextlib.ExitStack() as stack:
+        if "://" in where:
+            path = folder / ".archives" / re.sub(r"[^\w.]+", "_", where)[-120:]
+        elif not path.exists():
+            raise FetchError(f"there is no file or folder {path}")
+        if not path.exists():
+            with contextlib.suppress(RangeNotSupported, zipfile.BadZipFile):
+                archive = _patiently(where, connect, tries=3)
+        remote = archive is not None
+        if not (remote or path.is_dir() or zipfile.is_zipfile(path)):
+            here = path.exists()
+            size = path.stat().st_size if here else int(session.version[0])
+            # Packing hardly makes videos smaller.
+            plan = _plan(folder, dry, 0, 0, 0 if here else size, size if here else 2 * size)
+            if dry:
+                return plan, classes
+            if not here:
+                _patiently(where, lambda: _download(session, where, path, progress))
+                print(f"  {path} is whole; delete it once you have all the classes you want")
+            if not zipfile.is_zipfile(path):
+                new = tempfile.TemporaryDirectory(dir=folder, prefix=".unpacked-")
+                path = _unpack(path, Path(stack.enter_context(new)))
+        if path.is_dir():
+            files = [(p.name, p.stat().st_size, p, 0, 0) for p in path.rglob("*") if p.is_file()]
+        else:
+            archive = stack.enter_context(archive or zipfile.ZipFile(path))
+            infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
+            starts = [*(info.header_offset * remote for info in infos), archive.start_dir * remote]
+            files = [(i.filename, i.file_size, i, *at) for i, at in zip(infos, pairwise(starts))]
+        wanted: dict[Path, _Clip] = {}
+        for name, *clip in files:
+            label, file = _place(videos, name) or ("", "")
+            if label in classes:
+                wanted.setdefault(folder / label / file, _Clip(folder / label / file, *clip))
+        if not wanted:
+            raise FetchError(f"{where} has no clips of {', '.join(sorted(classes))}")
+        missing = [c for t, c in wanted.items() if not (t.is_file() and t.stat().st_size == c.size)]
+        room, cost = sum(c.size for c in missing), sum(c.stop - c.start for c in missing)
+        plan = _plan(folder, dry, len(wanted), len(wanted) - len(missing), cost, room)
+        if not dry:
+            with tqdm(total=room, unit="B", unit_scale=True, disable=not progress) as bar:
+                _save(where, missing, archive, connect, connections if remote else 1, bar)
+    return plan, {target.parent.name for target in wanted}
+
+
+def _save(where: str, clips: list[_Clip], archive, connect, connections: int, bar: tqdm) -> None:
+    """Write clips to their places, each whole or not at all, from several connections if remote."""
+    runs: list[list[_Clip]] = []
+    for clip in clips:
+        if runs and runs[-1][-1].stop == clip.start and clip.stop <= runs[-1][0].start + RUN:
+            runs[-1].append(clip)
+        else:
+            runs.append([clip])
+    damaged: list[str] = []
+    opened: dict[int, RemoteZip] = {}  # of each thread, its own; not used again after an error
+
+    def save(run: list[_Clip]) -> None:
+        own = archive
+        if isinstance(own, RemoteZip):
+            own = opened.pop(threading.get_ident(), None) or _patiently(where, connect)
+            own.fp.set_position_to_size({run[0].start: run[-1].stop - run[0].start})
+        while run:
+            clip = run[0]
+            try:
+                data = own.read(clip.entry) if own else clip.entry.read_bytes()
+                if len(data) != clip.size:
+                    raise EOFError(f"{len(data):,} of {clip.size:,} bytes")
+            except _DAMAGED as error:
+                damaged.append(f"{clip.target.name} ({error})")
+            else:
+                with atomic_write(clip.target) as part:
+                    part.write_bytes(data)
+            bar.update(clip.size)
+            run[:1] = []
+        opened[threading.get_ident()] = own
+
+    with ThreadPoolExecutor(connections) as pool:
+        try:
+            list(pool.map(lambda run: _patiently(where, lambda: save(run), run.__len__), runs))
+        finally:
+            for run in runs:  # after an error, each thread stops after the clip at hand
+                run.clear()
     if damaged:
-        raise FetchError(_damage_message(path, damaged))
-    counts = job.folder.counts()
-    if lacking := [label for label in job.folder.classes if not counts[label]]:
-        raise FetchError(f"{path} has no clips of {_listed(lacking)}")
+        raise FetchError(
+            f"{len(damaged)} clips are damaged in {where}: {', '.join(damaged[:3])}. They were "
+            "left out, and the others are whole. Try again, or try another source"
+        )
 
 
-def _clips(job: Job, total: int, present: int) -> str:
-    classes = len(job.folder.classes)
-    named = "1 class" if classes == 1 else f"{classes} classes"
-    return f"{named}, {total} clips, {present} of them here already"
+def _patiently(where: str, work: Callable, left: Callable[[], int] = int, tries: int = 0):
+    """Do `work` until it succeeds; the tries count anew whenever less is `left` to do."""
+    failed, least = 0, float("inf")
+    while True:
+        try:
+            return work()
+        except _LOST as error:
+            failed, least = failed + 1 if left() >= least else 1, min(least, left())
+            said = next((words for key, words in _WORDS.items() if key in str(error)), error)
+            if "CERTIFICATE_VERIFY" in str(error):
+                said = f"{said}. Verification stays on: {_BY_HAND}"
+            elif failed < (tries or TRIES):
+                time.sleep(min(15, 2**failed / 4))
+                continue
+            raise FetchError(f"{where}: {said} (given up after {failed} tries)") from error
 
 
-def _damage_message(where: str | Path, damaged: list[str]) -> str:
-    return (
-        f"{len(damaged)} clips are damaged in {where} and were left out; the others are whole: "
-        f"{'; '.join(damaged[:5])}{' …' if len(damaged) > 5 else ''}. Another source may have "
-        "them whole"
+def _download(session: _Session, where: str, path: Path, progress: bool) -> None:
+    """Get a whole file, or nothing of it."""
+    total = int(session.version[0])
+    with (
+        atomic_write(path) as part,
+        session.get(where, stream=True, timeout=TIMEOUT) as reply,
+        open(part, "wb") as file,
+        tqdm.wrapattr(file, "write", total=total, disable=not progress) as sink,
+    ):
+        for chunk in reply.iter_content(1 << 18):
+            sink.write(chunk)
+
+
+def _unpack(path: Path, folder: Path) -> Path:
+    """Unpack a tar, or with a program of this machine a rar, into `folder`."""
+    with contextlib.suppress(*_DAMAGED), tarfile.open(path) as tar:
+        tar.extractall(folder, filter="data")
+        return folder
+    tools = {
+        "unar": ("-quiet", "-force-overwrite", "-no-directory", "-o", folder, path),
+        "bsdtar": ("-x", "-f", path, "-C", folder),
+        "unrar": ("x", "-o+", "-idq", path, f"{folder}/"),
+    }  # Debian builds 7-Zip without rar, so it comes last
+    tools |= dict.fromkeys(("7zz", "7z"), ("x", "-y", f"-o{folder}", path))
+    said = "no program here reads a rar"
+    if tool := next(filter(shutil.which, tools), None):
+        run = subprocess.run([tool, *tools[tool]], stdin=subprocess.DEVNULL, capture_output=True)
+        if run.returncode == 0:
+            return folder
+        words = (run.stdout + run.stderr).decode(errors="replace").split()
+        said = f"{tool} says: {' '.join(words)[-200:]}"
+    raise FetchError(
+        f"{path} is no whole zip or tar, and {said}. If it is a rar: apt, dnf or brew install "
+        "unar, winget install 7zip.7zip, or conda install -c conda-forge libarchive. If it is cut "
+        "short or a web page under a wrong name, delete it and get it again"
     )
 
 
-def _listed(labels: Sequence[str]) -> str:
-    return ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+class _Session(requests.Session):
+    """For one file. Every answer is looked at, and TLS is always verified."""
+
+    version: tuple[str, str | None] | None = None  # size and ETag of the file
+
+    def send(self, request: requests.PreparedRequest, **options) -> requests.Response:
+        """Refuse an answer that is no part of the file, or part of another version of it."""
+        request.headers["Accept-Encoding"] = "identity"  # a range of the file itself
+        reply, url = super().send(request, **options), request.url.partition("?")[0]
+        code, head = reply.status_code, reply.headers
+        if code in (429, 500, 502, 503, 504):
+            raise requests.ConnectionError(f"the server is busy or out of order (HTTP {code})")
+        if not reply.is_redirect:
+            if code not in (200, 206):
+                raise FetchError(f"{url} answers HTTP {code} {reply.reason}: {_BY_HAND}")
+            if head.get("Content-Type", "").startswith("text/html"):
+                raise FetchError(f"{url} is a web page, not an archive: {_BY_HAND}")
+            size = (head.get("Content-Range") or head.get("Content-Length", "0")).rpartition("/")[2]
+            version = size, head.get("ETag")
+            self.version = self.version or version
+            if version != self.version:
+                raise FetchError(f"{url} has just been replaced: give the same call again")
+        return reply

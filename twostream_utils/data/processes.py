@@ -15,21 +15,18 @@ from filelock import FileLock, Timeout
 
 
 def parallel_map(function: Callable, tasks: Sequence, workers: int | None = None) -> Iterator:
-    """Yield ``function(task)`` in the order of ``tasks``, computed by ``workers`` processes.
+    """Yield ``function(task)`` in the order of ``tasks``, by ``workers`` processes or one a core.
 
-    ``None`` means a worker a core; one worker (or one task) is this process itself. Results wait in
-    memory until they are taken. Closing the iterator ends the workers. Raises ``RuntimeError`` if a
-    worker was killed, and whatever ``function`` raises.
+    One worker (or one task) is this process itself. Results wait in memory until they are taken.
+    Closing the iterator ends the workers. Raises ``RuntimeError`` if one was killed.
     """
     workers = min(workers or joblib.cpu_count(), len(tasks))
     if workers <= 1:
         yield from map(function, tasks)
         return
     # Idle workers leave after 10 s, also when this process was killed and nobody ends them.
-    parallel = joblib.Parallel(
-        workers, return_as="generator", batch_size=1, idle_worker_timeout=10,
-        initializer=_start_worker,
-    )  # fmt: skip
+    options = {"idle_worker_timeout": 10, "initializer": _start_worker}
+    parallel = joblib.Parallel(workers, return_as="generator", batch_size=1, **options)
     try:
         yield from parallel(joblib.delayed(function)(task) for task in tasks)
     except BrokenProcessPool as error:

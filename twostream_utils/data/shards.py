@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -35,28 +35,27 @@ def encode_clip(
         quality: JPEG quality, 0 to 100.
         every: 1 for all fields; N for the fields 1, 1 + N, 1 + 2 N, … only.
 
-    Returns:
-        `[(member name, JPEG bytes), ...]`: T frames, and T - 1 u and v fields or every Nth of
-        them. Field i is the flow from frame i to frame i + 1, quantised.
+    Returns `[(member name, JPEG bytes), ...]`: T frames, and T - 1 u and v fields or every Nth of
+    them. Field i is the flow from frame i to frame i + 1, quantised.
     """
     rgb, us, vs = [], [], []
     before = None
     for number, frame in enumerate(frames, start=1):
-        rgb.append((f"jpegs_256/{name}/frame{number:06d}.jpg", _jpeg(frame[..., ::-1], quality)))
-        grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+        frame = np.ascontiguousarray(frame)
+        jpeg = _jpeg(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
+        rgb.append((f"jpegs_256/{name}/frame{number:06d}.jpg", jpeg))
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
         if before is not None and (number - 2) % every == 0:
-            field = quantise(compute_flow(before, grey, algorithm))
+            u, v = cv2.split(quantise(compute_flow(before, grey, algorithm)))
             file = f"{name}/frame{number - 1:06d}.jpg"
-            us.append((f"tvl1_flow/u/{file}", _jpeg(field[..., 0], quality)))
-            vs.append((f"tvl1_flow/v/{file}", _jpeg(field[..., 1], quality)))
+            us.append((f"tvl1_flow/u/{file}", _jpeg(u, quality)))
+            vs.append((f"tvl1_flow/v/{file}", _jpeg(v, quality)))
         before = grey
     return rgb + us + vs
 
 
 def _jpeg(image: np.ndarray, quality: int) -> bytes:
-    ok, data = cv2.imencode(
-        ".jpg", np.ascontiguousarray(image), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
+    ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise ValueError(f"OpenCV could not encode an image of shape {image.shape} as JPEG")
     return data.tobytes()
@@ -91,13 +90,9 @@ class ShardWriter:
     def __exit__(self, *error) -> bool | None:
         return self._open.__exit__(*error)
 
-    @contextlib.contextmanager
+    @contextmanager
     def _written_aside(self) -> Iterator[None]:
-        with (
-            contextlib.suppress(_NoClips),
-            atomic_write(self.path) as part,
-            open(part, "wb") as file,
-        ):
+        with suppress(_NoClips), atomic_write(self.path) as part, open(part, "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as self._zip:
                 yield
                 if not self.clips:

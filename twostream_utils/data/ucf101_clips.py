@@ -52,14 +52,14 @@ _CLIPS = """
 def ucf101_clips(classes: Iterable[str] = UCF101_CLASSES) -> dict[str, str]:
     """All clips of these classes, clip → group, e.g. `v_JumpRope_g07_c02` → "g07".
 
-    Raises:
-        ValueError: a class that UCF101 does not have.
+    Raises ValueError: a class that UCF101 does not have.
     """
-    clips = {}
-    for label in classes:
-        if label not in UCF101_CLASSES:
-            raise ValueError(f"UCF101 has no class {label!r}")
-        for group, count in enumerate(_CLIPS[UCF101_CLASSES.index(label)], start=1):
-            for number in range(1, int(count) + 1):
-                clips[f"v_{label}_g{group:02d}_c{number:02d}"] = f"g{group:02d}"
-    return clips
+    classes = list(classes)
+    if strangers := set(classes) - set(UCF101_CLASSES):
+        raise ValueError(f"UCF101 has no class {min(strangers)!r}")
+    return {
+        f"v_{label}_g{group:02d}_c{number:02d}": f"g{group:02d}"
+        for label in classes
+        for group, count in enumerate(_CLIPS[UCF101_CLASSES.index(label)], start=1)
+        for number in range(1, int(count) + 1)
+    }

@@ -58,23 +58,18 @@ def verify(
     """Look a data set over.
 
     Args:
-        store: what is to be verified.
         split: 1, 2 or 3: every clip of UCF101's official split has to be there. `None` asks only
             for the clips that are there to be whole.
         classes: with `split`, these classes; default: those of UCF101 that are there.
-        full: decode every JPEG as well.
-        workers: processes for `full`; default: one per core.
-        progress: show bars.
+        full: decode every JPEG as well, in `workers` processes; default: one per core.
+        progress: show a bar.
 
-    Raises:
-        ValueError: no such split, or a class that UCF101 does not have.
+    Raises ValueError: no such split, or a class that UCF101 does not have.
     """
     found = Verification()
-    frames = sum(store.n_frames(clip) for clip in store.clips)
-    fields = sum(store.n_flow(clip) for clip in store.clips)
-    found.facts.append(
-        f"{store.root}: {len(store.clips)} clips, {frames} frames, {fields} flow fields"
-    )
+    frames, fields = (sum(map(count, store.clips)) for count in (store.n_frames, store.n_flow))
+    clips = _counted(len(store.clips), "clip")
+    found.facts.append(f"{store.root}: {clips}, {frames} frames, {fields} flow fields")
     if every := {store.flow_every(clip) for clip in store.clips} - {1}:
         n = min(every)
         found.facts.append(
@@ -94,8 +89,7 @@ def verify(
             bar = tqdm(results, "decoding", len(tasks), unit="clip", disable=not progress)
             found.broken |= {clip: error for (_, clip), error in zip(tasks, bar) if error}
     found.problems.extend(found.broken[clip] for clip in sorted(found.broken))
-    skipped = store.root / "skipped.txt"
-    if skipped.is_file():
+    if (skipped := store.root / "skipped.txt").is_file():
         count = len(skipped.read_text(encoding="utf-8").splitlines())
         found.facts.append(f"{_counted(count, 'video')} could not be extracted: see {skipped}")
     return found
@@ -122,10 +116,8 @@ def _check_split(
     for label in class_order(missing):
         if label in there:
             lost = sorted(missing[label])
-            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
-            found.problems.append(
-                f"{label}: {_counted(len(lost), 'clip')} missing: {', '.join(lost[:3])}{more}"
-            )
+            names = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+            found.problems.append(f"{label}: {_counted(len(lost), 'clip')} missing: {names}")
 
 
 def _counted(number: int, one: str, many: str | None = None) -> str:
@@ -154,8 +146,7 @@ def _decode(task: tuple[str, str]) -> str | None:
 def flow_warnings(store: FrameStore, clips: Iterable[str] | None = None) -> list[str]:
     """A line for each class whose flow no real video has, from a sample; empty if all is well.
 
-    Raises:
-        StoreError: a clip that cannot be read.
+    Raises StoreError: a clip that cannot be read.
     """
     by_label: dict[str, list[str]] = {}
     for clip in store.clips if clips is None else clips:

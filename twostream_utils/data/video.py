@@ -29,13 +29,10 @@ def open_video(path: str | os.PathLike, short_side: int) -> tuple[float, Iterato
     Frames are turned upright (rotation flag) and scaled down while reading so that the short side
     is `short_side` px; smaller videos keep their size, since enlarging adds nothing but bytes.
 
-    Returns:
-        Frames per second (0.0 where the file does not say), and `(H, W, 3)` uint8 RGB frames.
+    Returns frames per second (0.0 where the file does not say), and `(H, W, 3)` uint8 RGB frames.
 
-    Raises:
-        VideoError: not a video, no frames or only one, cut short; by the iterator where it is
-            found further in.
-        FileNotFoundError: no such file.
+    Raises FileNotFoundError, and VideoError: not a video, no frames or only one, cut short; by the
+    iterator where it is found further in.
     """
     path = Path(path)
     if not path.is_file():
@@ -46,7 +43,7 @@ def open_video(path: str | os.PathLike, short_side: int) -> tuple[float, Iterato
     if not video.isOpened():
         raise VideoError(path, "not a video that OpenCV can open")
     rate = video.get(cv2.CAP_PROP_FPS)
-    rate = round(float(rate), 3) if np.isfinite(rate) and rate > 0 else 0.0
+    rate = round(rate, 3) if 0 < rate < np.inf else 0.0
     return rate, _frames(path, video, short_side)
 
 
@@ -54,14 +51,10 @@ def _frames(path: Path, video: cv2.VideoCapture, short_side: int) -> Iterator[np
     promised = video.get(cv2.CAP_PROP_FRAME_COUNT)
     size, n = None, 0
     try:
-        while True:
-            ok, frame = video.read()
-            if not ok:
-                break
+        while (frame := video.read()[1]) is not None:
             if size is None:
-                height, width = frame.shape[:2]
-                scale = min(1.0, short_side / min(height, width))
-                size = (round(width * scale), round(height * scale))
+                scale = min(1.0, short_side / min(frame.shape[:2]))
+                size = tuple(round(side * scale) for side in frame.shape[1::-1])
             if frame.shape[1::-1] != size:
                 frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
             n += 1

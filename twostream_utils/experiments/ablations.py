@@ -116,7 +116,7 @@ def by_clip(course: Course) -> Course:
     return other
 
 
-_OF_MAPS = {
+FUSIONS = {
     **{kind: {"kind": kind} for kind in KINDS},
     **{f"conv at {name}": {"layer": name} for name in ("relu2", "relu3", "relu4", "relu5+fc8")},
     "conv, two towers": {"towers": 2},
@@ -126,7 +126,6 @@ _OF_MAPS = {
     "5 chunks, 3D conv + 3D pool": {"chunks": 5, "time": "3d"},
     "5 chunks, 3D, two towers": {"chunks": 5, "time": "3d", "towers": 2},
 }
-FUSIONS = {name: {"network": MapFusion, **choices} for name, choices in _OF_MAPS.items()}
 
 
 def fusion(run: Run, course: Course) -> tuple:
@@ -136,7 +135,7 @@ def fusion(run: Run, course: Course) -> tuple:
     elif run.variant in INPUTS:
         name, choices = run.variant, {}
     else:
-        name, choices = "conv", FUSIONS[run.variant]
+        name, choices = "conv", {"network": MapFusion, **FUSIONS[run.variant]}
     model = course.new(name, **choices)
     history = course.fit(name, model, **choices)
     return model, course.dataset("test", INPUTS[name]), history

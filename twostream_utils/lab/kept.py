@@ -25,12 +25,9 @@ def load_run(path: str | Path) -> dict:
     and ``meta`` (variant, seed, split, commit, versions) of one training. The file holds no code.
     """
     with np.load(path, allow_pickle=False) as f:
-        content = {key: f[key] for key in f.files}
-    return content | {
-        "logits": content["logits"].astype(np.float32),
-        "history": json.loads(str(content["history"])),
-        "meta": json.loads(str(content["meta"])),
-    }
+        run = {key: f[key] for key in f.files}
+    told = {key: json.loads(str(run[key])) for key in ("history", "meta")}
+    return run | told | {"logits": run["logits"].astype(np.float32)}
 
 
 def load_group(group: str, profile: str | None = None) -> dict[str, list[dict]]:
@@ -96,15 +93,14 @@ def verdict(interval: Interval) -> str:
 def averaged(spatial: list[dict], temporal: list[dict], method: str) -> list[dict]:
     """Return kept runs of both streams fused by a method of ``fusion.METHODS``, as runs.
 
-    Raises ``ValueError`` for streams of other seeds, splits or clips.
+    Raises ``ValueError`` for streams of other seeds or clips.
     """
     runs = []
     for s, t in zip(spatial, temporal, strict=True):
-        same = all(s["meta"][key] == t["meta"][key] for key in ("seed", "split"))
-        if not same or not np.array_equal(s["clips"], t["clips"]):
+        if s["meta"]["seed"] != t["meta"]["seed"] or [*s["clips"]] != [*t["clips"]]:
             raise ValueError("the two streams were not tested on the same clips in the same order")
-        scores = METHODS[method].fuse({"spatial": s["logits"], "temporal": t["logits"]})
-        runs.append({**s, "logits": scores})
+        logits = {"spatial": s["logits"], "temporal": t["logits"]}
+        runs.append({**s, "logits": METHODS[method].fuse(logits)})
     return runs
 
 

@@ -1,4 +1,4 @@
-"""Your own video: any file or its bytes → a clip of the course → what every network says of it."""
+"""Your own video: any file or its bytes → a clip of the course → what every method predicts."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class OwnClip:
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """What the networks say of one clip.
+class Prediction:
+    """What every method predicts for one clip.
 
     ``scores`` maps the keys of ``fusion.METHODS`` to probabilities ``(classes,)`` float64;
     ``logits`` holds what the three networks gave, the mean over the clip's views.
@@ -229,10 +229,10 @@ def own_clip(
     return OwnClip(store, CLIP, tuple(notes))
 
 
-def opinion(
+def predict(
     networks: Mapping[str, nn.Module], store: FrameStore, clip: str, course: Course
-) -> Opinion:
-    """Return the :class:`Opinion` of trained networks on one clip, from all test views.
+) -> Prediction:
+    """Return what trained networks predict for one clip, the mean over all test views.
 
     ``networks`` maps ``"spatial"``, ``"temporal"`` and ``"conv"`` to what ``course.trained``
     returns. The label of the clip is not asked for.
@@ -249,4 +249,4 @@ def opinion(
         ((of_views, _),) = view_logits(model, [stacks], streams)
         logits[name] = of_views[0].mean(0).cpu().numpy()
     scores = {k: method.fuse(logits) for k, method in METHODS.items() if not method.choices}
-    return Opinion(clip, tuple(course.classes), scores, logits)
+    return Prediction(clip, tuple(course.classes), scores, logits)

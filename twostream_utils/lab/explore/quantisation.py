@@ -63,7 +63,8 @@ def _field(store: FrameStore, clip: str, field: int) -> np.ndarray:
             f"{store.n_frames(clip) - 1}"
         )
     pair = store.read_rgb(clip, [field, field + 1])
-    return compute_flow(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair), "dis_fine")
+    made_by = store.flow_algorithm(clip) or "dis_fine"
+    return compute_flow(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair), made_by)
 
 
 @kept_with_store(64)
