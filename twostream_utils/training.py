@@ -50,8 +50,7 @@ def train_epoch(
 ) -> torch.Tensor:
     """Train for one epoch; return the sums of loss, of right clips, and of clips, ``(3,)`` float32.
 
-    A batch goes through ``network`` in parts of ``at_once`` clips; their gradients add up. Nothing
-    waits for the device here: the sums are read once the epoch is over.
+    A batch goes through in parts of ``at_once`` clips. Nothing in here waits for the device.
     """
     device, recipe, scaler = training.device, training.recipe, training.scaler
     sums = torch.zeros(3, device=device)
@@ -92,10 +91,10 @@ def fit(
 ) -> History:
     """Train ``model`` and return its history; go on from ``checkpoint`` if it is there.
 
-    SGD with momentum 0.9, cross-entropy, gradients clipped to ``recipe.clip_norm``, mixed
-    precision where it is faster. After each epoch all that the next one depends on is written to
-    ``checkpoint``: an interrupted training ends, on the CPU, in the very weights of an unbroken
-    one, and in its precision. A finished checkpoint is loaded and nothing is trained.
+    SGD with momentum 0.9, cross-entropy, clipped gradients, mixed precision where it is faster.
+    After each epoch all that the next one depends on is written to ``checkpoint``: an interrupted
+    training ends, on the CPU, in the very weights of an unbroken one, and in its precision. A
+    finished checkpoint is loaded and nothing is trained.
 
     A batch that does not fit on the device goes through the network in equal parts: the same
     gradients, except where batch norm learns from each part alone. Under torchrun or
@@ -105,10 +104,8 @@ def fit(
     Returns one dict an epoch: ``epoch``, ``loss``, ``top1`` (of the augmented training clips),
     ``lr``, ``val_loss``, ``val_top1`` if ``val_set`` is given, ``seconds``. ``on_epoch`` gets that
     list after every epoch. ``stop_after`` ends after so many epochs in all. ``compiled`` trains
-    through ``torch.compile``: a minute or more first, then faster steps on most GPUs.
-
-    Raises ``ValueError`` if the loss stops being a number, naming the epoch and the rate, and if
-    ``TWOSTREAM_PRECISION`` asks for another precision than that of the epochs before.
+    through ``torch.compile``: a minute or more first, then faster steps on most GPUs. Raises
+    ``ValueError`` if the loss stops being a number or another precision is asked for than before.
     """
     from accelerate.utils import find_executable_batch_size
 
@@ -173,9 +170,8 @@ class Training:
             model.load_state_dict(state["model"])
         if goes_on and not state["optimizer"]:
             raise ValueError(
-                f"{checkpoint} is a finished training of {len(self.history)} epochs: its optimizer "
-                f"is not kept, so it cannot go on to {recipe.epochs}. Delete it, or name another "
-                "file, to train from the start"
+                f"{checkpoint} is a finished training of {len(self.history)} epochs, kept without "
+                f"its optimizer: it cannot go on to {recipe.epochs}. Delete it or name another file"
             )
         if goes_on:
             for name in "optimizer", "schedule", "scaler":
