@@ -99,7 +99,7 @@ def one_view(answer):
     views = [view(seed) for seed in range(100)]
     if len(set(views)) == 1:
         raise ExerciseError("Every clip gets the same square: draw its place from rng")
-    if view(0) != views[0]:
+    if [view(seed) for seed in range(9)] != views[:9]:  # one alone may agree by chance
         raise ExerciseError("The same rng gives another square: draw from the rng that comes in")
     tops, lefts = (set(part) for part in zip(*views, strict=True))
     if len(tops) == 1 or len(lefts) == 1:
