@@ -19,7 +19,6 @@ from .stacks import (
     make_loader,
     network_input,
     progress,
-    rank_subset,
     worker_trouble_explained,
 )
 
@@ -93,7 +92,7 @@ def validate(
     Under torchrun each process sums up its share of the clips.
     """
     device = next(model.parameters()).device
-    loader = make_loader(rank_subset(clips), batch_size, workers, 0)
+    loader = make_loader(clips, batch_size, workers, 0)
     sums = torch.zeros(3, device=device)
     batches = progress(loader, device, "validation")
     for logits, batch in view_logits(model, batches, clips.streams):
@@ -115,7 +114,7 @@ def score(model: nn.Module, dataset: StackDataset, batch_size: int = 8, workers:
     if dataset.train:
         raise ValueError("score needs a dataset of test views; make it with train=False")
     device = pick_device()
-    loader = make_loader(rank_subset(dataset), batch_size, workers, 0)
+    loader = make_loader(dataset, batch_size, workers, 0)
     clips = progress(loader, device, "scoring")
     found = view_logits(to_model_layout(model, device), clips, dataset.streams)
     mine = [row for logits, _ in found for row in logits.cpu().numpy()]
