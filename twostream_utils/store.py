@@ -186,25 +186,26 @@ class FrameStore:
         info, kinds, shape = self._info(clip), (1, 2) if flow else (0,), None
         members = zip(*(self._places(clip, kind)[places].tolist() for kind in kinds))
         for place, some in zip(places, members):
-            number, images = place * (info["every"] if flow else 1) + 1, []
+            file, images = f"/frame{place * (info['every'] if flow else 1) + 1:06d}.jpg", []
             for kind, (archive, *where) in zip(kinds, some):
-                file = f"{info['folders'][kind]}/frame{number:06d}.jpg"
                 archive = self._archives[archive] if archive >= 0 else None
                 try:
-                    data = archive.member(*where) if archive else (self.root / file).read_bytes()
-                    image = None
+                    if archive:
+                        data = archive.member(*where)
+                    else:
+                        data = Path(f"{self.root}/{info['folders'][kind]}{file}").read_bytes()
                     # Without the end marker the decoder would fill up with grey and say nothing.
-                    if data.endswith(b"\xff\xd9") or b"\xff\xd9" in data:
-                        image = cv2.imdecode(np.frombuffer(data, np.uint8), _MODES[kind])
-                    if image is None:
+                    whole = data.endswith(b"\xff\xd9") or b"\xff\xd9" in data
+                    image = cv2.imdecode(np.frombuffer(data or b"-", np.uint8), _MODES[kind])
+                    if image is None or not whole:
                         raise ValueError(f"corrupt JPEG ({len(data)} bytes)")
                     if image.shape != (shape := shape or image.shape):
                         raise ValueError(f"its size {image.shape} is not {shape}")
                 except (OSError, ValueError, IndexError, zlib.error) as error:
                     parts = archive.parts if archive else [(self.root, 0, 1)]
                     at = next(path for path, _, end in parts if where[0] < end)
-                    raise StoreError(f"{file} in {at}: {error}. Extract or fetch that file again, "
-                                     "or leave the clip out") from error  # fmt: skip
+                    raise StoreError(f"{info['folders'][kind]}{file} in {at}: {error}. Extract "
+                                     "or fetch it again, or leave it out") from error  # fmt: skip
                 images.append(image)
             yield images if flow else images[0]
 
@@ -278,7 +279,7 @@ def find_archives(root: Path) -> list[list[Path]]:
 def _load_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, dict]:
     """Where all frames lie and what is known of each clip: as it was kept, if that still holds."""
     files = [path for archive in archives for path, *_ in archive.parts]
-    key = repr([(f.name, (stat := f.stat()).st_size, stat.st_mtime_ns) for f in files])
+    key = repr([_PLACE, *((f.name, (s := f.stat()).st_size, s.st_mtime_ns) for f in files)])
     user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
     kept = [root / ".frame_index.npz" if root.is_dir() else Path(f"{root}.frame_index.npz")]
