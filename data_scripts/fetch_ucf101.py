@@ -6,8 +6,6 @@
 After an interruption, the same command goes on where it stopped.
 """
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys
@@ -15,7 +13,6 @@ from pathlib import Path
 
 from twostream_utils.data.fetch import UCF101, FetchError, fetch
 from twostream_utils.profiles import PROFILES
-from twostream_utils.splits import SPELLING
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,9 +33,7 @@ def main(arguments=None, about=__doc__, videos=UCF101, name="ucf101") -> int:
     parser.add_argument("--dry-run", action="store_true", help="only print what it would take")
     args = parser.parse_args(arguments)
     profile = PROFILES[args.profile or profiles[-1]]
-    classes = [SPELLING.get(label, label) for label in args.classes] or profile.classes or ()
-    if unknown := {*classes} - {*videos.clips}:
-        parser.error(f"there is no class {', '.join(unknown)}; there are {', '.join(videos.clips)}")
+    classes = args.classes or profile.classes or ()
     try:
         fetch(videos, args.out, classes, args.source, dry_run=args.dry_run)
     except KeyboardInterrupt:
@@ -47,11 +42,10 @@ def main(arguments=None, about=__doc__, videos=UCF101, name="ucf101") -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     words = [ROOT / "data_scripts" / "extract.py", args.out.absolute(), ROOT / "data" / name]
-    if Path.cwd() == ROOT:  # elsewhere, as in a notebook, paths have to be absolute
-        words = [word.relative_to(ROOT) if word.is_relative_to(ROOT) else word for word in words]
+    here = Path.cwd()
+    words = [path.relative_to(here) if path.is_relative_to(here) else path for path in words]
     words += ["--short-side", profile.short_side, "--flow", profile.flow]
-    if profile.group_pattern:
-        words += ["--group-pattern", profile.group_pattern]
+    words += ["--group-pattern", profile.group_pattern] * bool(profile.group_pattern)
     done = "Nothing was fetched. Next" if args.dry_run else f"The clips are in {args.out}. Next"
     print(f"{done}:\n  {shlex.join(['python', *map(str, words)])}")
     return 0

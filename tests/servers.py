@@ -25,12 +25,12 @@ http {{
   access_log {home}/access.log line;
   client_body_temp_path {home}/b; proxy_temp_path {home}/p; fastcgi_temp_path {home}/f;
   uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
-  types {{ text/html html; }}
   default_type application/octet-stream;
   server {{
     listen 127.0.0.1:{port}; root {root};
     location /throttled/ {{ alias {root}/; limit_rate 160k; }}
     location /whole/ {{ alias {root}/; max_ranges 0; }}
+    rewrite ^/moved/(.*)$ /$1?signature=x redirect;
   }}
   {more}
 }}
@@ -38,7 +38,7 @@ http {{
 _TLS = """
   server {{
     listen 127.0.0.1:{port} ssl; root {root};
-    ssl_certificate {chain}; ssl_certificate_key {key};
+    ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]};
   }}
 """
 
@@ -63,12 +63,9 @@ class Nginx:
         with contextlib.ExitStack() as stack:
             free = [socket.create_server(("127.0.0.1", 0)) for _ in range(1 + len(chains))]
             port, *tls_ports = ports = [stack.enter_context(s).getsockname()[1] for s in free]
-        more = "".join(
-            _TLS.format(port=p, root=root, chain=chain, key=key)
-            for p, (chain, key) in zip(tls_ports, chains)
-        )
+        tls = [_TLS.format(port=p, root=root, pair=pair) for p, pair in zip(tls_ports, chains)]
         config = home / "nginx.conf"
-        config.write_text(_CONFIG.format(home=home, root=root, port=port, more=more))
+        config.write_text(_CONFIG.format(home=home, root=root, port=port, more="".join(tls)))
         self.process = subprocess.Popen([NGINX, "-p", str(home), "-c", str(config), "-e", "stderr"])
         self.url = f"http://127.0.0.1:{port}"
         self.tls = [f"https://127.0.0.1:{p}" for p in tls_ports]
@@ -82,9 +79,8 @@ class Nginx:
         mark = f"/mark-{self.marks}"
         assert requests.get(self.url + mark).status_code == 404
         wait_for(lambda: mark in self.log.read_text(), "nginx does not log")
-        lines = (line.split() for line in self.log.read_text().splitlines())
-        seen = [(int(status), int(count), path) for status, count, path in lines]
-        return [line for line in seen if not line[2].startswith("/mark-")][since:]
+        lines = [line.split() for line in self.log.read_text().splitlines() if "/mark-" not in line]
+        return [(int(status), int(count), path) for status, count, path in lines][since:]
 
     def close(self) -> None:
         self.process.terminate()
@@ -94,10 +90,9 @@ class Nginx:
 class FaultyServer:
     """A server of `data` under any name, whose `fault` is switched while it runs.
 
-    `None` answers as it should. `cut` breaks off one answer in five somewhere, `cut_all` each of
-    them early; `stall` sends half of each answer and keeps the line open. `page` answers
-    everything but the directory with a web page, `busy` says 503 twice first, `shifted` sends
-    other bytes than asked for, `whole_cut` takes no ranges and breaks off, too.
+    `cut` breaks off one answer in five, `cut_all` each of them; `stall` sends half of each and
+    keeps the line open. `page` answers all but the first with a web page, `busy` says 503 twice,
+    `shifted` sends other bytes than asked for, `whole_cut` takes no ranges and breaks off, too.
     """
 
     def __init__(self, data: bytes) -> None:

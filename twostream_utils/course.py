@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -45,23 +45,18 @@ class Course:
     split: int = 1
     seed: int = 0
     workers: int = 0
-    classes: list[str] = field(init=False)
-    train: list[str] = field(init=False)
-    val: list[str] = field(init=False)
-    test: list[str] = field(init=False)
 
     def __post_init__(self):
         wanted = self.profile.classes
-        groups = {c: self.store.group(c) for c in self.store.clips}
-        if wanted:
-            groups = {c: g for c, g in groups.items() if self.store.label(c) in wanted}
-        labels = {c: self.store.label(c) for c in groups}
+        labels = {c: self.store.label(c) for c in self.store.clips}
+        labels = {c: label for c, label in labels.items() if not wanted or label in wanted}
+        groups = {c: self.store.group(c) for c in labels}
         self.classes = class_order(labels.values())
         self.train, self.test = self._split(groups)
-        for what, part in {"train": self.train, "test": self.test}.items():
-            if not part:
+        for part in "train", "test":
+            if not getattr(self, part):
                 raise ValueError(
-                    f"no clips to {what} on: of the {len(groups)} clips in {self.store.root} that "
+                    f"no clips to {part} on: of the {len(groups)} clips in {self.store.root} that "
                     f"profile {self.profile.name!r} takes, split {self.split} has none for it. "
                     "data_scripts/verify.py lists what is missing"
                 )
@@ -111,13 +106,10 @@ class Course:
 
     def new_stream(self, name: str) -> VGG:
         """Return an untrained stream: pre-trained VGG-19 with its first layer transformed."""
-        profile, dropout = self.profile, self.recipe(name).dropout
-        channels = profile.channels[INPUTS[name][0]]
+        p, dropout = self.profile, self.recipe(name).dropout
+        channels, classes = p.channels[INPUTS[name][0]], len(self.classes)
         torch.manual_seed(self.seed)
-        return vgg19(
-            channels, len(self.classes), profile.width, profile.batch_norm, profile.weights,
-            profile.rescale, dropout,
-        )  # fmt: skip
+        return vgg19(channels, classes, p.width, p.batch_norm, p.weights, p.rescale, dropout)
 
     def new(self, name: str, **choices) -> nn.Module:
         """Return an untrained network; conv fusion starts from both trained streams.
@@ -155,13 +147,9 @@ class Course:
         return folder / f"{name}_{fingerprint(settings)}.pt"
 
     def fit(
-        self,
-        name: str,
-        model: nn.Module,
-        on_epoch: Callable[[History], None] | None = None,
-        compiled: bool = False,
-        **choices,
-    ) -> History:
+        self, name: str, model: nn.Module, on_epoch: Callable[[History], None] | None = None,
+        compiled: bool = False, **choices,
+    ) -> History:  # fmt: skip
         """Train ``model`` as ``name``, or load it if its checkpoint is complete.
 
         ``on_epoch`` and ``compiled`` as in :func:`~twostream_utils.training.fit`.
@@ -193,11 +181,10 @@ class Course:
         if path.exists() and (kept := Scores.load(path)).clips == tuple(dataset.clips):
             return kept
         model = self.new(name, **choices)
-        history = self.fit(name, model, **choices)
+        seconds = sum(row["seconds"] for row in self.fit(name, model, **choices))
         began = time.perf_counter()
         scores = score(model, dataset, workers=self.workers)
-        seconds = sum(row["seconds"] for row in history) + time.perf_counter() - began
-        scores = replace(scores, seconds=seconds)
+        scores = replace(scores, seconds=seconds + time.perf_counter() - began)
         if processes()[0] == 0:
             scores.save(path)
         wait_for_all()  # else one process would find the file and another would score again
@@ -237,20 +224,13 @@ class Course:
         methods = {n: summary(*values) for n, values in self.method_scores().items()}
         made = self.trained_with()
         return {
-            "profile": self.profile.name,
-            "split": self.split,
-            "n_train": len(self.train),
-            "n_val": len(self.val),
-            "n_test": len(self.test),
-            "classes": self.classes,
-            "seed": self.seed,
-            "torch": made["torch"],
-            "device": f"{made['device']}, {made['precision']}",
-            "methods": methods,
-        }
+            "profile": self.profile.name, "split": self.split, "n_train": len(self.train),
+            "n_val": len(self.val), "n_test": len(self.test), "classes": self.classes,
+            "seed": self.seed, "torch": made["torch"],
+            "device": f"{made['device']}, {made['precision']}", "methods": methods,
+        }  # fmt: skip
 
     def write_results(self) -> Path:
         """Write ``results.json`` to ``run_dir`` and return its path."""
-        path = self.run_dir / "results.json"
-        write_json(path, self.results())
+        write_json(path := self.run_dir / "results.json", self.results())
         return path

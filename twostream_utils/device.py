@@ -22,8 +22,8 @@ def pick_device() -> torch.device:
     The environment variable ``TWOSTREAM_DEVICE`` goes before that. Each process of ``torchrun`` has
     a GPU of its own. Raises ``ValueError`` if the variable names what is not there.
     """
-    found = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
-    found.append("cpu")
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    found = ["cuda"] * cuda + ["mps"] * mps + ["cpu"]
     name = os.environ.get("TWOSTREAM_DEVICE") or found[0]
     if name not in found:
         has = " and ".join(found)
@@ -68,8 +68,7 @@ def precision_to_go_on(device: torch.device, begun: str, checkpoint: Path) -> st
 def bf16_gain() -> float:
     """Return how many times faster this CPU trains a convolution in bfloat16 than in float32.
 
-    Forward and backward of one convolution 128→128 on 16 maps of 16×16, a tenth of a second, once
-    a process. CPUs with instructions for it come to 1.6 or more, others to less than 1.
+    A tenth of a second, once a process. CPUs with instructions for it come to 1.6, others to < 1.
     """
     with torch.random.fork_rng(devices=[]):  # asking for the speed does not change what is drawn
         layer = nn.Conv2d(128, 128, 3, padding=1).to(memory_format=torch.channels_last)
@@ -92,10 +91,9 @@ def bf16_gain() -> float:
 
 
 def autocast(device: torch.device, precision: str | None = None) -> torch.autocast:
-    """Return the autocast context of a precision, by default of that which scores.
+    """Return the autocast context of a precision; by default that of scoring.
 
-    A GPU scores in the precision of training; a CPU in float32, so that a checkpoint has the same
-    scores on all of them.
+    A GPU scores in the precision of training, a CPU in float32: the same scores on all of them.
     """
     if precision is None:
         precision = mixed_precision(device) if device.type == "cuda" else "no"
@@ -106,9 +104,8 @@ def autocast(device: torch.device, precision: str | None = None) -> torch.autoca
 def keep_freed_memory() -> None:
     """Let this process keep up to 1 GB of what it frees, for its next allocation.
 
-    Training on a CPU frees gradients and maps in every step and asks for the same sizes in the
-    next. glibc gives them back in between, and the system clears each page anew: a fifth of an
-    epoch's time. Other C libraries are left alone.
+    glibc gives gradients, maps and batches back after every step, and the system clears each page
+    anew for the next: a fifth of an epoch's time on a CPU. Other C libraries are left alone.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # musl, macOS; Windows
         mallopt = ctypes.CDLL(None).mallopt
@@ -135,11 +132,10 @@ def wait_for_all() -> None:
 def to_model_layout(model: nn.Module, device: torch.device) -> nn.Module:
     """Move ``model`` to ``device`` with its convolutions in channels-last memory order.
 
-    Channels last is what cuDNN's tensor-core kernels and oneDNN's CPU kernels read directly. Input
-    sizes do not change in training, so cuDNN may try its kernels once and keep the fastest.
+    That is what cuDNN's tensor-core kernels and oneDNN's CPU kernels read directly.
     """
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark = True  # sizes stay: it keeps the fastest of its kernels
     model.to(device)
     for parameter in model.parameters():
         if parameter.ndim == 4:  # a 3D convolution has five dimensions and no such order

@@ -19,7 +19,6 @@ from .stacks import (
     make_loader,
     network_input,
     progress,
-    rank_subset,
     worker_trouble_explained,
 )
 
@@ -93,7 +92,7 @@ def validate(
     Under torchrun each process sums up its share of the clips.
     """
     device = next(model.parameters()).device
-    loader = make_loader(rank_subset(clips), batch_size, workers, 0)
+    loader = make_loader(clips, batch_size, workers, 0)
     sums = torch.zeros(3, device=device)
     batches = progress(loader, device, "validation")
     for logits, batch in view_logits(model, batches, clips.streams):
@@ -115,7 +114,7 @@ def score(model: nn.Module, dataset: StackDataset, batch_size: int = 8, workers:
     if dataset.train:
         raise ValueError("score needs a dataset of test views; make it with train=False")
     device = pick_device()
-    loader = make_loader(rank_subset(dataset), batch_size, workers, 0)
+    loader = make_loader(dataset, batch_size, workers, 0)
     clips = progress(loader, device, "scoring")
     found = view_logits(to_model_layout(model, device), clips, dataset.streams)
     mine = [row for logits, _ in found for row in logits.cpu().numpy()]
@@ -129,14 +128,11 @@ def score(model: nn.Module, dataset: StackDataset, batch_size: int = 8, workers:
 
 
 def check_same_clips(a: Scores, b: Scores) -> None:
-    """Raise ``ValueError`` unless two score files hold the same classes and clips in one order.
+    """Raise ``ValueError`` unless two score files hold the same classes, clips and labels in order.
 
-    The message names what only one of them has, or the first place where they part. The labels
-    have to be the same as well.
+    The message names what only one of them has, or the first place where they part.
     """
     for what, one, two in (("classes", a.classes, b.classes), ("clips", a.clips, b.clips)):
-        if one == two:
-            continue
         only_a, only_b = sorted(set(one) - set(two)), sorted(set(two) - set(one))
         if only_a or only_b:
             raise ValueError(
@@ -145,17 +141,12 @@ def check_same_clips(a: Scores, b: Scores) -> None:
             )
         if len(one) != len(two):
             raise ValueError(f"{what} that stand twice: {len(one)} and {len(two)} in all")
-        place = next(k for k, (x, y) in enumerate(zip(one, two)) if x != y)
-        raise ValueError(
-            f"scores of the same {what} in another order: number {place + 1} is {one[place]} in "
-            f"the first and {two[place]} in the second"
-        )
-    if len(differ := np.flatnonzero(a.labels != b.labels)):
-        x, y = (side.classes[side.labels[differ[0]]] for side in (a, b))
-        raise ValueError(
-            f"{len(differ)} clips with other labels: {a.clips[differ[0]]} is {x} in the first and "
-            f"{y} in the second"
-        )
+        for number, (x, y) in enumerate(zip(one, two), start=1):
+            if x != y:
+                raise ValueError(f"{what} in another order: number {number} is {x} and {y}")
+    for clip, x, y in zip(a.clips, a.labels, b.labels):
+        if x != y:
+            raise ValueError(f"other labels: {clip} is {a.classes[x]} and {a.classes[y]}")
 
 
 def correct(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
@@ -195,40 +186,6 @@ def paired_difference(
     """Top-1 of one method minus that of another on the same clips, with its bootstrap interval."""
     gain = correct(better, labels).astype(float) - correct(worse, labels)
     return float(gain.mean()), bootstrap_interval(gain)
-
-
-def mcnemar(a: np.ndarray, b: np.ndarray, labels: np.ndarray) -> tuple[int, int, float]:
-    """Test whether two methods err equally often on the same clips (McNemar 1947, exact form).
-
-    Returns how many clips only ``a`` has right, how many only ``b``, and the two-sided p-value: the
-    chance of a split at least as uneven if each such clip were a fair coin.
-    """
-    from scipy.stats import binomtest
-
-    right_a, right_b = correct(a, labels), correct(b, labels)
-    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    return only_a, only_b, float(p)
-
-
-def calibration(
-    probabilities: np.ndarray, labels: np.ndarray, bins: int = 10
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Compare how sure a method is with how often it is right (Guo et al. 2017, §2).
-
-    ``probabilities`` is ``(N, classes)``, rows sum to 1. Clips are put into ``bins`` equal bins of
-    their highest probability. Returns mean confidence, accuracy and number of clips of each bin
-    that is not empty, and the expected calibration error: their mean distance, weighted by clips.
-    """
-    confidence = probabilities.max(axis=1)
-    hits = correct(probabilities, labels)
-    index = np.minimum((confidence * bins).astype(int), bins - 1)
-    count = np.bincount(index, minlength=bins)
-    kept = count > 0
-    sure = np.bincount(index, confidence, bins)[kept] / count[kept]
-    right = np.bincount(index, hits, bins)[kept] / count[kept]
-    error = float((count[kept] * np.abs(sure - right)).sum() / len(labels))
-    return sure, right, count[kept], error
 
 
 def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import re
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
@@ -208,9 +207,8 @@ class StackDataset(Dataset):
 class SharedRing:
     """Room for the batches of a loader's worker, in memory that the other process reads.
 
-    New shared pages for every batch would take a sixth of a worker's time, so each stream has
-    ``SLOTS`` places that are used in turn: one for the batch in use, two that torch lets a worker
-    prefetch, one to spare.
+    New shared pages for every batch take a sixth of a worker's time, so ``SLOTS`` places are used
+    in turn: for the batch in use, two that torch lets a worker prefetch, and one to spare.
     """
 
     SLOTS = 4
@@ -227,24 +225,26 @@ class SharedRing:
 
 
 class EpochSampler(Sampler):
-    """Orders the training clips by ``(seed, dataset.epoch)`` alone, so resuming needs no past.
+    """This process's clips of an epoch.
 
-    Of N processes each takes every Nth batch of ``batch_size`` clips.
+    Training clips are ordered by ``(seed, dataset.epoch)`` alone: resuming needs no past. Of N
+    processes each takes every Nth batch of them, and every Nth of fixed clips.
     """
 
     def __init__(self, dataset: StackDataset, seed: int, batch_size: int):
         self.dataset, self.seed, self.batch_size = dataset, seed, batch_size
 
     def __len__(self) -> int:
-        return len(self.dataset) // processes()[1]
+        (rank, count), total = processes(), len(self.dataset)
+        return total // count if self.dataset.train else len(range(rank, total, count))
 
     def __iter__(self) -> Iterator[int]:
+        (rank, count), total = processes(), len(self.dataset)
+        if not self.dataset.train:
+            return iter(range(rank, total, count))
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.dataset.epoch)
-        order = torch.randperm(len(self.dataset), generator=generator)
-        rank, count = processes()
-        if count > 1:
-            order = torch.cat(order.split(self.batch_size)[rank::count])[: len(self)]
-        return iter(order.tolist())
+        batches = torch.randperm(total, generator=generator).split(self.batch_size)
+        return iter(torch.cat(batches[rank::count])[: len(self)].tolist())
 
 
 def make_loader(dataset: StackDataset, batch_size: int, workers: int, seed: int) -> DataLoader:
@@ -262,7 +262,7 @@ def make_loader(dataset: StackDataset, batch_size: int, workers: int, seed: int)
     return DataLoader(
         range(len(dataset)),
         batch_size,
-        sampler=EpochSampler(dataset, seed, batch_size) if dataset.train else None,
+        sampler=EpochSampler(dataset, seed, batch_size),
         num_workers=workers,
         collate_fn=partial(dataset.batch, room=SharedRing()) if workers else dataset.batch,
         drop_last=dataset.train,
@@ -273,16 +273,16 @@ def make_loader(dataset: StackDataset, batch_size: int, workers: int, seed: int)
 def progress(loader: DataLoader, device: torch.device, title: str) -> Iterator[Batch]:
     """Yield the batches of a loader on ``device``, under a bar in the first of the processes."""
     quiet = {"disable": True} if processes()[0] else {}
-    for batch in tqdm(loader, desc=title, leave=False, unit="batch", **quiet):
+    batches = iter(loader)  # tqdm would ask for a second iterator, with workers of its own
+    for batch in tqdm(batches, title, len(loader), leave=False, unit="batch", **quiet):
         yield {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
 
 @contextlib.contextmanager
 def worker_trouble_explained() -> Iterator[None]:
-    """Say what to do where a worker of a loader was killed or ran out of memory within the block.
+    """Say in torch's ``RuntimeError`` of a worker that was killed, or lacks memory, what to do.
 
-    Around all that uses a loader: torch raises wherever this process happens to be. Raises
-    ``RuntimeError``, as torch does.
+    Around all that uses a loader: torch raises wherever this process happens to be.
     """
     try:
         yield
@@ -290,18 +290,10 @@ def worker_trouble_explained() -> Iterator[None]:
         if not re.search("worker .*(killed by|exited unexp)|allocate shared memory", str(error)):
             raise
         raise RuntimeError(
-            "a process that loads clips was killed or ran out of memory; in a container mostly of "
+            "a process that loads clips was killed or ran out of memory, in a container mostly of "
             "shared memory (docker run --shm-size=2g). Load with fewer workers; with workers=0 "
-            f"this process loads by itself. ({error})"
+            f"there is none. ({error})"
         ) from error
-
-
-def rank_subset(clips: StackDataset) -> StackDataset:
-    """Return this process's share of fixed clips: every Nth one under torchrun, else all."""
-    rank, count = processes()
-    share = copy.copy(clips)
-    share.clips, share.labels = clips.clips[rank::count], clips.labels[rank::count]
-    return share
 
 
 def network_input(batch: Batch, streams: Sequence[str]) -> list[torch.Tensor]:

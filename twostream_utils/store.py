@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import struct
 import threading
 import zipfile
 import zlib
@@ -44,14 +43,12 @@ class FrameStore:
     times that changed make it anew. Clips of HandstandPushups are found under both spellings.
     Raises StoreError: no frames under `root`, a damaged zip, a part that is missing or cut short.
 
+    `clips` are the sorted names; `labels` and `groups` lead from clip to label and to group, as
+    `clips.json` or a name of the form v_<Class>_gNN_cMM says; clips with neither are not in them.
+
     Args:
         root: folder of zips, one zip or a part of one, or folder of `jpegs_256/`, `tvl1_flow/`.
         cache_gb: keep decoded clips in memory, up to this many GB (1e9 bytes) in each process.
-
-    Attributes:
-        clips: sorted clip names.
-        labels, groups: clip → label and clip → group, from the shards' `clips.json`, else from a
-            name of the form v_<Class>_gNN_cMM; clips with neither are not in them.
     """
 
     def __init__(self, root: str | os.PathLike, cache_gb: float = 0.0) -> None:
@@ -62,19 +59,12 @@ class FrameStore:
         self.labels = {clip: info["label"] for clip, info in self._clips.items() if info["label"]}
         self.groups = {clip: self._clips[clip]["group"] for clip in self.labels}
         self._clips |= {other_spelling(clip) or clip: self._clips[clip] for clip in self.clips}
-        self._sizes: dict[str, tuple[int, int]] = {}
         self._cache: dict[tuple[str, bool], np.ndarray] = {}
         self._cache_left = int(cache_gb * 1e9)
 
     def __getstate__(self) -> dict:
         room = self._cache_left + sum(clip.nbytes for clip in self._cache.values())
         return {**self.__dict__, "_cache": {}, "_cache_left": room}
-
-    def close(self) -> None:
-        """Close the archives (they open again by themselves) and drop cached clips."""
-        self.__dict__.update(self.__getstate__())
-        for archive in self._archives:
-            archive.close()
 
     def n_frames(self, clip: str) -> int:
         """Number of RGB frames."""
@@ -110,10 +100,10 @@ class FrameStore:
 
     def size(self, clip: str) -> tuple[int, int]:
         """Height and width of the clip's frames in px, read from its first frame."""
-        if clip not in self._sizes:
+        if (info := self._info(clip))["size"] is None:
             self.check(clip, False)
-            self._sizes[clip] = next(self._decode(clip, [0], flow=False)).shape[:2]
-        return self._sizes[clip]
+            info["size"] = next(self._decode(clip, [0], flow=False)).shape[:2]
+        return info["size"]
 
     def rgb(self, clip: str, i: int) -> np.ndarray:
         """Frame `i` (1-based), `(H, W, 3)` uint8 RGB."""
@@ -145,12 +135,11 @@ class FrameStore:
         store's own: read them only. Raises as `read_rgb` and `read_flow`, which it is made for.
         """
         self.check(clip, flow)
-        numbers, n = np.asarray(list(indices), np.int64), len(self._places(clip, int(flow)))
-        places, off = np.divmod(numbers - 1, every := self.flow_every(clip) if flow else 1)
-        if not numbers.size:
-            raise ValueError(f"no indices given to read from clip {clip}")
+        n, every = len(self._places(clip, int(flow))), self.flow_every(clip) if flow else 1
+        numbers = np.asarray(list(indices), np.int64)
+        places, off = np.divmod(numbers - 1, every)
         if (wrong := numbers[(places < 0) | (places >= n) | (off != 0)]).size:
-            there = f"1 to {n}" if every == 1 else f"1, {1 + every}, … up to {(n - 1) * every + 1}"
+            there = f"1 to {(n - 1) * every + 1}" + f" in steps of {every}" * (every > 1)
             what = "flow field" if flow else "frame"
             raise IndexError(f"clip {clip} has no {what} {wrong[0]}: they are numbered {there}")
         if self._cache_left > 0 and (clip, flow) not in self._cache:
@@ -186,10 +175,8 @@ class FrameStore:
         if clip not in self._clips:
             raise StoreError(f"no clip {clip!r} under {self.root}, which has {len(self.clips)}")
         if labelled and not self._clips[clip]["label"]:
-            raise StoreError(
-                f"clip {clip} under {self.root} has no entry in a clips.json and no "
-                "name of the form v_<Class>_gNN_cMM: make shards with extract.py"
-            )
+            raise StoreError(f"clip {clip} under {self.root} has no entry in a clips.json and no "
+                             "name v_<Class>_gNN_cMM: make shards with extract.py")  # fmt: skip
         return self._clips[clip]
 
     def _places(self, clip: str, kind: int) -> np.ndarray:
@@ -199,24 +186,26 @@ class FrameStore:
         info, kinds, shape = self._info(clip), (1, 2) if flow else (0,), None
         members = zip(*(self._places(clip, kind)[places].tolist() for kind in kinds))
         for place, some in zip(places, members):
-            number, images = place * info["every"] + 1 if flow else place + 1, []
+            file, images = f"/frame{place * (info['every'] if flow else 1) + 1:06d}.jpg", []
             for kind, (archive, *where) in zip(kinds, some):
-                file = f"{info['folders'][kind]}/frame{number:06d}.jpg"
                 archive = self._archives[archive] if archive >= 0 else None
                 try:
-                    data = archive.member(*where) if archive else (self.root / file).read_bytes()
+                    if archive:
+                        data = archive.member(*where)
+                    else:
+                        data = Path(f"{self.root}/{info['folders'][kind]}{file}").read_bytes()
                     # Without the end marker the decoder would fill up with grey and say nothing.
-                    whole = data[-2:] == b"\xff\xd9" or b"\xff\xd9" in data
-                    image = whole and cv2.imdecode(np.frombuffer(data, np.uint8), _MODES[kind])
-                    if not isinstance(image, np.ndarray):
+                    whole = data.endswith(b"\xff\xd9") or b"\xff\xd9" in data
+                    image = cv2.imdecode(np.frombuffer(data or b"-", np.uint8), _MODES[kind])
+                    if image is None or not whole:
                         raise ValueError(f"corrupt JPEG ({len(data)} bytes)")
                     if image.shape != (shape := shape or image.shape):
                         raise ValueError(f"its size {image.shape} is not {shape}")
-                except (OSError, ValueError, zlib.error) as error:
+                except (OSError, ValueError, IndexError, zlib.error) as error:
                     parts = archive.parts if archive else [(self.root, 0, 1)]
                     at = next(path for path, _, end in parts if where[0] < end)
-                    raise StoreError(f"{file} in {at}: {error}. Extract or fetch that file again, "
-                                     "or leave the clip out") from error  # fmt: skip
+                    raise StoreError(f"{info['folders'][kind]}{file} in {at}: {error}. Extract "
+                                     "or fetch it again, or leave it out") from error  # fmt: skip
                 images.append(image)
             yield images if flow else images[0]
 
@@ -231,10 +220,6 @@ class Archive:
 
     def __reduce__(self):
         return Archive, ([path for path, *_ in self.parts],)
-
-    def close(self) -> None:
-        while self._files:
-            self._files.pop()[0].close()
 
     def seek(self, offset: int, whence: int = 0) -> None:
         self._at = offset + (0, self._at, self.length)[whence]
@@ -267,7 +252,7 @@ class Archive:
         """The unpacked bytes of the member whose header is at `offset`; ValueError if damaged."""
         # The header repeats the name and has an extra field whose length the directory lacks.
         block = self.read_at(30 + 512 + size, offset)
-        start = 30 + sum(struct.unpack("<2H", block[26:30].ljust(4)))
+        start = 30 + block[26] + block[28] + 256 * (block[27] + block[29])
         if len(block) < start + size:
             block = self.read_at(start + size, offset)
         data = block[start : start + size]
@@ -294,7 +279,7 @@ def find_archives(root: Path) -> list[list[Path]]:
 def _load_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, dict]:
     """Where all frames lie and what is known of each clip: as it was kept, if that still holds."""
     files = [path for archive in archives for path, *_ in archive.parts]
-    key = repr([(f.name, (stat := f.stat()).st_size, stat.st_mtime_ns) for f in files])
+    key = repr([_PLACE, *((f.name, (s := f.stat()).st_size, s.st_mtime_ns) for f in files)])
     user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
     kept = [root / ".frame_index.npz" if root.is_dir() else Path(f"{root}.frame_index.npz")]
@@ -316,44 +301,14 @@ def _load_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, di
 
 
 def _build_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, dict]:
-    members, entries = _find_members(root, archives)
-    found: dict[str, list[tuple[str, dict]]] = {}
-    for folder, some in groupby(members, lambda member: member[0][:-16]):
-        kind, clip = folder.rsplit("/", 1)
-        clip = twin if (twin := other_spelling(clip)) in found else clip
-        kinds = found.setdefault(clip, [(f"{kind}/{clip}", {}) for kind in FOLDERS])
-        kinds[FOLDERS.index(kind)] = folder, {int(name[-10:-4]): place for name, *place in some}
-    rows, clips = [], {}
-    for clip, kinds in sorted(found.items()):
-        entry = {k: v for k, v in entries.get(clip, {}).items() if v}
-        with suppress(ValueError):
-            entry = parse_name(clip)._asdict() | entry
-        every, n, faults, ends = int(entry.get("flow_every", 1)), 0, ["", ""], [len(rows)]
-        for kind, (folder, places) in enumerate(kinds):
-            step = every if kind else 1
-            n = n if kind else len(places)
-            due = range(1, n if kind and n else max(1, len(places)) * step + 1, step)
-            if wrong := sorted({*due} ^ {*places}):
-                verb = "lacks" if wrong[0] in due else "should not have"
-                faults[kind > 0] = f"{verb} {folder}/frame{wrong[0]:06d}.jpg"
-            rows += map(tuple, places.values())
-            ends.append(len(rows))
-        clips[clip] = {"name": clip, "folders": [folder for folder, _ in kinds], "rows": ends,
-                       "label": entry.get("label", ""), "group": entry.get("group", clip),
-                       "every": every, "flow": entry.get("flow"), "faults": faults}  # fmt: skip
-    return np.array(rows, _PLACE), clips
-
-
-def _find_members(root: Path, archives: Sequence[Archive]) -> tuple[list[tuple], dict]:
-    """Name, archive and place of all frames, in the order of their names; and all clips.json."""
     members, entries = [], {}
     for number, archive in enumerate(archives):
         try:
             with zipfile.ZipFile(archive) as file:
                 infos = file.infolist()
-            first = min((info.header_offset for info in infos), default=0)
-            if first < 0 or (first and len(archive.parts) > 1):
-                raise ValueError("a part is missing or has not its full size")
+            shift = min((info.header_offset for info in infos), default=0)
+            if shift < 0 or (shift and len(archive.parts) > 1):
+                raise ValueError("before its directory there are bytes too few or too many")
             for info in infos:
                 place = info.header_offset, info.compress_size, info.compress_type, info.CRC
                 if _MEMBER.fullmatch(info.filename):
@@ -377,6 +332,29 @@ def _find_members(root: Path, archives: Sequence[Archive]) -> tuple[list[tuple],
     members.sort()
     for one, other in pairwise(members):
         if one[0] == other[0] and one[1] != other[1]:
-            both = [archives[m[1]].parts[0][0] if m[1] >= 0 else root for m in (one, other)]
-            raise StoreError(f"{one[0]} is there twice, in {both[0]} and {both[1]}: keep one")
-    return members, entries
+            zips = [archives[m[1]].parts[0][0] if m[1] >= 0 else root for m in (one, other)]
+            raise StoreError(f"{one[0]} is there twice, in {zips[0]} and {zips[1]}: keep one")
+    found: dict[str, list[tuple[str, dict]]] = {}
+    for folder, some in groupby(members, lambda member: member[0][:-16]):
+        kind, clip = folder.rsplit("/", 1)
+        clip = twin if (twin := other_spelling(clip)) in found else clip
+        kinds = found.setdefault(clip, [(f"{kind}/{clip}", {}) for kind in FOLDERS])
+        kinds[FOLDERS.index(kind)] = folder, {int(name[-10:-4]): place for name, *place in some}
+    rows, clips = [], {}
+    for clip, kinds in sorted(found.items()):
+        entry = {k: v for k, v in entries.get(clip, {}).items() if v}
+        with suppress(ValueError):
+            entry = parse_name(clip)._asdict() | entry
+        every, n, faults, ends = int(entry.get("flow_every", 1)), 0, ["", ""], [len(rows)]
+        for kind, (folder, places) in enumerate(kinds):
+            step, n = (every, n) if kind else (1, len(places))
+            due = range(1, n if kind and n else max(1, len(places)) * step + 1, step)
+            if wrong := sorted({*due} ^ {*places}):
+                verb = "lacks" if wrong[0] in due else "should not have"
+                faults[kind > 0] = f"{verb} {folder}/frame{wrong[0]:06d}.jpg"
+            rows += map(tuple, places.values())
+            ends.append(len(rows))
+        clips[clip] = {"name": clip, "folders": [folder for folder, _ in kinds], "rows": ends,
+                       "label": entry.get("label", ""), "group": entry.get("group", clip),
+                       "every": every, "flow": entry.get("flow"), "size": None, "faults": faults}
+    return np.array(rows, _PLACE), clips

@@ -50,8 +50,7 @@ def train_epoch(
 ) -> torch.Tensor:
     """Train for one epoch; return the sums of loss, of right clips, and of clips, ``(3,)`` float32.
 
-    A batch goes through ``network`` in parts of ``at_once`` clips; their gradients add up. Nothing
-    waits for the device here: the sums are read once the epoch is over.
+    A batch goes through in parts of ``at_once`` clips. Nothing in here waits for the device.
     """
     device, recipe, scaler = training.device, training.recipe, training.scaler
     sums = torch.zeros(3, device=device)
@@ -92,10 +91,10 @@ def fit(
 ) -> History:
     """Train ``model`` and return its history; go on from ``checkpoint`` if it is there.
 
-    SGD with momentum 0.9, cross-entropy, gradients clipped to ``recipe.clip_norm``, mixed
-    precision where it is faster. After each epoch all that the next one depends on is written to
-    ``checkpoint``: an interrupted training ends, on the CPU, in the very weights of an unbroken
-    one, and in its precision. A finished checkpoint is loaded and nothing is trained.
+    SGD with momentum 0.9, cross-entropy, clipped gradients, mixed precision where it is faster.
+    After each epoch all that the next one depends on is written to ``checkpoint``: an interrupted
+    training ends, on the CPU, in the very weights of an unbroken one, and in its precision. A
+    finished checkpoint is loaded and nothing is trained.
 
     A batch that does not fit on the device goes through the network in equal parts: the same
     gradients, except where batch norm learns from each part alone. Under torchrun or
@@ -105,10 +104,8 @@ def fit(
     Returns one dict an epoch: ``epoch``, ``loss``, ``top1`` (of the augmented training clips),
     ``lr``, ``val_loss``, ``val_top1`` if ``val_set`` is given, ``seconds``. ``on_epoch`` gets that
     list after every epoch. ``stop_after`` ends after so many epochs in all. ``compiled`` trains
-    through ``torch.compile``: a minute or more first, then faster steps on most GPUs.
-
-    Raises ``ValueError`` if the loss stops being a number, naming the epoch and the rate, and if
-    ``TWOSTREAM_PRECISION`` asks for another precision than that of the epochs before.
+    through ``torch.compile``: a minute or more first, then faster steps on most GPUs. Raises
+    ``ValueError`` if the loss stops being a number or another precision is asked for than before.
     """
     from accelerate.utils import find_executable_batch_size
 
@@ -142,18 +139,17 @@ def fit(
 
 
 class Training:
-    """A model with all that its training depends on, from epoch to epoch in one checkpoint.
+    """A model and all that its training depends on, read from ``checkpoint`` if that is there.
 
-    ``optimizer``, ``schedule`` (of ``steps`` steps an epoch), ``scaler`` of float16's gradients,
-    ``precision`` and ``history``. Made from ``checkpoint`` if it is there.
+    ``steps`` are those of the schedule in an epoch.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, steps: int, checkpoint: Path):
         self.device = device = pick_device()
         if device.type == "cpu":
             keep_freed_memory()
-        self.model, self.recipe = to_model_layout(model, device), recipe
-        self.checkpoint = checkpoint
+        self.model, self.recipe, self.checkpoint = model, recipe, checkpoint
+        to_model_layout(model, device)
         state = load_checkpoint(checkpoint) if checkpoint.exists() else {}
         self.history: History = state.get("history", [])
         self.sessions: list[dict] = state.get("trained_with", [])
@@ -173,9 +169,8 @@ class Training:
             model.load_state_dict(state["model"])
         if goes_on and not state["optimizer"]:
             raise ValueError(
-                f"{checkpoint} is a finished training of {len(self.history)} epochs: its optimizer "
-                f"is not kept, so it cannot go on to {recipe.epochs}. Delete it, or name another "
-                "file, to train from the start"
+                f"{checkpoint} is a finished training of {len(self.history)} epochs, kept without "
+                f"its optimizer: it cannot go on to {recipe.epochs}. Delete it or name another file"
             )
         if goes_on:
             for name in "optimizer", "schedule", "scaler":
@@ -184,13 +179,9 @@ class Training:
 
     @contextlib.contextmanager
     def undone_if_broken(self) -> Iterator[None]:
-        """Give the model its first weights back if its first epoch is left before it is kept.
-
-        Else the same cell run again would start from weights that are half an epoch old.
-        """
-        first = {}
-        if not self.history:
-            first = {k: v.to("cpu", copy=True) for k, v in self.model.state_dict().items()}
+        """Give the model its first weights back if the first epoch is left before it is kept."""
+        state = {} if self.history else self.model.state_dict()
+        first = {k: v.to("cpu", copy=True) for k, v in state.items()}
         try:
             yield
         except BaseException as error:  # a reader's interrupt above all
@@ -202,20 +193,15 @@ class Training:
             raise
 
     def end_epoch(self, sums: torch.Tensor, began: float) -> None:
-        """Add an epoch to the history and write the checkpoint.
-
-        ``sums`` ``(1 or 2, 3)``: those of training, and those of validation if there was one.
-        """
+        """Add an epoch to history and checkpoint, from the sums of training and of validation."""
         if processes()[1] > 1:
             torch.distributed.all_reduce(sums)
         epoch, rate = len(self.history) + 1, self.schedule.get_last_lr()[0]
         (loss, top1), *validated = ((a / n, b / n) for a, b, n in sums.tolist())
         if not math.isfinite(loss):
             kept = f". {self.checkpoint} holds the last good epoch" if self.history else ""
-            raise ValueError(
-                f"the loss is no longer a number in epoch {epoch} at learning rate {rate:.2g}; "
-                f"lower Recipe.lr{kept}"
-            )
+            at = f"in epoch {epoch} at learning rate {rate:.2g}"
+            raise ValueError(f"the loss is no longer a number {at}; lower Recipe.lr{kept}")
         row = {"epoch": epoch, "loss": loss, "top1": top1, "lr": rate}
         for val_loss, val_top1 in validated:
             row |= {"val_loss": val_loss, "val_top1": val_top1}
@@ -250,10 +236,7 @@ def cut(batch: Batch, size: int) -> list[Batch]:
 
 
 def share_buffers(model: nn.Module) -> None:
-    """Give all processes the buffers of the first one; with one process there is nothing to do.
-
-    Batch norm keeps its running statistics there, and each process has seen other clips.
-    """
+    """Give all processes the first one's buffers: batch norm's statistics are of other clips."""
     if processes()[1] > 1:
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, 0)
@@ -289,9 +272,8 @@ def save_checkpoint(path: Path, payload: dict) -> None:
         with atomic_write(path) as part:
             torch.save(payload, part)
     except OSError as error:
-        raise OSError(
-            error.errno, f"could not write checkpoint {path}: {error.strerror}"
-        ) from error
+        reason = f"could not write checkpoint {path}: {error.strerror}"
+        raise OSError(error.errno, reason) from error
 
 
 def load_checkpoint(path: Path, mmap: bool = False) -> dict:
@@ -305,13 +287,9 @@ def load_checkpoint(path: Path, mmap: bool = False) -> dict:
 
 
 def trained_with(checkpoint: Path) -> list[dict[str, str]]:
-    """Return with what a network was trained: ``{"device", "precision", "torch"}`` of each session.
-
-    One entry for sessions that were alike; none without a checkpoint that says so.
-    """
-    if not checkpoint.exists():
-        return []
-    return load_checkpoint(checkpoint, mmap=True).get("trained_with", [])  # weights are not read
+    """Return ``{"device", "precision", "torch"}`` of each session of a training, like ones once."""
+    state = load_checkpoint(checkpoint, mmap=True) if checkpoint.exists() else {}
+    return state.get("trained_with", [])  # the weights are not read
 
 
 def fingerprint(settings: dict) -> str:

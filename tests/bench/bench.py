@@ -41,8 +41,12 @@ def chosen(names: list[str]) -> list[str]:
     return [n for n, row in measure.ROWS.items() if not names or {n, row.group} & set(names)]
 
 
-def measured(name: str, sizes: measure.Sizes, rounds: int | None) -> dict:
-    """What the process of a row runs; there, this module has declared the rows."""
+def measured(name: str, sizes: measure.Sizes, rounds: int | None, start_method: str) -> dict:
+    """What the process of a row runs: there, this module has declared the rows.
+
+    It was spawned, and would spawn loaders' workers too; these start as they do for everyone.
+    """
+    multiprocessing.set_start_method(start_method, force=True)
     return measure.measure(name, sizes, rounds)
 
 
@@ -69,8 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
     for place, name in enumerate(names, start=1):
         print(f"[{place}/{len(names)}] {name}: {measure.ROWS[name].what}", flush=True)
         try:
+            task = measured, name, sizes, options.rounds, multiprocessing.get_start_method()
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-                entry = process.submit(measured, name, sizes, options.rounds).result()
+                entry = process.submit(*task).result()
         except Exception as error:  # the other rows can still be measured
             failed += 1
             print(f"    stopped: {type(error).__name__}: {error}")

@@ -116,13 +116,3 @@ def with_workers(dataset: StackDataset, batch: int, count: int) -> Sample:
 def loader_workers(sizes: Sizes) -> Iterator:
     dataset = clips.dataset(sizes, repeat=6)
     yield with_workers(dataset, sizes.batch, 2), with_workers(dataset, sizes.batch, 1)
-
-
-@row("the first batch from two workers, archive indexed", unit="s", goal="≤ 2", rounds=5)
-def loader_first_batch(sizes: Sizes) -> Iterator:
-    clips.dataset(sizes)  # makes the index
-
-    def first() -> None:
-        next(iter(make_loader(clips.dataset(sizes), sizes.batch, 2, 0)))
-
-    yield (stopwatch(first, scale=1.0),)

@@ -53,7 +53,9 @@ def encode(label: str, group: int, number: int, frames: np.ndarray) -> tuple:
 
 def write_shards(root: Path, films: Iterable[tuple[str, int, int, np.ndarray]]) -> None:
     """Write films ``(label, group, number, frames)``, label by label, to a shard for each label."""
-    encoded = Parallel(n_jobs=-1, return_as="generator")(delayed(encode)(*film) for film in films)
+    # Idle workers leave soon: a process that has some does not end before.
+    parallel = Parallel(n_jobs=-1, return_as="generator", idle_worker_timeout=2)
+    encoded = parallel(delayed(encode)(*film) for film in films)
     for label, clips in groupby(encoded, key=itemgetter(0)):
         with ShardWriter(root / f"{label}.zip") as shard:
             for _, members, meta in clips:

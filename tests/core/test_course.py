@@ -26,20 +26,16 @@ def changed(course, **sizes) -> Course:
     return Course(replace(course.profile, **sizes), course.store, course.run_dir)
 
 
-def test_parts_share_no_group(tiny):
+def test_parts_share_no_group_and_a_small_set_makes_long_epochs(tiny):
     assert tiny.classes == ["JumpRope", "Punch"]
     assert len(tiny.train) == 16 and len(tiny.test) == 8 and not tiny.val
     assert not groups(tiny.train) & groups(tiny.test)
     other = Course(replace(TINY, val_fraction=0.3), tiny.store, tiny.run_dir, split=2)
     parts = [groups(part) for part in (other.train, other.val, other.test)]
     assert sorted(map(len, parts)) == [1, 1, 1] and len(set.union(*parts)) == 3
-
-
-def test_a_small_set_makes_long_epochs(tiny):
-    longer = changed(tiny, epoch_clips=40)
-    assert len(longer.dataset("train")) == 48  # 16 clips, each drawn three times
+    longer = changed(tiny, epoch_clips=40)  # 16 clips, each drawn three times
+    assert len(tiny.dataset("train")) == 16 and len(longer.dataset("train")) == 48
     assert len(longer.dataset("test")) == 8
-    assert len(tiny.dataset("train")) == 16
 
 
 def test_what_does_not_exist_is_named(tiny):
@@ -106,29 +102,22 @@ def test_results_say_where_the_networks_were_trained_not_who_reads(tiny, monkeyp
     torch.save(kept, path)
 
 
-def test_another_split_has_other_networks(video_folder, tmp_path):
-    """The same frames, extracted with another pattern for the groups."""
-    courses = []
+def test_clips_and_their_parts_name_a_checkpoint(video_folder, tmp_path):
+    """Another split has other networks; other classes in the same folder change nothing."""
+    stores = {}
     for folder, pattern in (("a", None), ("same", r"_(g\d+)_"), ("other", r"_(.+)_g\d+_")):
         extract(video_folder, tmp_path / folder, group_pattern=pattern, workers=1)
-        courses.append(Course(TINY, FrameStore(tmp_path / folder), tmp_path / "runs"))
-    first, same, other = courses
-    assert first.checkpoint("spatial") == same.checkpoint("spatial") and first.train == same.train
-    assert set(first.test) & set(other.train)  # what the first network must not see
-    assert first.checkpoint("spatial") != other.checkpoint("spatial")
-
-
-def test_clips_of_other_classes_in_the_folder_change_no_name(video_folder, tmp_path):
-    """ucf10 and ucf20 share data/ucf101: what one fetches leaves the other's networks alone."""
-    extract(video_folder, tmp_path / "more", workers=1)
+        stores[folder] = FrameStore(tmp_path / folder)
+    courses = {name: Course(TINY, store, tmp_path / "runs") for name, store in stores.items()}
+    names = {name: course.checkpoint("spatial") for name, course in courses.items()}
+    assert set(courses["a"].test) & set(courses["other"].train)  # what the first must not see
+    assert names["a"] == names["same"] != names["other"]
     (tmp_path / "few").mkdir()
     for label in ("JumpRope", "PullUps"):
-        shutil.copy(tmp_path / "more" / f"{label}.zip", tmp_path / "few")
-    stores = [FrameStore(tmp_path / folder) for folder in ("few", "more")]
+        shutil.copy(tmp_path / "a" / f"{label}.zip", tmp_path / "few")
     two = replace(TINY, classes=("JumpRope", "PullUps"))
-    (name,) = {Course(two, store, tmp_path).checkpoint("spatial") for store in stores}
-    three = replace(TINY, classes=("JumpRope", "PullUps", "YoYo"))
-    assert Course(three, stores[1], tmp_path).checkpoint("spatial") != name
+    few, all_ = (Course(two, s, tmp_path) for s in (FrameStore(tmp_path / "few"), stores["a"]))
+    assert few.checkpoint("spatial").name == all_.checkpoint("spatial").name != names["a"].name
 
 
 def test_what_shapes_a_network_names_its_checkpoint_and_nothing_else_does(tiny):
@@ -194,9 +183,7 @@ def test_profiles_refuse_what_is_none_of_them():
             get_profile("mini", rgb_frames=value)
 
 
-@pytest.mark.parametrize("name", PROFILES)
-def test_every_profile_keeps_the_two_stacks_of_the_original(name):
-    profile = get_profile(name)
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_official_splits_keep_the_two_stacks_of_the_original(profile):
     if profile.split_rule == "official":
-        assert (profile.rgb_frames, profile.flow_fields) == (10, 50)
-    assert profile.channels == {"rgb": 3 * profile.rgb_frames, "flow": 2 * profile.flow_fields}
+        assert profile.channels == {"rgb": 30, "flow": 100}

@@ -39,6 +39,16 @@ def test_bootstrap_interval_agrees_with_the_normal_approximation():
     assert ev.bootstrap_interval(np.ones(10)) == (1.0, 1.0)
 
 
+def test_bootstrap_draws_seeds_and_clips():
+    """Seeds that agree on every clip add nothing; seeds that differ as wholes widen it."""
+    hits = np.r_[np.ones(60), np.zeros(40)]
+    one = ev.bootstrap_interval(hits)
+    assert ev.bootstrap_interval(hits[None]) == one
+    assert ev.bootstrap_interval(np.stack([hits] * 3)) == pytest.approx(one, abs=0.011)
+    low, high = ev.bootstrap_interval(np.stack([hits, 1 - hits, hits]))
+    assert high - low > 1.2 * (one[1] - one[0])
+
+
 def test_paired_difference_is_tighter_than_two_intervals():
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=300)
@@ -78,13 +88,13 @@ def test_scores_of_other_clips_are_named():
         ev.check_same_clips(make(), make(clips=("a", "b", "c", "e")))
     with pytest.raises(ValueError, match=r"classes: 1 .* \(\['z'\]\), 1 .* second \(\['w'\]"):
         ev.check_same_clips(make(), make(classes=("x", "y", "w")))
-    with pytest.raises(ValueError, match="same clips in another order: number 2 is b .* and c in"):
+    with pytest.raises(ValueError, match="clips in another order: number 2 is b and c"):
         ev.check_same_clips(make(), make(clips=("a", "c", "b", "d")))
-    with pytest.raises(ValueError, match="same classes in another order: number 1 is x .* and y"):
+    with pytest.raises(ValueError, match="classes in another order: number 1 is x and y"):
         ev.check_same_clips(make(), make(classes=("y", "x", "z")))
     with pytest.raises(ValueError, match="clips that stand twice: 4 and 5"):
         ev.check_same_clips(make(), make(clips=("a", "b", "c", "d", "d")))
-    with pytest.raises(ValueError, match="1 clips with other labels: b is z in the first and x in"):
+    with pytest.raises(ValueError, match="other labels: b is z and x"):
         ev.check_same_clips(make(), make(labels=np.array([0, 0, 2, 1])))
 
 
@@ -97,27 +107,6 @@ def test_summary_has_the_fields_of_results_json():
     row = ev.summary(LOGITS, LABELS, 12.346)
     assert row["top1"] == 0.5 and row["top5"] == 1.0 and row["seconds"] == 12.35
     assert row["ci95"][0] <= 0.5 <= row["ci95"][1]
-
-
-def test_mcnemar_is_the_binomial_test_of_the_clips_that_differ():
-    labels = np.zeros(20, int)
-    right, wrong = np.eye(2)[0], np.eye(2)[1]
-    a = np.stack([right] * 18 + [wrong] * 2)
-    b = np.stack([right] * 10 + [wrong] * 9 + [right])
-    only_a, only_b, p = ev.mcnemar(a, b, labels)
-    assert (only_a, only_b) == (8, 1)
-    assert p == pytest.approx(2 * (1 + 9) / 2**9)  # 0 or 1 heads of 9, both sides
-    assert ev.mcnemar(a, a, labels) == (0, 0, 1.0)
-
-
-def test_calibration_by_hand():
-    probabilities = np.array([[0.95, 0.05], [0.91, 0.09], [0.4, 0.6], [0.35, 0.65], [1.0, 0.0]])
-    labels = np.array([0, 1, 1, 0, 0])
-    sure, right, count, error = ev.calibration(probabilities, labels)
-    assert count.tolist() == [2, 3]
-    np.testing.assert_allclose(sure, [0.625, (0.95 + 0.91 + 1) / 3])
-    np.testing.assert_allclose(right, [1 / 2, 2 / 3])
-    assert error == pytest.approx((2 * 0.125 + 3 * ((0.95 + 0.91 + 1) / 3 - 2 / 3)) / 5)
 
 
 def test_class_accuracy_ignores_classes_without_clips():

@@ -77,6 +77,11 @@ def test_each_dependency_has_a_floor_and_a_reason_and_the_file_named_uses_it():
         assert re.search(use, path.read_text("utf-8")), f"{file} does not use {package}"
 
 
+def test_every_package_is_installed():
+    found = {p.parent.relative_to(ROOT) for p in (ROOT / "twostream_utils").rglob("__init__.py")}
+    assert all(f'"{".".join(path.parts)}"' in PYPROJECT for path in found), found
+
+
 def test_hooks_and_workflow_name_files_that_exist_and_the_oldest_python():
     workflow = (ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8")
     hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")

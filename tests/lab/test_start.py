@@ -2,17 +2,15 @@
 
 import importlib.metadata
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from conftest import moving_frames, write_video
-from tiny_course import TINY
 
 from twostream_utils.lab import environment, start
-from twostream_utils.profiles import Recipe, get_profile
+from twostream_utils.profiles import get_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,8 +28,8 @@ def at_tiny(tiny, monkeypatch, tmp_path):
     ("profile", "commands"),
     [
         ("ucf10", "fetch_ucf101.py --profile ucf10\n.*extract.py data/ucf101_videos data/ucf101 "),
-        ("ucf101", "fetch_ucf101.py --profile ucf101\n.* data/ucf101 --short-side 256"),
-        ("weizmann", r"fetch_weizmann.py\n.* data/weizmann --short-side 80 .*'\^\(\[a-z\]\+\)_'"),
+        ("ucf101", "--profile ucf101\n.* data/ucf101 --short-side 256 --flow dis\n"),
+        ("weizmann", r"fetch_weizmann.py\n.* --short-side 80 --flow dis_fine .*'\^\(\[a-z\]\+\)_'"),
         ("folder", "give\n  python data_scripts/extract.py VIDEOS data/folder --short-side 80"),
     ],
 )
@@ -42,29 +40,23 @@ def test_a_profile_without_data_names_the_commands(monkeypatch, tmp_path, profil
         start.prepare_data(get_profile(profile))
     for script in re.findall(r"python (\S+)", str(refused.value)):
         assert (ROOT / script).is_file()
-
-
-def test_in_colab_commands_are_those_of_any_folder(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
-    monkeypatch.setattr(start, "ROOT", tmp_path)
-    with pytest.raises(FileNotFoundError) as refused:
-        start.prepare_data(get_profile("ucf10"))
-    said = str(refused.value)
-    assert f"python {tmp_path.as_posix()}/data_scripts/fetch_ucf101.py --profile ucf10\n" in said
-    paths = ("data_scripts/extract.py", "data/ucf101_videos", "data/ucf101")
-    assert " ".join((tmp_path / path).as_posix() for path in paths) in said
+    with pytest.raises(
+        FileNotFoundError, match=f"python {tmp_path}/data_scripts/extract.py .*/data"
+    ):
+        start.prepare_data(get_profile(profile))  # cells run in another folder there
 
 
-def test_archives_in_parts_and_unpacked_folders_are_data(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["ucf101_jpegs_256.zip.001", "jpegs_256/a clip"])
+def test_archives_in_parts_and_unpacked_folders_are_data(monkeypatch, tmp_path, name):
     monkeypatch.setattr(start, "ROOT", tmp_path)
     root = tmp_path / "data" / "ucf101"
-    root.mkdir(parents=True)
-    (root / "ucf101_jpegs_256.zip.001").touch()
-    assert start.prepare_data(get_profile("ucf101")) == root
-    (root / "ucf101_jpegs_256.zip.001").rename(root / "notes.txt")
-    with pytest.raises(FileNotFoundError, match="no data"):
-        start.prepare_data(get_profile("ucf101"))
-    (root / "jpegs_256").mkdir()
+    (root / name).mkdir(parents=True) if "/" in name else root.mkdir(parents=True)
+    (root / "notes.txt").touch()
+    if "/" not in name:
+        with pytest.raises(FileNotFoundError, match="no data"):
+            start.prepare_data(get_profile("ucf101"))
+        (root / name).touch()
     assert start.prepare_data(get_profile("ucf101")) == root
 
 
@@ -87,7 +79,7 @@ def test_the_variable_gives_a_folder_its_groups(monkeypatch, tmp_path, capsys):
         assert start.choose_profile(name) == get_profile(name)
 
 
-def test_setup_says_what_is_missing_changed_and_lost(at_tiny, monkeypatch, capsys):
+def test_setup_says_what_is_missing_changed_and_lost(at_tiny, monkeypatch, tmp_path, capsys):
     start.setup("ucf10", split_rule="folds", classes=("JumpRope", "Archery"), rgb_frames=5)
     out = capsys.readouterr().out
     assert "has 1 of the 2 classes of this profile; without Archery" in out
@@ -97,35 +89,30 @@ def test_setup_says_what_is_missing_changed_and_lost(at_tiny, monkeypatch, capsy
     start.setup("ucf10", split_rule="folds", classes=tuple(at_tiny.classes))
     out = capsys.readouterr().out
     assert "without" not in out and "end with this session: mount Google Drive" in out
+    monkeypatch.delenv("TWOSTREAM_RUNS")
+    monkeypatch.setattr(start, "DRIVE", tmp_path / "MyDrive")
+    (tmp_path / "MyDrive").mkdir()
+    course = start.setup("folder")
+    assert "kept on Google Drive: the next session goes on" in capsys.readouterr().out
+    assert course.checkpoint("spatial").is_relative_to(tmp_path / "MyDrive" / "two_stream_runs")
 
 
-@pytest.mark.parametrize(
-    ("cell", "sentence", "traceback"),
-    [
+def test_a_notebook_shows_the_sentence_of_setup_and_the_traceback_of_all_else(monkeypatch, capsys):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    monkeypatch.delenv("TWOSTREAM_PROFILE", raising=False)
+    monkeypatch.setenv("TWOSTREAM_DEVICE", "tpu")
+    shell = InteractiveShell(colors="NoColor", user_ns={"setup": start.setup})
+    for cell, sentence, traceback in (
         ("setup('minni')", "ValueError: no profile 'minni'; there are: mini, ", False),
         ("setup(rgb_frames='5')", "ValueError: rgb_frames must be a whole number", False),
         ("setup()", "ValueError: no TWOSTREAM_DEVICE 'tpu' on this machine", False),
         ("int('five')", "ValueError: invalid literal", True),  # a reader's own slip
-        ("setup(split=None, split_rule=1 / 0)", "ZeroDivisionError: division by zero", True),
-    ],
-)
-def test_a_notebook_shows_the_sentence_of_setup_and_the_traceback_of_all_else(
-    cell, sentence, traceback
-):
-    script = (
-        "import os; os.environ.pop('TWOSTREAM_PROFILE', None)\n"
-        "os.environ['TWOSTREAM_DEVICE'] = 'tpu'\n"
-        "from IPython.core.interactiveshell import InteractiveShell\n"
-        "from twostream_utils.lab.start import setup\n"
-        "shell = InteractiveShell(colors='NoColor', user_ns={'setup': setup})\n"
-        f"result = shell.run_cell({cell!r})\n"
-        "assert not result.success\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0 and sentence in said
-    assert ("Traceback" in said) == traceback
-    assert traceback or len(said.strip().splitlines()) == 1
+    ):
+        assert not shell.run_cell(cell).success
+        said = capsys.readouterr().out
+        assert sentence in said and ("Traceback" in said) == traceback
+        assert traceback or len(said.strip().splitlines()) == 1
 
 
 def test_environment_check_prints_a_line_for_everything(capsys, monkeypatch):
@@ -147,38 +134,11 @@ def test_environment_check_prints_a_line_for_everything(capsys, monkeypatch):
     assert len(failed) == 2 and "no profile 'no such profile'" in failed[1]
 
 
-def test_runs_lie_where_the_variable_says_or_on_drive(monkeypatch, tmp_path):
+def test_runs_lie_where_the_variable_says(monkeypatch, tmp_path):
     monkeypatch.delenv("TWOSTREAM_RUNS", raising=False)
     monkeypatch.setattr(start, "DRIVE", tmp_path / "MyDrive")
     assert start.runs_folder() == start.ROOT / "runs"
-    (tmp_path / "MyDrive").mkdir()
-    assert start.runs_folder() == tmp_path / "MyDrive" / "two_stream_runs"
     monkeypatch.setenv("TWOSTREAM_RUNS", str(tmp_path / "elsewhere"))
     assert start.runs_folder() == tmp_path / "elsewhere"
     assert start.shown(tmp_path / "elsewhere") == (tmp_path / "elsewhere").as_posix()
     assert start.shown(start.ROOT / "runs" / "mini") == "runs/mini"
-
-
-def test_a_lost_session_goes_on_from_drive(at_tiny, monkeypatch, tmp_path, capsys):
-    """The same cell, a new process: setup finds the first session's epoch on Drive."""
-    (tmp_path / "MyDrive").mkdir()
-    monkeypatch.delenv("TWOSTREAM_RUNS")
-    monkeypatch.setattr(start, "DRIVE", tmp_path / "MyDrive")
-    sizes = {k: v for k, v in TINY.__dict__.items() if k != "name"}
-    sizes |= {"spatial": Recipe(2, 0.01, batch_size=8)}
-
-    class Lost(Exception):
-        pass
-
-    def lose(history):
-        raise Lost
-
-    first = start.setup("folder", **sizes)
-    with pytest.raises(Lost):
-        first.fit("spatial", first.new("spatial"), on_epoch=lose)
-    again = start.setup("folder", **sizes)
-    assert "kept on Google Drive" in capsys.readouterr().out
-    seen = []
-    history = again.fit("spatial", again.new("spatial"), lambda rows: seen.append(len(rows)))
-    assert seen == [2] and len(history) == 2  # the second epoch only
-    assert again.checkpoint("spatial").is_relative_to(tmp_path / "MyDrive" / "two_stream_runs")

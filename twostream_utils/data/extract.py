@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import cv2
 from tqdm.auto import tqdm
 
-from ..files import NO_ROOM, atomic_write
+from ..files import atomic_write
 from ..flow import ALGORITHMS, BOUND
 from ..profiles import Profile
 from ..splits import SPELLING, parse_name
@@ -248,7 +249,7 @@ def _write_shard(
                 else:
                     writer.add(members, {video.clip: meta})
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         kept = "the shards that are whole are kept: free some space and run the same command again"
         raise OSError(error.errno, f"no room left while writing {shard}; {kept}") from error

@@ -22,7 +22,7 @@ import time
 import zipfile
 import zlib
 from collections import Counter, namedtuple
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -44,6 +44,7 @@ DIRECTORY = 2 << 20  # bytes at the end of a zip that hold the directory of all 
 _LOST = (RemoteIOError, requests.RequestException, urllib3.exceptions.HTTPError)
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
 _BY_HAND = "download the file in a browser and give its path as the source"
+_AGAIN = "Clips that are here are whole, and the same call goes on from there"
 _WORDS = {  # what the layers below say, and what it means
     "certificate has expired": "its certificate has expired (or is the clock here wrong?)",
     "unable to get": "the server sends an incomplete chain of certificates",
@@ -55,8 +56,8 @@ _WORDS = {  # what the layers below say, and what it means
 # Addresses by name (if it is that of a class: it has only this class), the number of clips of each
 # class, and a pattern of the names of clips.
 VideoSet = namedtuple("VideoSet", "sources clips pattern")
-# Clips at the source, those of them here (0 where only unpacking tells), and bytes.
-Plan = namedtuple("Plan", "clips present download room free")
+# Classes and clips at a source, those of them here (0 where only unpacking tells), and bytes.
+Plan = namedtuple("Plan", "classes clips present download room free")
 _Clip = namedtuple("_Clip", "target size entry start stop")
 
 _HF = "https://huggingface.co/datasets"
@@ -67,8 +68,7 @@ UCF101 = VideoSet(
         "hf-zip": f"{_HF}/quchenyuan/UCF101-ZIP/resolve/main/UCF-101.zip",  # 6.96 GB
         "thumos": "https://storage.googleapis.com/thumos14_files/UCF101_videos.zip",
         "official": "https://www.crcv.ucf.edu/datasets/human-actions/ucf101/UCF101.rar",  # 6.90 GB
-        # 171 MB, some clips of each of the first ten classes
-        "subset": f"{_HF}/sayakpaul/ucf101-subset/resolve/main/UCF101_subset.tar.gz",
+        "subset": f"{_HF}/sayakpaul/ucf101-subset/resolve/main/UCF101_subset.tar.gz",  # ten classes
     },
     Counter(parse_name(clip).label for clip in ucf101_clips()),
     r"(?P<stem>v_(?P<label>\w+)_g\d\d_c\d\d)(?P<suffix>\.(?i:avi|mp4|mov|mkv|webm))",
@@ -97,53 +97,47 @@ def fetch(
 
     Raises `FetchError`, in plain words, or `KeyboardInterrupt`: clips that are whole are kept.
     """
-    folder, lacking, plans = Path(folder), {*classes} or {*videos.clips}, []
+    folder, plans = Path(folder), []
+    lacking = {SPELLING.get(label, label) for label in classes} or {*videos.clips}
+    if unknown := lacking - {*videos.clips}:
+        raise FetchError(f"no class {', '.join(unknown)}; there are {', '.join(videos.clips)}")
     here = Counter(c for c in lacking for p in (folder / c).glob("*") if _place(videos, p.name))
     if all(here[label] >= videos.clips[label] for label in lacking):
-        return [_plan(folder, dry_run, here.total(), here.total(), 0, 0)]
+        return [_plan(folder, dry_run, lacking, here.total(), here.total(), 0, 0)]
     known = {name: at for name, at in videos.sources.items() if source in ("", name)}
-    options = connections, progress, dry_run
-    with contextlib.nullcontext() if dry_run else _alone(folder):
+    with contextlib.ExitStack() as stack:
+        if not dry_run:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder, wait=True))
+            for left in [*folder.glob("*/*.partial"), *folder.glob(".unpacked-*")]:  # by a kill
+                left.unlink() if left.is_file() else shutil.rmtree(left, ignore_errors=True)
         for name, where in (known or {"source": str(source)}).items():
-            if wanted := lacking & {name} if name in videos.clips else lacking:
-                print(f"{name}: {where}")
-                try:
-                    plan, found = _take(videos, folder, wanted, where, *options)
-                    plans.append(plan)
-                    lacking = lacking - found
-                except (FetchError, RemoteZipError) as error:
-                    if not known:
-                        raise
-                    print(f"  did not work: {error}")
+            if not (wanted := lacking & {name} if name in videos.clips else lacking):
+                continue
+            print(f"{name}: {where}")
+            try:
+                plan = _take(videos, folder, wanted, where, connections, progress, dry_run)
+                plans.append(plan)
+                lacking = lacking - plan.classes
+            except KeyboardInterrupt:
+                print(f"\nStopped. {_AGAIN}")
+                raise
+            except (FetchError, RemoteZipError) as error:
+                if not known:
+                    raise
+                print(f"  did not work: {error}")
+            except OSError as error:
+                raise FetchError(f"{error}. {_AGAIN}") from error
     if lacking:
-        raise FetchError(
-            f"no source gave all clips of {', '.join(sorted(lacking))}. What is whole is kept, and "
-            f"the same call goes on. If you know another address, give that, or {_BY_HAND}"
-        )
+        raise FetchError(f"no source gave all clips of {', '.join(sorted(lacking))}. {_AGAIN}")
     return plans
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one fetch at a time write to `folder`, and say plainly why it stopped."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder, wait=True):
-        for left in [*folder.glob("*/*.partial"), *folder.glob(".unpacked-*")]:  # by a kill
-            left.unlink() if left.is_file() else shutil.rmtree(left, ignore_errors=True)
-        try:
-            yield
-        except KeyboardInterrupt:
-            print(f"\nStopped. The clips in {folder} are whole, and the same call goes on.")
-            raise
-        except OSError as error:
-            raise FetchError(f"{error}. What is whole is kept, the same call goes on") from error
-
-
-def _plan(folder: Path, dry: bool, clips: int, present: int, download: int, room: int) -> Plan:
+def _plan(folder, dry, classes, clips: int, present: int, download: int, room: int) -> Plan:
     """Print what it takes. Raises `OSError` if there is no room for it."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    plan = Plan(clips, present, download, room, shutil.disk_usage(there).free)
-    said = "{}B to fetch; {}B of room needed, {}B free".format(*map(tqdm.format_sizeof, plan[2:]))
+    plan = Plan(classes, clips, present, download, room, shutil.disk_usage(there).free)
+    said = "{}B to fetch; {}B of room needed, {}B free".format(*map(tqdm.format_sizeof, plan[3:]))
     print(f"  {clips} clips, {present} of them here already;" if clips else " ", said, flush=True)
     if room > plan.free and not dry:
         raise OSError(errno.ENOSPC, f"no room left in {folder}: {said}")
@@ -156,26 +150,24 @@ def _place(videos: VideoSet, name: str) -> tuple[str, str] | None:
     return match and (SPELLING.get(match["label"], match["label"]), match["stem"] + match["suffix"])
 
 
-def _take(videos, folder, classes, where, connections, progress, dry) -> tuple[Plan, set[str]]:
-    """Take what one source has of `classes`: what that costs, and which of them it has."""
+def _take(videos, folder, classes, where, connections, progress, dry) -> Plan:
+    """Take what one source has of `classes`."""
     session, archive, path = _Session(), None, Path(where).expanduser()
     connect = functools.partial(RemoteZip, where, DIRECTORY, session=session, timeout=TIMEOUT)
     with contextlib.ExitStack() as stack:
         if "://" in where:
             path = folder / ".archives" / re.sub(r"[^\w.]+", "_", where)[-120:]
-        elif not path.exists():
-            raise FetchError(f"there is no file or folder {path}")
-        if not path.exists():
-            with contextlib.suppress(RangeNotSupported, zipfile.BadZipFile):
-                archive = _patiently(where, connect, tries=3)
+            if not path.exists():
+                with contextlib.suppress(RangeNotSupported, zipfile.BadZipFile):
+                    archive = _patiently(where, connect, tries=3)
         remote = archive is not None
         if not (remote or path.is_dir() or zipfile.is_zipfile(path)):
-            here = path.exists()
+            here = path.exists() or "://" not in where
             size = path.stat().st_size if here else int(session.version[0])
-            # Packing hardly makes videos smaller.
-            plan = _plan(folder, dry, 0, 0, 0 if here else size, size if here else 2 * size)
+            cost, room = (0, size) if here else (size, 2 * size)  # packing hardly helps videos
+            plan = _plan(folder, dry, classes, 0, 0, cost, room)
             if dry:
-                return plan, classes
+                return plan
             if not here:
                 _patiently(where, lambda: _download(session, where, path, progress))
                 print(f"  {path} is whole; delete it once you have all the classes you want")
@@ -194,15 +186,14 @@ def _take(videos, folder, classes, where, connections, progress, dry) -> tuple[P
             label, file = _place(videos, name) or ("", "")
             if label in classes:
                 wanted.setdefault(folder / label / file, _Clip(folder / label / file, *clip))
-        if not wanted:
-            raise FetchError(f"{where} has no clips of {', '.join(sorted(classes))}")
+        found = {target.parent.name for target in wanted}
         missing = [c for t, c in wanted.items() if not (t.is_file() and t.stat().st_size == c.size)]
         room, cost = sum(c.size for c in missing), sum(c.stop - c.start for c in missing)
-        plan = _plan(folder, dry, len(wanted), len(wanted) - len(missing), cost, room)
+        plan = _plan(folder, dry, found, len(wanted), len(wanted) - len(missing), cost, room)
         if not dry:
             with tqdm(total=room, unit="B", unit_scale=True, disable=not progress) as bar:
                 _save(where, missing, archive, connect, connections if remote else 1, bar)
-    return plan, {target.parent.name for target in wanted}
+    return plan
 
 
 def _save(where: str, clips: list[_Clip], archive, connect, connections: int, bar: tqdm) -> None:
@@ -243,10 +234,8 @@ def _save(where: str, clips: list[_Clip], archive, connect, connections: int, ba
             for run in runs:  # after an error, each thread stops after the clip at hand
                 run.clear()
     if damaged:
-        raise FetchError(
-            f"{len(damaged)} clips are damaged in {where}: {', '.join(damaged[:3])}. They were "
-            "left out, and the others are whole. Try again, or try another source"
-        )
+        names = ", ".join(damaged[:3])
+        raise FetchError(f"{where}: {len(damaged)} damaged clips were left out: {names}. {_AGAIN}")
 
 
 def _patiently(where: str, work: Callable, left: Callable[[], int] = int, tries: int = 0):
@@ -259,11 +248,10 @@ def _patiently(where: str, work: Callable, left: Callable[[], int] = int, tries:
             failed, least = failed + 1 if left() >= least else 1, min(least, left())
             said = next((words for key, words in _WORDS.items() if key in str(error)), error)
             if "CERTIFICATE_VERIFY" in str(error):
-                said = f"{said}. Verification stays on: {_BY_HAND}"
-            elif failed < (tries or TRIES):
-                time.sleep(min(15, 2**failed / 4))
-                continue
-            raise FetchError(f"{where}: {said} (given up after {failed} tries)") from error
+                raise FetchError(f"{where}: {said}. Verification stays on: {_BY_HAND}") from error
+            if failed >= (tries or TRIES):
+                raise FetchError(f"{where}: {said}, {failed} times. {_AGAIN}") from error
+            time.sleep(min(15, 2**failed / 4))
 
 
 def _download(session: _Session, where: str, path: Path, progress: bool) -> None:
@@ -316,14 +304,15 @@ class _Session(requests.Session):
         code, head = reply.status_code, reply.headers
         if code in (429, 500, 502, 503, 504):
             raise requests.ConnectionError(f"the server is busy or out of order (HTTP {code})")
-        if not reply.is_redirect:
-            if code not in (200, 206):
-                raise FetchError(f"{url} answers HTTP {code} {reply.reason}: {_BY_HAND}")
-            if head.get("Content-Type", "").startswith("text/html"):
-                raise FetchError(f"{url} is a web page, not an archive: {_BY_HAND}")
-            size = (head.get("Content-Range") or head.get("Content-Length", "0")).rpartition("/")[2]
-            version = size, head.get("ETag")
-            self.version = self.version or version
-            if version != self.version:
-                raise FetchError(f"{url} has just been replaced: give the same call again")
+        if reply.is_redirect:
+            return reply
+        if code not in (200, 206):
+            raise FetchError(f"{url} answers HTTP {code} {reply.reason}: {_BY_HAND}")
+        if head.get("Content-Type", "").startswith("text/html"):
+            raise FetchError(f"{url} is a web page, not an archive: {_BY_HAND}")
+        size = (head.get("Content-Range") or head.get("Content-Length", "0")).rpartition("/")[2]
+        version = size, head.get("ETag")
+        self.version = self.version or version
+        if version != self.version:
+            raise FetchError(f"{url} has just been replaced by another file. {_AGAIN}")
         return reply

@@ -15,7 +15,8 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import time
+from collections import defaultdict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,8 @@ def hits(course: Course, crops: str) -> tuple[dict, dict]:
     ``crops="single"`` is the middle position as is, cut from the centre: one view of a clip.
     """
     middle = 2 * (course.profile.positions // 2)
-    one = crops == "single"
-    methods = course.method_scores("centre" if one else crops, view=middle if one else None)
+    views = {"crops": "centre", "view": middle} if crops == "single" else {"crops": crops}
+    methods = course.method_scores(**views)
     right = {m: correct(scores, labels) for m, (scores, labels, _) in methods.items()}
     return right, {m: seconds for m, (*_, seconds) in methods.items()}
 
@@ -100,39 +101,33 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--data", type=Path, help="folder of class folders with videos")
     options = parser.parse_args()
+    os.environ["TWOSTREAM_PROFILE"] = options.profile
     if options.data:
         os.environ["TWOSTREAM_DATA"] = str(options.data.resolve())
-    os.environ["TWOSTREAM_PROFILE"] = options.profile
 
-    began = time.perf_counter()
-    found: dict[str, Found] = {}
+    found: dict[str, Found] = defaultdict(dict)
     seconds = dict.fromkeys(METHODS, 0.0)
-    for seed in options.seeds:
-        for split in options.splits:
-            course = setup(options.profile, split=split, seed=seed, quiet=True)
-            own = course.profile.crops
-            for crops in dict.fromkeys([own, "single", "centre", "five"]):
-                right, spent = hits(course, crops)
-                found.setdefault(crops, {})[split, seed] = right
-                if crops == own:
-                    seconds = {m: seconds[m] + spent[m] for m in METHODS}
-            line = (f"{m} {r.mean():.1%}" for m, r in found[own][split, seed].items())
-            print(f"split {split} seed {seed}: {', '.join(line)}", flush=True)
+    for run in product(options.splits, options.seeds):
+        course = setup(options.profile, split=run[0], seed=run[1], quiet=True)
+        own = course.profile.crops
+        for crops in dict.fromkeys([own, "single", "centre", "five"]):
+            found[crops][run], spent = hits(course, crops)
+            seconds = {m: seconds[m] + spent[m] * (crops == own) for m in METHODS}
+        line = ", ".join(f"{m} {top1:.1%}" for m, top1 in means(found[own][run]).items())
+        print(f"split {run[0]} seed {run[1]}: {line}", flush=True)
 
     if processes()[0]:  # of several, the first one reports
         return
     figures = report(found, own)
-    print(f"\n{options.profile}: {figures['clips']} test clips, splits {options.splits}, seeds "
-          f"{options.seeds}, {course.profile.positions} positions x flip x {own}")  # fmt: skip
     for method, row in figures["methods"].items():
         row["seconds"] = round(seconds[method], 1)
-        print("  {:40s} {:6.1%}  [{:.1%}, {:.1%}]".format(method, row["top1"], *row["ci95"]))
-    for pair, row in figures["differences"].items():
-        print("  {:40s} {:+6.1%}  [{:+.1%}, {:+.1%}]".format(pair, row["gain"], *row["ci95"]))
+    print(f"\n{options.profile}, {figures['clips']} test clips, "
+          f"{course.profile.positions} positions x flip x {own}:")  # fmt: skip
+    for name, row in (figures["methods"] | figures["differences"]).items():
+        mean = row.get("top1", row.get("gain"))
+        print("  {:40s} {:6.1%}  [{:.1%}, {:.1%}]".format(name, mean, *row["ci95"]))
     for crops, row in figures["views"].items():
         print(f"  {crops:7s} views: " + ", ".join(f"{m} {top1:.1%}" for m, top1 in row.items()))
-    print(f"  {time.perf_counter() - began:.0f} s now; training and scoring took "
-          f"{max(seconds.values()):.0f} s")  # fmt: skip
     made = {
         "profile": options.profile, "splits": options.splits, "seeds": options.seeds,
         "torch": torch.__version__, "precision": PRECISIONS[mixed_precision(pick_device())],

@@ -322,8 +322,9 @@ def seed_curves(
 
 
 def reliability(methods: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, float]]) -> Figure:
-    """Draw results of ``evaluation.calibration`` by method: how sure, against how often right.
+    """Draw how sure a method is against how often it is right (Guo et al. 2017, §2).
 
+    By method: mean confidence, accuracy and number of clips of each bin, and their mean distance.
     The size of a dot follows the number of its clips.
     """
     width = min(3.3 * len(methods), 10.5)
