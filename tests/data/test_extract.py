@@ -246,7 +246,7 @@ def test_every_third_field_under_its_own_number_makes_the_same_stacks(
     assert (meta["frames"], meta["flow_every"]) == (10, 3)
     assert thin.flow_numbers(clip).tolist() == [1, 4, 7]
     assert np.array_equal(thin.read_flow(clip, [7, 1]), whole.read_flow(clip, [7, 1]))
-    with pytest.raises(IndexError, match=rf"{clip} has no flow field 3: .*1, 4, … u"):
+    with pytest.raises(IndexError, match=f"{clip} has no flow field 3"):
         thin.flow(clip, 3)
     profile = replace(get_profile("mini"), flow_fields=2, flow_step=3, crop=48)
     for start in (1, 4):
