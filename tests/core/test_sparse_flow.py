@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, moving_frames
+from conftest import moving_frames
 
 from twostream_utils.data.shards import ShardWriter, encode_clip
 from twostream_utils.lab import gradcam, own_widgets
@@ -71,11 +69,6 @@ def test_the_clip_explorer_draws_every_frame_and_says_whose_flow_it_shows(stores
         explore_clip.clip_view(stores[1], CLIP, 1, 2, 2, 3, 3)
 
 
-def test_the_time_line_marks_the_same_fields_as_with_all_of_them(stores):
-    lines = [explore_clip.clip_view(store, CLIP, 4, 2, 2, 4, 2)[0][-84:] for store in stores]
-    np.testing.assert_array_equal(*lines)
-
-
 def test_its_slider_offers_only_distances_that_can_be_had(stores):
     box = explore_clip.clip_explorer(stores[1], get_profile("ucf101", rgb_frames=2, flow_fields=3))
     apart = box.children[3].children[1]
@@ -106,32 +99,3 @@ def test_grad_cam_and_its_film_show_fields_that_are_there(stores):
     assert (len(film), wait) == (5, 80)  # as long as the clip: every 2nd frame, twice as long
     film, wait = own_widgets.gradcam_film(networks, thin, CLIP, PROFILE, 1, side=32, most=3)
     assert (len(film), wait) == (3, 160)
-
-
-def test_grad_cam_draws_the_liveliest_field_of_its_stack(stores, monkeypatch):
-    store, drawn = stores[0], []
-    (view, _) = eval_views(11, store.size(CLIP), PROFILE)
-    numbers = gradcam.flow_positions(store, CLIP, PROFILE, view.start)
-    read, pair = store.read_flow, gradcam.shown_pair
-
-    def one_moves(clip, which):
-        fields = np.full_like(read(clip, which), 128)
-        fields[np.asarray(which) == numbers[-1], :, : fields.shape[2] // 4, 0] = 160  # 5.1 px
-        return fields
-
-    monkeypatch.setattr(store, "read_flow", one_moves)
-    monkeypatch.setattr(gradcam, "shown_pair", lambda *a: drawn.append(a) or pair(*a))
-    networks = {
-        name: vgg19(6, 2, 1 / 32, batch_norm=True).eval() for name in ("spatial", "temporal")
-    }
-    fig = gradcam.where_it_looks(networks, store, CLIP, view, PROFILE, 1)
-    assert drawn[0][2] == numbers[-1]
-    assert fig.axes[-1].texts[0].get_text().startswith("rim: 5.1 px")
-
-
-def test_notebooks_ask_for_the_fields_that_are_there():
-    """A cell that counts fields through from 1 would fail on such shards."""
-    for path in sorted((REPO / "notebooks" / "source").glob("[0-9]*.md")):
-        text = path.read_text(encoding="utf-8")
-        for slip in r"read_flow\(.*\brange\(", r"stack_positions\([^\n]*n_flow":
-            assert not re.search(slip, text), f"{path.name}: use flow_numbers or flow_positions"

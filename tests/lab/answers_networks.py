@@ -16,14 +16,6 @@ def mean_einsum(weight, n):
     return torch.einsum("oikl,c->ockl", weight, torch.ones(n)) / weight.shape[1]
 
 
-def mean_loop(weight, n):
-    out = torch.empty(len(weight), n, *weight.shape[2:])
-    for o in range(len(weight)):
-        for c in range(n):
-            out[o, c] = (weight[o, 0] + weight[o, 1] + weight[o, 2]) / 3
-    return out
-
-
 colours_repeat = lambda weight, frames: weight.repeat(1, frames, 1, 1) / frames
 colours_cat = lambda weight, frames: torch.cat([weight / frames] * frames, dim=1)
 rescaled_mean = lambda weight, bias, n: (mean_repeat(weight, n) * 3 / n, bias)
@@ -120,11 +112,6 @@ def nearest_loop(times, rate):
     return out
 
 
-def nearest_search(times, rate):
-    middles = torch.as_tensor((times[1:] + times[:-1]) / 2)
-    return torch.searchsorted(middles, torch.as_tensor(ticks_of(times, rate)))
-
-
 def leaks_set(train, test, group):
     known = {group[clip] for clip in train}
     return sorted(clip for clip in test if group[clip] in known)
@@ -152,14 +139,14 @@ weighted = lambda maps, gradient: gradient.mean((1, 2), keepdim=True) * maps
 
 
 RIGHT = {
-    nb03.transform_first_layer: [mean_repeat, mean_einsum, mean_loop],
+    nb03.transform_first_layer: [mean_repeat, mean_einsum],
     nb03.keep_colours: [colours_repeat, colours_cat],
     nb03.rescaled: [rescaled_mean, rescaled_sum],
     nb07.fusion_layer: [fusion_eye, fusion_loop],
     nb07.conv3d_size: [size_formula, size_measured],
     nb07.trained_count: [count_sum, count_loop],
     nb09.grad_cam: [cam_broadcast, cam_einsum, cam_loop],
-    nb09.steady_frames: [nearest_table, nearest_loop, nearest_search],
+    nb09.steady_frames: [nearest_table, nearest_loop],
     nb09.leaks: [leaks_set, leaks_loops],
     nb11.count_filters: [
         filters_loop,
@@ -220,12 +207,6 @@ WRONG = {
         (lambda m: len(list(m.parameters())), "all tensors"),
         (lambda m: count_sum(m) + sum(b.numel() for b in m.buffers()), "Running means"),
         (lambda m: sum(x.numel() for x in m.state_dict().values()), "state_dict"),
-        (
-            lambda m: sum(
-                p.numel() for n, p in m.named_parameters() if p.requires_grad and "bias" not in n
-            ),
-            "Biases",
-        ),
     ],
     nb09.grad_cam: [
         (lambda m, g: weighted(m, g).sum(0), "cut off at zero at the end"),
@@ -246,10 +227,6 @@ WRONG = {
         (ticks_of, "Those are the ticks"),
         (lambda t, r: np.searchsorted(t, ticks_of(t, r)), "after the tick"),
         (lambda t, r: np.searchsorted(t, ticks_of(t, r), side="right") - 1, "before the tick"),
-        (
-            lambda t, r: np.rint(np.arange(len(ticks_of(t, r))) * (len(t) - 1) / t[-1] / r),
-            "as if the rate were steady",
-        ),
         (lambda t, r: nearest_table(t, r)[:-1], "missing"),
     ],
     nb09.leaks: [
@@ -259,10 +236,6 @@ WRONG = {
         (lambda a, b, g: sorted(set(a) & set(b)), "compare groups"),
         (lambda a, b, g: len(leaks_set(a, b, g)), "a list, not 2"),
         (lambda a, b, g: leaks_set(a, b, g)[::-1], "not sorted"),
-        (
-            lambda a, b, g: sorted(c for c in b if any(g[c] == g[d] and c[0] == d[0] for d in a)),
-            "same class",
-        ),
         (lambda a, b, g: sorted(b), "Look at"),
     ],
     nb11.count_filters: [

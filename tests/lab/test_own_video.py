@@ -134,20 +134,6 @@ def test_of_a_steady_video_and_of_times_that_are_no_help_all_frames_are_taken(ti
     assert picked.tolist() == list(range(len(times))) and notes == []
 
 
-def test_the_rotation_flag_is_obeyed(tmp_path):
-    frames = moving_frames(6, 48, 64)
-    path = write_video(tmp_path / "a.mp4", frames, codec="mp4v")
-    data = bytearray(path.read_bytes())
-    at = data.index(b"tkhd") + 4 + 40  # the matrix of a version 0 track header
-    one, end = 1 << 16, 1 << 30
-    turned = (0, one, 0, -one, 0, 0, 0, 0, end)  # 90° clockwise, as a phone held upright writes
-    data[at : at + 36] = b"".join((v & 0xFFFFFFFF).to_bytes(4, "big") for v in turned)
-    path.write_bytes(bytes(data))
-    kept, _ = own_video.read_own(path, 48)
-    assert kept[0].shape == (64, 48, 3)
-    assert np.abs(kept[2].astype(float) - np.rot90(frames[2], -1)).mean() < 12
-
-
 def test_4k_is_scaled_while_reading_and_memory_stays_small(tmp_path):
     """24 frames of 4K are 600 MB; a fresh process may grow by a third of that, decoder included."""
     big = np.repeat(np.repeat(moving_frames(1, 54, 96)[0], 40, 0), 40, 1)

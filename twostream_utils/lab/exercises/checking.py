@@ -148,8 +148,8 @@ def compare(
 ) -> None:
     """Raise ``ExerciseError`` unless ``actual`` has the shape and the values of ``wanted``.
 
-    ``slips`` maps the explanation of a likely mistake to the values that it gives. Values are
-    arrays, tensors or numbers.
+    ``slips`` maps the explanation of a likely mistake to the values that it gives, or to a list of
+    such values. Values are arrays, tensors or numbers.
     """
     array, wanted = as_array(actual, what), np.asarray(wanted, dtype=np.float64)
     if array.shape != wanted.shape:
@@ -157,10 +157,11 @@ def compare(
     array = array.astype(np.float64)
     if np.allclose(array, wanted, atol=tolerance):
         return
-    for slip, values in slips.items():
-        values = np.asarray(values, dtype=np.float64)
-        if values.shape == array.shape and np.allclose(array, values, atol=tolerance):
-            raise ExerciseError(slip)
+    for slip, found in slips.items():
+        for values in found if isinstance(found, list) else [found]:
+            values = np.asarray(values, dtype=np.float64)
+            if values.shape == array.shape and np.allclose(array, values, atol=tolerance):
+                raise ExerciseError(slip)
     place = np.unravel_index(np.argmax(np.abs(array - wanted)), wanted.shape)
     index = f"[{', '.join(str(int(i)) for i in place)}]" if place else ""
     raise ExerciseError(

@@ -1,9 +1,5 @@
 """Checkers of notebook 01: stored flow, clip names, splits, class numbers."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 
 from .checking import (
@@ -22,7 +18,7 @@ __all__ = ["quantise", "decode", "official_split", "class_numbers", "mixed_bound
 
 
 @checker("Back in px per frame: −20 to 20, as fractions.")
-def decode(answer: Callable) -> None:
+def decode(answer):
     """``answer(q uint8)`` → flow in px per frame: 0…255 back onto ±20 px."""
     q = np.array([[0, 1, 100, 127], [128, 134, 200, 255]], dtype=np.uint8)
     wanted = q * (40 / 255) - 20
@@ -47,7 +43,7 @@ def decode(answer: Callable) -> None:
 
 
 @checker("Whole groups, by the official rule, in every class.")
-def official_split(answer: Callable) -> None:
+def official_split(answer):
     """``answer(names, split 1…3)`` → sorted names of that split's test clips."""
     names = [
         f"v_{label}_g{group:02d}_c{clip:02d}"
@@ -87,7 +83,7 @@ def official_split(answer: Callable) -> None:
 
 
 @checker("Counted from 0, in the order in which UCF101 counts them.")
-def class_numbers(answer: Callable) -> None:
+def class_numbers(answer):
     """``answer(labels)`` → ``{label: number}``, from 0, A to Z without regard to upper case."""
     labels = ["YoYo", "JumpRope", "HammerThrow", "JumpingJack", "Archery", "Hammering"]
     order = ["Archery", "Hammering", "HammerThrow", "JumpingJack", "JumpRope", "YoYo"]

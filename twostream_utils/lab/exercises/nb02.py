@@ -1,9 +1,5 @@
 """Checkers of notebook 02: which frames, in which order, cut and enlarged how."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 
 from .checking import ExerciseError, as_array, checker, compare, number_question, picture
@@ -12,7 +8,7 @@ __all__ = ["stack_indices", "interleave", "one_view", "enlarged_flow", "picture"
 
 
 @checker("Counted from 1, the step kept, and a short clip loops.")
-def stack_indices(answer: Callable) -> None:
+def stack_indices(answer):
     """``answer(n_frames, count, step, start)`` → ``count`` 1-based frame numbers that loop."""
     cases = (100, 10, 10, 1), (60, 5, 3, 7), (7, 10, 2, 3), (1, 4, 1, 1)
     for n_frames, count, step, start in cases:
@@ -37,7 +33,7 @@ def stack_indices(answer: Callable) -> None:
 
 
 @checker("u1, v1, u2, v2, …: channel 0 is the u of the first field.")
-def interleave(answer: Callable) -> None:
+def interleave(answer):
     """``answer(flow (L, H, W, 2))`` → ``(2L, H, W)`` in the order u1, v1, u2, v2, …"""
     flow = np.arange(4 * 2 * 3 * 2, dtype=np.uint8).reshape(4, 2, 3, 2)
     wanted = np.concatenate([[field[..., 0], field[..., 1]] for field in flow])
@@ -57,7 +53,7 @@ def interleave(answer: Callable) -> None:
 
 
 @checker("One square for all frames and fields of the clip, drawn anew for each clip.")
-def one_view(answer: Callable) -> None:
+def one_view(answer):
     """``answer(frames (T, H, W, 3), fields (L, H, W, 2), side, rng)`` → both cropped alike.
 
     ``rng`` is a numpy generator; the result is ``(T, side, side, 3)`` and ``(L, side, side, 2)``.
@@ -103,7 +99,7 @@ def one_view(answer: Callable) -> None:
     views = [view(seed) for seed in range(100)]
     if len(set(views)) == 1:
         raise ExerciseError("Every clip gets the same square: draw its place from rng")
-    if view(0) != views[0]:
+    if [view(seed) for seed in range(9)] != views[:9]:  # one alone may agree by chance
         raise ExerciseError("The same rng gives another square: draw from the rng that comes in")
     tops, lefts = (set(part) for part in zip(*views, strict=True))
     if len(tops) == 1 or len(lefts) == 1:

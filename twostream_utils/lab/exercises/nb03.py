@@ -1,9 +1,5 @@
 """Checkers of notebook 03: the first layer on its way from 3 to N channels."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
@@ -13,7 +9,7 @@ __all__ = ["transform_first_layer", "keep_colours", "rescaled", "picture", "pred
 
 
 @checker("Every filter keeps its own mean over RGB, once for each new channel.")
-def transform_first_layer(answer: Callable) -> None:
+def transform_first_layer(answer):
     """``answer(weight (O, 3, k, k), in_channels)`` → ``(O, in_channels, k, k)``, not rescaled."""
     weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
     channels = 10
@@ -37,7 +33,7 @@ def transform_first_layer(answer: Callable) -> None:
 
 
 @checker("Colours kept, every frame counts alike, and the response keeps its size.")
-def keep_colours(answer: Callable) -> None:
+def keep_colours(answer):
     """``answer(weight (O, 3, k, k), frames)`` → ``(O, 3·frames, k, k)`` that keeps the colours.
 
     To a stack of one frame over and over it must respond as ``weight`` does to that frame.
@@ -56,8 +52,7 @@ def keep_colours(answer: Callable) -> None:
         "The channels come in the order r r r … g g g … b b b …; a stack has r g b r g b …": (
             np.repeat(w, frames, axis=1) / frames
         ),
-        "That is the mean over RGB: the colours are gone": mean,
-        "That is the mean over RGB: the colours are gone.": mean / frames,
+        "That is the mean over RGB: the colours are gone": [mean, mean / frames],
         "Only the frame in the middle counts; all frames should count alike": middle,
     }
     with unchanged("The weight that came in was changed; return a new tensor", weight):
@@ -66,7 +61,7 @@ def keep_colours(answer: Callable) -> None:
 
 
 @checker("As strong as before on equal channels, and the bias is the one that was learned.")
-def rescaled(answer: Callable) -> None:
+def rescaled(answer):
     """``answer(weight (O, 3, k, k), bias (O,), in_channels N)`` → new weight · 3 / N, and bias."""
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(4, 3, 3, 3, generator=generator)

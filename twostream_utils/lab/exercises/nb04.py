@@ -1,9 +1,5 @@
 """Checkers of notebook 04: views, the confusion matrix, the bootstrap, counting weights."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 
 from .checking import (
@@ -20,7 +16,7 @@ __all__ = ["views", "confusion", "bootstrap", "first_layer_count", "picture"]
 
 
 @checker("All views have their say, then the highest mean wins.")
-def views(answer: Callable) -> None:
+def views(answer):
     """``answer(logits (N, V, C))`` → the class of each clip ``(N,)`` by its mean over views."""
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(60, 5, 4)) * rng.uniform(0.5, 6, size=(60, 5, 1))
@@ -47,7 +43,7 @@ def views(answer: Callable) -> None:
 
 
 @checker("Rows are the true classes, columns what was said, and a class never seen is a row of 0.")
-def confusion(answer: Callable) -> None:
+def confusion(answer):
     """``answer(predicted (N,), labels (N,), classes: int)`` → counts ``(classes, classes)``."""
     rng = np.random.default_rng(0)
     labels, predicted, classes = rng.integers(4, size=30), rng.integers(5, size=30), 6
@@ -65,7 +61,7 @@ def confusion(answer: Callable) -> None:
 
 
 @checker("The middle 95 % of the accuracies that might have been.")
-def bootstrap(answer: Callable) -> None:
+def bootstrap(answer):
     """``answer(hits (N,) bool, draws, rng)`` → (low, high), fractions of 1."""
     hits = np.zeros(1000, dtype=bool)
     hits[::5] = True

@@ -1,9 +1,5 @@
 """Checkers of notebook 05: flow in the mirror, backwards, normalised."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
@@ -13,7 +9,7 @@ __all__ = ["mirror_stack", "normalise_flow", "play_backwards", "exchanged", "sho
 
 
 @checker("Mirrored, and what moved right now moves left, in every field.")
-def mirror_stack(answer: Callable) -> None:
+def mirror_stack(answer):
     """``answer(stack (2L, H, W) uint8, u1 v1 u2 …)`` → mirrored in x, u negated (255 − u)."""
     stack = np.random.default_rng(0).integers(1, 255, (6, 4, 5), dtype=np.uint8)
     mirrored = stack[..., ::-1].astype(int)
@@ -48,7 +44,7 @@ def mirror_stack(answer: Callable) -> None:
 
 
 @checker("Rest is zero, u and v share one scale, and so do all fields.")
-def normalise_flow(answer: Callable) -> None:
+def normalise_flow(answer):
     """``answer(q (2L, H, W) uint8 tensor)`` → ``(q − 127.5) / (0.226 · 255)``, float."""
     stack = torch.randint(90, 170, (4, 3, 5), generator=torch.Generator().manual_seed(0))
     stack = stack.to(torch.uint8)
@@ -63,29 +59,22 @@ def normalise_flow(answer: Callable) -> None:
         "Centred, but in units of 0…1 the deviation of 0.226 is 0.226 · 255 grey levels": (
             (q - 127.5) / 0.226
         ),
-        "The deviation is missing: divide by 0.226 as well": (q - 127.5) / 255,
-        "The deviation is missing: divide by 0.226 · 255": q - 127.5,
+        "The deviation is missing: divide by 0.226 · 255": [(q - 127.5) / 255, q - 127.5],
         "That is ImageNet's normalisation of red, as if flow were a picture: rest is not 0": (
             (q / 255 - 0.485) / 0.229
         ),
         "Normalised by the mean and deviation of this stack: then each clip has its own scale, and "
-        "slow and fast look alike": (q - q.mean()) / q.std(),
-        "Normalised by the mean and deviation of this stack: each clip has its own scale": (
-            (q - q.mean()) / q.std(ddof=1)
-        ),
+        "slow and fast look alike": [(q - q.mean()) / q.std(ddof=k) for k in (0, 1)],
         "Each field is stretched to its own range: that loses the speed": (q - low) / (high - low),
-        "Subtracted in uint8, which wraps around below rest: make it float first": (
-            ((q - 128) % 256) / (0.226 * 255)
-        ),
-        "Subtracted in uint8, which wraps around below rest: make it float first.": (
-            ((q - 127) % 256) / (0.226 * 255)
-        ),
+        "Subtracted in uint8, which wraps around below rest: make it float first": [
+            ((q - rest) % 256) / (0.226 * 255) for rest in (127, 128)
+        ],
     }
     compare(answer(stack), wanted, "the normalised stack", slips)
 
 
 @checker("The last field first, every motion the other way, and u still before v.")
-def play_backwards(answer: Callable) -> None:
+def play_backwards(answer):
     """``answer(stack (2L, H, W) uint8)`` → the stack of the same film shown backwards."""
     stack = np.random.default_rng(0).integers(1, 255, (8, 3, 4), dtype=np.uint8)
     pairs = stack.reshape(-1, 2, *stack.shape[1:])

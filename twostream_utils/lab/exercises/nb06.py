@@ -1,9 +1,5 @@
 """Checkers of notebook 06: late fusion, the paired interval, choosing a weight."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
@@ -13,7 +9,7 @@ __all__ = ["weighted_fusion", "paired", "choose_weight", "picture", "prediction"
 
 
 @checker("One vote for each stream, or one for each logit; each row sums to 1.")
-def weighted_fusion(answer: Callable) -> None:
+def weighted_fusion(answer):
     """``answer(spatial (N, C), temporal (N, C), w, space)`` → probabilities ``(N, C)``.
 
     ``w`` is the weight of the temporal stream; ``space`` is "softmax" or "logit".
@@ -66,7 +62,7 @@ def weighted_fusion(answer: Callable) -> None:
 
 
 @checker("The same clips for both methods in every draw.")
-def paired(answer: Callable) -> None:
+def paired(answer):
     """``answer(new (N,) bool, old (N,) bool, draws, rng)`` → (low, high) of new − old."""
     old = np.arange(1000) % 5 > 0
     new = old.copy()
@@ -97,7 +93,7 @@ def paired(answer: Callable) -> None:
 
 
 @checker("Chosen on clips that are not the test, and the most even of equally good weights.")
-def choose_weight(answer: Callable) -> None:
+def choose_weight(answer):
     """``answer(weights (K,), held_out (K,), test (K,))``, top-1 each → the weight to use."""
     weights = np.linspace(0, 1, 11)
     plateau = np.array([0.5, 0.6, 0.7, 0.8, 0.8, 0.7, 0.7, 0.8, 0.8, 0.8, 0.5])

@@ -1,9 +1,5 @@
 """Checkers of notebook 07: the fusion layer, the size behind a Conv3d, what is trained."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import nn
@@ -14,7 +10,7 @@ __all__ = ["fusion_layer", "conv3d_size", "trained_count", "picture", "predictio
 
 
 @checker("Map o of the result is a mix of map o of both streams; with (1, 1) it is sum fusion.")
-def fusion_layer(answer: Callable) -> None:
+def fusion_layer(answer):
     """``answer(channels M, mix)`` → a 1×1 ``nn.Conv2d`` from cat([a, b]), 2M, to M maps."""
     generator = torch.Generator().manual_seed(0)
     for channels, (s, t) in (4, (0.25, 0.75)), (3, (1.0, 1.0)), (3, (1.0, 0.5)):
@@ -52,7 +48,7 @@ def fusion_layer(answer: Callable) -> None:
 
 
 @checker("Each axis alike, time included: size + 2 · padding − kernel + 1.")
-def conv3d_size(answer: Callable) -> None:
+def conv3d_size(answer):
     """``answer(size (D, H, W), kernel, padding)`` → size behind a Conv3d of stride 1."""
     cases = ((2, 9, 9), 2, 2), ((1, 7, 7), 1, 1), ((5, 14, 14), 3, 1), ((4, 6, 8), 3, 0)
     for size, kernel, padding in cases:
@@ -72,7 +68,7 @@ def conv3d_size(answer: Callable) -> None:
 
 
 @checker("What has a gradient is trained; all else is frozen.")
-def trained_count(answer: Callable) -> None:
+def trained_count(answer):
     """``answer(model)`` → how many numbers of ``model`` are trained, an int."""
     for frozen_bias in False, True:
         trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())

@@ -1,9 +1,5 @@
 """Checkers of notebook 09: Grad-CAM, frame times, groups."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
@@ -22,7 +18,7 @@ __all__ = ["grad_cam", "steady_frames", "leaks", "growth", "coarse"]
 
 
 @checker("Each map weighted by its mean gradient, summed, and cut off at zero.")
-def grad_cam(answer: Callable) -> None:
+def grad_cam(answer):
     """``answer(maps (K, h, w), gradient (K, h, w))``, tensors → ``(h, w)``, not scaled."""
     generator = torch.Generator().manual_seed(0)
     maps = torch.rand(5, 3, 4, generator=generator)
@@ -56,7 +52,7 @@ def grad_cam(answer: Callable) -> None:
 
 
 @checker("For each tick the nearest frame, however unsteady the camera.")
-def steady_frames(answer: Callable) -> None:
+def steady_frames(answer):
     """``answer(times (T,), rate)`` → 0-based indices of the frames nearest to 0, 1/rate, 2/rate …
 
     ``times`` in seconds, rising from 0; the last tick is not after the last time.
@@ -96,7 +92,7 @@ def steady_frames(answer: Callable) -> None:
 
 
 @checker("No person of the training set in the test, in any class.")
-def leaks(answer: Callable) -> None:
+def leaks(answer):
     """``answer(train, test, group)`` → sorted test clips whose group is also in training.
 
     ``train`` and ``test`` are lists of clip names, ``group`` maps a clip to its group.

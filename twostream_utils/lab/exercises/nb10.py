@@ -1,9 +1,5 @@
 """Checkers of notebook 10: who waits, small gradients in float16, shares of a test set."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
@@ -22,7 +18,7 @@ __all__ = ["pace", "cores", "scaled", "share", "bottleneck"]
 
 
 @checker("The slower of the two sets the pace.")
-def pace(answer: Callable) -> None:
+def pace(answer):
     """``answer(cores, decode_ms, gpu_clips)`` → clips a second of loader and GPU together."""
     for cores, ms, gpu in (2, 80, 40), (4, 10, 50), (1, 25, 40), (3, 90, 400):
         loader = 1000 * cores / ms
@@ -62,7 +58,7 @@ cores = number_question(
 
 
 @checker("Scaled before the cast, unscaled after it, in float32.")
-def scaled(answer: Callable) -> None:
+def scaled(answer):
     """``answer(gradient float32, scale)`` → what is left of it by way of float16, float32."""
     gradient = torch.tensor([3e-9, -2e-8, 1.5e-6, 4e-4, -0.25])
     scale = 1024.0
@@ -90,7 +86,7 @@ def scaled(answer: Callable) -> None:
 
 
 @checker("Every clip once, whatever the number of processes.")
-def share(answer: Callable) -> None:
+def share(answer):
     """``answer(rank, processes, n)`` → the test clips, numbers below n, that ``rank`` scores."""
     for processes, n in (2, 10), (2, 7), (4, 10), (3, 2):
         shares = [[int(k) for k in answer(rank, processes, n)] for rank in range(processes)]

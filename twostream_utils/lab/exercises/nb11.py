@@ -1,9 +1,5 @@
 """Checkers of notebook 11, whose wrong answers are the original's own."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import torch
 
 from .checking import ExerciseError, checker, compare, number_in, number_question, shown
@@ -12,7 +8,7 @@ __all__ = ["count_filters", "unrotate", "constant_share", "shown"]
 
 
 @checker("It counts filters, so it would have found what no error reported.")
-def count_filters(answer: Callable) -> None:
+def count_filters(answer):
     """``answer(weight (O, C, k, k))`` → the number of different filters, an int."""
     generator = torch.Generator().manual_seed(0)
     own = torch.randn(6, 4, 3, 3, generator=generator)
@@ -34,7 +30,7 @@ def count_filters(answer: Callable) -> None:
 
 
 @checker("The first field stands first again, u before v.")
-def unrotate(answer: Callable) -> None:
+def unrotate(answer):
     """``answer(stack (2L, H, W))``, first field at the end → the stack in order."""
     u = torch.arange(1, 6).float()
     right = torch.stack([u, -u], dim=1).flatten()[:, None, None].expand(10, 2, 2)
