@@ -2,8 +2,6 @@
 
     python data_scripts/fetch_ucf101.py --profile ucf20 --dry-run
     python data_scripts/fetch_ucf101.py --classes YoYo JumpRope --source ~/Downloads/UCF101.rar
-
-After an interruption, the same command goes on where it stopped.
 """
 
 import argparse
@@ -27,23 +25,21 @@ def main(arguments=None, about=__doc__, videos=UCF101, name="ucf101") -> int:
     )  # fmt: skip
     which = parser.add_mutually_exclusive_group(required=len(profiles) > 1)
     which.add_argument("--profile", choices=profiles, help="the classes of this profile")
-    which.add_argument("--classes", nargs="+", default=(), metavar="CLASS", help="these classes")
+    which.add_argument("--classes", nargs="+", metavar="CLASS", help="these classes")
     parser.add_argument("--source", default="", help="a name below, an address, archive or folder")
     parser.add_argument("--out", type=Path, default=ROOT / "data" / f"{name}_videos", metavar="DIR")
     parser.add_argument("--dry-run", action="store_true", help="only print what it would take")
     args = parser.parse_args(arguments)
     profile = PROFILES[args.profile or profiles[-1]]
-    classes = args.classes or profile.classes or ()
     try:
-        fetch(videos, args.out, classes, args.source, dry_run=args.dry_run)
+        fetch(videos, args.out, args.classes or profile.classes, args.source, dry_run=args.dry_run)
     except KeyboardInterrupt:
         return 130
     except (FetchError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     words = [ROOT / "data_scripts" / "extract.py", args.out.absolute(), ROOT / "data" / name]
-    here = Path.cwd()
-    words = [path.relative_to(here) if path.is_relative_to(here) else path for path in words]
+    words = [p.relative_to(Path.cwd()) if p.is_relative_to(Path.cwd()) else p for p in words]
     words += ["--short-side", profile.short_side, "--flow", profile.flow]
     words += ["--group-pattern", profile.group_pattern] * bool(profile.group_pattern)
     done = "Nothing was fetched. Next" if args.dry_run else f"The clips are in {args.out}. Next"

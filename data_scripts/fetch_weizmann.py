@@ -1,9 +1,4 @@
-"""The 90 clips of Weizmann into data/weizmann_videos/<action>/<person>_<action>.avi.
-
-    python data_scripts/fetch_weizmann.py
-
-After an interruption, the same command goes on where it stopped.
-"""
+"""The 90 clips of Weizmann into data/weizmann_videos/<action>/<person>_<action>.avi."""
 
 import sys
 

@@ -212,13 +212,8 @@ def write_json(path: str | Path, content: dict) -> None:
         part.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def class_accuracy(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the top-1 of each class, ``(classes,)``; NaN for a class without a clip."""
+def mean_class_accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean over classes of each class's top-1; a class without a clip does not count."""
     matrix = confusion(scores, labels)
-    with np.errstate(invalid="ignore"):
-        return matrix.diagonal() / matrix.sum(axis=1)
-
-
-def mean_class_accuracy(scores: np.ndarray, labels: Sequence[int]) -> float:
-    """Return the mean over classes of each class's top-1 accuracy."""
-    return float(np.nanmean(class_accuracy(scores, np.asarray(labels))))
+    count = matrix.sum(axis=1)
+    return float((matrix.diagonal()[count > 0] / count[count > 0]).mean())

@@ -76,13 +76,9 @@ POSITIONS = {"rgb": rgb_positions, "flow": flow_positions}
 
 
 def read_stacks(
-    store: FrameStore,
-    clip: str,
-    views: Sequence[View],
-    profile: Profile,
-    stream: str,
+    store: FrameStore, clip: str, views: Sequence[View], profile: Profile, stream: str,
     out: torch.Tensor | None = None,
-) -> torch.Tensor:
+) -> torch.Tensor:  # fmt: skip
     """Return the stacks of all ``views`` of a clip, ``(V, channels, S, S)`` uint8, in ``out``.
 
     S is ``profile.crop``, the channels are ordered as by :func:`to_channels`. A mirrored view has
@@ -146,17 +142,10 @@ class StackDataset(Dataset):
     """
 
     def __init__(
-        self,
-        store: FrameStore,
-        clips: Sequence[str],
-        classes: Sequence[str],
-        profile: Profile,
-        streams: Sequence[str] = ("rgb",),
-        train: bool = False,
-        seed: int = 0,
-        repeat: int = 1,
+        self, store: FrameStore, clips: Sequence[str], classes: Sequence[str], profile: Profile,
+        streams: Sequence[str] = ("rgb",), train: bool = False, seed: int = 0, repeat: int = 1,
         crops: str = "centre",
-    ):
+    ):  # fmt: skip
         unknown = [stream for stream in streams if stream not in POSITIONS]
         if unknown:
             raise ValueError(f"no stream {unknown}; there are {list(POSITIONS)}")

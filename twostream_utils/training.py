@@ -42,12 +42,9 @@ History = list[dict]
 
 
 def train_epoch(
-    network: nn.Module,
-    training: Training,
-    loader: DataLoader,
-    streams: Sequence[str],
+    network: nn.Module, training: Training, loader: DataLoader, streams: Sequence[str],
     at_once: int,
-) -> torch.Tensor:
+) -> torch.Tensor:  # fmt: skip
     """Train for one epoch; return the sums of loss, of right clips, and of clips, ``(3,)`` float32.
 
     A batch goes through in parts of ``at_once`` clips. Nothing in here waits for the device.
@@ -77,18 +74,11 @@ def train_epoch(
 
 @worker_trouble_explained()
 def fit(
-    model: nn.Module,
-    train_set: StackDataset,
-    recipe: Recipe,
-    checkpoint: str | Path,
-    val_set: StackDataset | None = None,
-    *,
-    seed: int = 0,
-    workers: int = 0,
-    on_epoch: Callable[[History], None] | None = None,
-    stop_after: int | None = None,
+    model: nn.Module, train_set: StackDataset, recipe: Recipe, checkpoint: str | Path,
+    val_set: StackDataset | None = None, *, seed: int = 0, workers: int = 0,
+    on_epoch: Callable[[History], None] | None = None, stop_after: int | None = None,
     compiled: bool = False,
-) -> History:
+) -> History:  # fmt: skip
     """Train ``model`` and return its history; go on from ``checkpoint`` if it is there.
 
     SGD with momentum 0.9, cross-entropy, clipped gradients, mixed precision where it is faster.
@@ -96,10 +86,9 @@ def fit(
     training ends, on the CPU, in the very weights of an unbroken one, and in its precision. A
     finished checkpoint is loaded and nothing is trained.
 
-    A batch that does not fit on the device goes through the network in equal parts: the same
-    gradients, except where batch norm learns from each part alone. Under torchrun or
-    ``notebook_launcher`` N processes train together, each on every Nth batch: the same training as
-    one process with N times the batch, again but for batch norm. There a batch has to fit.
+    A batch that does not fit on the device goes through it in equal parts. N processes of torchrun
+    or ``notebook_launcher`` train as one would with N times the batch, which has to fit there. Both
+    change nothing but what batch norm learns from.
 
     Returns one dict an epoch: ``epoch``, ``loss``, ``top1`` (of the augmented training clips),
     ``lr``, ``val_loss``, ``val_top1`` if ``val_set`` is given, ``seconds``. ``on_epoch`` gets that

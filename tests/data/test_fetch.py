@@ -11,6 +11,7 @@ import random
 import shutil
 import signal
 import tarfile
+import threading
 import time
 import zipfile
 import zlib
@@ -148,7 +149,6 @@ def test_only_the_wanted_classes_cross_the_network(nginx, tmp_path, monkeypatch)
 @pytest.mark.parametrize("fault", ["cut", "busy"])
 def test_a_flaky_server_gives_every_clip(faulty, tmp_path, fault, monkeypatch):
     monkeypatch.setattr(fetching.time, "sleep", lambda _: None)
-    monkeypatch.setattr(fetching, "RUN", 200_000)
     monkeypatch.setattr(fetching, "TRIES", 8)  # as it is
     faulty.fault = fault
     get(faulty.url, tmp_path)
@@ -214,10 +214,9 @@ def test_dead_addresses_and_what_is_no_archive(nginx, tmp_path):
     (nginx.root / "cut.zip").write_bytes(ucf_zip()[:-5_000])
     cases = {
         nginx.url + "/gone.zip": "gone.zip answers HTTP 404 Not Found: download the file in a",
-        nginx.url + "/login.zip": "login.zip is no whole zip or tar.*a web page .* delete it",
-        nginx.url + "/cut.zip": "cut.zip is no whole zip or tar.*get it again",
+        nginx.url + "/login.zip": "(?s)login.zip is no whole zip or tar.*a web page: delete it",
+        nginx.url + "/cut.zip": "(?s)cut.zip is no whole zip or tar.*get it again",
         "http://127.0.0.1:9/x.zip": "x.zip: .* refused.*, 3 times",
-        "gopher://127.0.0.1/x.zip": "No connection adapters",
         nginx.root / "cut.zip": "cut.zip is no whole zip",
         nginx.root / "nowhere.zip": "No such file or directory: .*nowhere.zip",
     }
@@ -266,6 +265,7 @@ def child(url: str, folder: Path, *labels: str) -> int:
         pytest.skip("this system has no fork")
     if not (number := os.fork()):
         fetching.RUN = 200_000
+        fetching.tqdm.set_lock(threading.RLock())  # its own outlives a killed child, locked
         try:
             get(url, folder, *labels, connections=2)
             os._exit(0)
@@ -277,7 +277,7 @@ def child(url: str, folder: Path, *labels: str) -> int:
 
 
 def test_killed_50_times_and_continued(nginx, tmp_path):
-    url, labels = nginx.url + "/throttled/few.zip", ["HandstandPushups", "YoYo"]
+    url, labels = nginx.url + "/throttled/few.zip", ("HandstandPushups", "YoYo")
     rng, whole = random.Random(2), expected(*labels, per_class=4)
     kills, rounds, status = 0, 0, None
     while kills < 50 or status != 0:
@@ -416,7 +416,7 @@ def test_archives_and_folders_of_this_disk(tmp_path, kind):
     with pytest.raises(FetchError, match="no source gave all clips of Biking"):
         get(source, out, "HandstandPushups", "Biking")
     if kind == "tar":
-        source.write_bytes(source.read_bytes()[:500_000])
+        os.truncate(source, 500_000)
         with pytest.raises(FetchError, match="no whole zip or tar"):
             get(source, tmp_path / "cut", "YoYo")
         assert files_in(tmp_path / "cut") == {} and nothing_half(tmp_path)
@@ -426,7 +426,7 @@ def test_archives_and_folders_of_this_disk(tmp_path, kind):
 def test_rar_through_each_program_or_none(tmp_path, monkeypatch, tool):
     program = shutil.which(tool) if tool else ""
     if program is None:
-        pytest.skip(f"{tool} is not installed")
+        pytest.skip(f"no {tool} here")
     rar, out = tmp_path / "UCF101.rar", tmp_path / "my videos"
     rar.write_bytes(rar_of({"UCF-101/readme.txt": b"not a clip", **expected(*CLASSES[2:])}))
     (tmp_path / "bin").mkdir()
@@ -434,7 +434,7 @@ def test_rar_through_each_program_or_none(tmp_path, monkeypatch, tool):
         (tmp_path / "bin" / tool).symlink_to(program)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     if not tool:
-        with pytest.raises(FetchError, match="no program here reads a rar.*install unar, winget"):
+        with pytest.raises(FetchError, match="no program here reads a rar.*install unar, or"):
             get(rar, out, "YoYo")
         return
     get(rar, out, "HandstandPushups")
@@ -454,8 +454,7 @@ def test_command_tries_sources_in_turn_and_explains(nginx, tmp_path, monkeypatch
     assert main(words) == 0 and files_in(out) == expected("HandstandPushups", "YoYo")
     said = capsys.readouterr().out
     assert "did not work: " in said and "HTTP 404" in said and "Archery.zip" not in said
-    assert "16 clips, 0 of them" in said and "extract.py" in said.splitlines()[-1]
-    assert f"'{out}'" in said.splitlines()[-1]
+    assert "16 clips, 0 of them" in said and f"extract.py '{out}'" in said.splitlines()[-1]
     assert said.endswith("data/ucf101 --short-side 256 --flow dis\n")
     assert main([*words, "--source", "gone"]) == 2
     assert "no source gave all clips of HandstandPushups, YoYo" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -107,14 +107,11 @@ def extract(
         settings["flow_every"] = every
     report = Report()
     plan = _plan(_class_folders(source, out, classes), group_pattern, report)
-    total = sum(map(len, plan.values()))
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out), tqdm(total=total, unit="video", disable=not progress) as bar:
+    with locked(out):
         for left in out.glob("*.zip.*partial"):  # by a kill
             left.unlink()
-        for label, videos in plan.items():
-            bar.set_postfix_str(label)
-            _make_shard(out / f"{label}.zip", settings, videos, workers, bar, report)
+        _make_shards(plan, out, settings, workers, progress, report)
         report.skipped.sort()
         (out / "skipped.txt").unlink(missing_ok=True)
         if report.skipped:
@@ -190,28 +187,37 @@ def _clip_name(label: str, stem: str) -> str:
     return stem
 
 
-def _make_shard(
-    shard: Path, settings: dict, videos: list, workers: int | None, bar: tqdm, report: Report
-) -> None:
-    """Make one shard, unless it is there, whole and made from these videos with these settings."""
-    sources = {video.path.name: video.path.stat().st_size for video in videos}
-    info = {"settings": settings, "sources": sources}
-    if found := _finished(shard, info):
-        clips, skipped = found
-        report.reused.append(shard)
-        bar.total -= len(videos)
-        bar.refresh()
-    else:
-        clips, skipped = _write_shard(shard, info, videos, workers, bar)
-        report.written.extend(clips)
-    report.skipped.extend(map(tuple, skipped))
-    if clips:
-        report.megabytes += shard.stat().st_size / 1e6
-    else:
-        shard.unlink(missing_ok=True)  # of an earlier run
-    report.clips += len(clips)
-    report.frames += sum(meta["frames"] for meta in clips.values())
-    report.ungrouped += sum(meta["group"] == clip for clip, meta in clips.items())
+def _make_shards(
+    plan: dict[str, list], out: Path, settings: dict, workers: int | None, progress: bool,
+    report: Report,
+) -> None:  # fmt: skip
+    """Make the shards that are not there yet, whole and from these videos with these settings."""
+    infos = {}
+    for label, videos in plan.items():
+        sources = {video.path.name: video.path.stat().st_size for video in videos}
+        infos[label] = {"settings": settings, "sources": sources}
+    found = {label: _finished(out / f"{label}.zip", infos[label]) for label in plan}
+    due = [video for label, videos in plan.items() if not found[label] for video in videos]
+    results = parallel_map(partial(_encode, settings=settings), due, workers)
+    hidden = not (progress and due)
+    with closing(results), tqdm(total=len(due), unit="video", disable=hidden) as bar:
+        for label, videos in plan.items():
+            shard = out / f"{label}.zip"
+            if found[label]:
+                clips, skipped = found[label]
+                report.reused.append(shard)
+            else:
+                bar.set_postfix_str(label)
+                clips, skipped = _write_shard(shard, infos[label], videos, results, bar)
+                report.written.extend(clips)
+            report.skipped.extend(map(tuple, skipped))
+            if clips:
+                report.megabytes += shard.stat().st_size / 1e6
+            else:
+                shard.unlink(missing_ok=True)  # of an earlier run
+            report.clips += len(clips)
+            report.frames += sum(meta["frames"] for meta in clips.values())
+            report.ungrouped += sum(meta["group"] == clip for clip, meta in clips.items())
 
 
 def _finished(shard: Path, info: dict) -> tuple[dict[str, dict], list] | None:
@@ -231,14 +237,11 @@ def _finished(shard: Path, info: dict) -> tuple[dict[str, dict], list] | None:
 
 
 def _write_shard(
-    shard: Path, info: dict, videos: list[_Video], workers: int | None, bar: tqdm
+    shard: Path, info: dict, videos: list[_Video], results: Iterator, bar: tqdm
 ) -> tuple[dict[str, dict], list]:
     skipped = info["skipped"] = []
-    encode = partial(_encode, settings=info["settings"])
     try:
-        # A shard at a time: what waits in memory for a slow disk is never more than one class.
-        results = parallel_map(encode, videos, workers)
-        with closing(results), ShardWriter(shard, info) as writer:
+        with ShardWriter(shard, info) as writer:
             for video, (members, meta) in zip(videos, results):
                 bar.update()
                 if isinstance(meta, str):

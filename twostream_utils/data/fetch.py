@@ -1,7 +1,5 @@
 """Videos of UCF101 and Weizmann, from wherever they are, into `<folder>/<class>/<clip>`.
 
-    fetch(UCF101, "data/ucf101_videos", ["YoYo", "JumpRope"])
-
 From a zip on a server we fetch only the wanted clips: its directory says where they are. Any other
 archive is downloaded whole. A clip gets its name only once its size and CRC-32 are right, so a kill
 costs no more than the clips on their way. Names in an archive never become paths.
@@ -10,7 +8,6 @@ costs no more than the clips on their way. Names in an archive never become path
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import re
 import shutil
@@ -52,14 +49,11 @@ _WORDS = {  # what the layers below say, and what it means
     "IncompleteRead": "the connection was cut",
     "resol": "there is no such server, or this machine is offline",
 }
-
-# Addresses by name (if it is that of a class: it has only this class), the number of clips of each
-# class, and a pattern of the names of clips.
+# Addresses (one named like a class has only that), clips of each class, a pattern of their names.
 VideoSet = namedtuple("VideoSet", "sources clips pattern")
-# Classes and clips at a source, those of them here (0 where only unpacking tells), and bytes.
+# Clips at a source and those of them here (0 where only unpacking tells); the rest is bytes.
 Plan = namedtuple("Plan", "classes clips present download room free")
 _Clip = namedtuple("_Clip", "target size entry start stop")
-
 _HF = "https://huggingface.co/datasets"
 _DB = "https://www.wisdom.weizmann.ac.il/~vision/VideoAnalysis/Demos/SpaceTimeActions/DB"
 _ACTIONS = "bend|jack|jump|pjump|run|side|skip|walk|wave1|wave2"
@@ -85,20 +79,18 @@ class FetchError(RuntimeError):
 
 
 def fetch(
-    videos: VideoSet, folder: str | Path, classes: Iterable[str] = (), source: str | Path = "",
-    connections: int = 4, progress: bool = True, dry_run: bool = False,
+    videos: VideoSet, folder: str | Path, classes: Iterable[str] | None = None,
+    source: str | Path = "", connections: int = 4, progress: bool = True, dry_run: bool = False,
 ) -> list[Plan]:  # fmt: skip
     """Bring the videos of `classes` (default: all) into `folder`; a plan for each source used.
 
     The sources of `videos` are tried in turn, or `source` only: the name of one, an address, or a
     zip, tar, rar or folder on this machine. Clips that are here are left alone, so the same call
-    goes on after an interruption. A second call at the same time waits for the first. A dry run
-    asks the servers and writes nothing.
-
-    Raises `FetchError`, in plain words, or `KeyboardInterrupt`: clips that are whole are kept.
+    goes on after `FetchError` or `KeyboardInterrupt`. A second call at the same time waits for the
+    first. A dry run asks the servers and writes nothing.
     """
     folder, plans = Path(folder), []
-    lacking = {SPELLING.get(label, label) for label in classes} or {*videos.clips}
+    lacking = {SPELLING.get(label, label) for label in classes or ()} or {*videos.clips}
     if unknown := lacking - {*videos.clips}:
         raise FetchError(f"no class {', '.join(unknown)}; there are {', '.join(videos.clips)}")
     here = Counter(c for c in lacking for p in (folder / c).glob("*") if _place(videos, p.name))
@@ -116,9 +108,8 @@ def fetch(
                 continue
             print(f"{name}: {where}")
             try:
-                plan = _take(videos, folder, wanted, where, connections, progress, dry_run)
-                plans.append(plan)
-                lacking = lacking - plan.classes
+                plans.append(_take(videos, folder, wanted, where, connections, progress, dry_run))
+                lacking = lacking - plans[-1].classes
             except KeyboardInterrupt:
                 print(f"\nStopped. {_AGAIN}")
                 raise
@@ -140,7 +131,7 @@ def _plan(folder, dry, classes, clips: int, present: int, download: int, room: i
     said = "{}B to fetch; {}B of room needed, {}B free".format(*map(tqdm.format_sizeof, plan[3:]))
     print(f"  {clips} clips, {present} of them here already;" if clips else " ", said, flush=True)
     if room > plan.free and not dry:
-        raise OSError(errno.ENOSPC, f"no room left in {folder}: {said}")
+        raise OSError(f"no room left in {folder}: {said}")
     return plan
 
 
@@ -162,13 +153,12 @@ def _take(videos, folder, classes, where, connections, progress, dry) -> Plan:
                     archive = _patiently(where, connect, tries=3)
         remote = archive is not None
         if not (remote or path.is_dir() or zipfile.is_zipfile(path)):
-            here = path.exists() or "://" not in where
-            size = path.stat().st_size if here else int(session.version[0])
-            cost, room = (0, size) if here else (size, 2 * size)  # packing hardly helps videos
+            cost = int(session.version[0]) if session.version else 0  # asked: so it is not here
+            room = 2 * cost if session.version else path.stat().st_size
             plan = _plan(folder, dry, classes, 0, 0, cost, room)
             if dry:
                 return plan
-            if not here:
+            if session.version:
                 _patiently(where, lambda: _download(session, where, path, progress))
                 print(f"  {path} is whole; delete it once you have all the classes you want")
             if not zipfile.is_zipfile(path):
@@ -190,7 +180,7 @@ def _take(videos, folder, classes, where, connections, progress, dry) -> Plan:
         missing = [c for t, c in wanted.items() if not (t.is_file() and t.stat().st_size == c.size)]
         room, cost = sum(c.size for c in missing), sum(c.stop - c.start for c in missing)
         plan = _plan(folder, dry, found, len(wanted), len(wanted) - len(missing), cost, room)
-        if not dry:
+        if missing and not dry:
             with tqdm(total=room, unit="B", unit_scale=True, disable=not progress) as bar:
                 _save(where, missing, archive, connect, connections if remote else 1, bar)
     return plan
@@ -200,12 +190,10 @@ def _save(where: str, clips: list[_Clip], archive, connect, connections: int, ba
     """Write clips to their places, each whole or not at all, from several connections if remote."""
     runs: list[list[_Clip]] = []
     for clip in clips:
-        if runs and runs[-1][-1].stop == clip.start and clip.stop <= runs[-1][0].start + RUN:
-            runs[-1].append(clip)
-        else:
-            runs.append([clip])
-    damaged: list[str] = []
-    opened: dict[int, RemoteZip] = {}  # of each thread, its own; not used again after an error
+        if not runs or runs[-1][-1].stop != clip.start or clip.stop > runs[-1][0].start + RUN:
+            runs.append([])
+        runs[-1].append(clip)
+    damaged, opened = [], {}  # each thread opens a zip of its own, and another after an error
 
     def save(run: list[_Clip]) -> None:
         own = archive
@@ -214,15 +202,12 @@ def _save(where: str, clips: list[_Clip], archive, connect, connections: int, ba
             own.fp.set_position_to_size({run[0].start: run[-1].stop - run[0].start})
         while run:
             clip = run[0]
-            try:
+            try:  # zipfile checks size and CRC-32
                 data = own.read(clip.entry) if own else clip.entry.read_bytes()
-                if len(data) != clip.size:
-                    raise EOFError(f"{len(data):,} of {clip.size:,} bytes")
-            except _DAMAGED as error:
-                damaged.append(f"{clip.target.name} ({error})")
-            else:
                 with atomic_write(clip.target) as part:
                     part.write_bytes(data)
+            except _DAMAGED as error:
+                damaged.append(f"{clip.target.name} ({error})")
             bar.update(clip.size)
             run[:1] = []
         opened[threading.get_ident()] = own
@@ -256,12 +241,11 @@ def _patiently(where: str, work: Callable, left: Callable[[], int] = int, tries:
 
 def _download(session: _Session, where: str, path: Path, progress: bool) -> None:
     """Get a whole file, or nothing of it."""
-    total = int(session.version[0])
     with (
         atomic_write(path) as part,
         session.get(where, stream=True, timeout=TIMEOUT) as reply,
         open(part, "wb") as file,
-        tqdm.wrapattr(file, "write", total=total, disable=not progress) as sink,
+        tqdm.wrapattr(file, "write", total=int(session.version[0]), disable=not progress) as sink,
     ):
         for chunk in reply.iter_content(1 << 18):
             sink.write(chunk)
@@ -283,12 +267,10 @@ def _unpack(path: Path, folder: Path) -> Path:
         run = subprocess.run([tool, *tools[tool]], stdin=subprocess.DEVNULL, capture_output=True)
         if run.returncode == 0:
             return folder
-        words = (run.stdout + run.stderr).decode(errors="replace").split()
-        said = f"{tool} says: {' '.join(words)[-200:]}"
+        said = f"{tool} says: {(run.stdout + run.stderr).decode(errors='replace')[-200:]}"
     raise FetchError(
-        f"{path} is no whole zip or tar, and {said}. If it is a rar: apt, dnf or brew install "
-        "unar, winget install 7zip.7zip, or conda install -c conda-forge libarchive. If it is cut "
-        "short or a web page under a wrong name, delete it and get it again"
+        f"{path} is no whole zip or tar, and {said}. For a rar: apt, dnf or brew install unar, or "
+        "winget install 7zip.7zip. A file cut short, or a web page: delete it and get it again"
     )
 
 
@@ -304,15 +286,14 @@ class _Session(requests.Session):
         code, head = reply.status_code, reply.headers
         if code in (429, 500, 502, 503, 504):
             raise requests.ConnectionError(f"the server is busy or out of order (HTTP {code})")
-        if reply.is_redirect:
-            return reply
-        if code not in (200, 206):
-            raise FetchError(f"{url} answers HTTP {code} {reply.reason}: {_BY_HAND}")
-        if head.get("Content-Type", "").startswith("text/html"):
-            raise FetchError(f"{url} is a web page, not an archive: {_BY_HAND}")
-        size = (head.get("Content-Range") or head.get("Content-Length", "0")).rpartition("/")[2]
-        version = size, head.get("ETag")
-        self.version = self.version or version
-        if version != self.version:
-            raise FetchError(f"{url} has just been replaced by another file. {_AGAIN}")
+        if not reply.is_redirect:
+            if code not in (200, 206):
+                raise FetchError(f"{url} answers HTTP {code} {reply.reason}: {_BY_HAND}")
+            if head.get("Content-Type", "").startswith("text/html"):
+                raise FetchError(f"{url} is a web page, not an archive: {_BY_HAND}")
+            size = (head.get("Content-Range") or head.get("Content-Length", "0")).rpartition("/")[2]
+            version = size, head.get("ETag")
+            self.version = self.version or version
+            if version != self.version:
+                raise FetchError(f"{url} has just been replaced by another file. {_AGAIN}")
         return reply
