@@ -5,8 +5,7 @@ flow                            optical flow: computed, stored in eight bits, dr
 views, stacks                   which frames and which crop; a clip as two tensors
 vgg                             VGG-19 and its first layer
 device, training, evaluation    where it runs; the loop; scores and intervals
-fusion                          fusion of scores, and the table of all methods
-conv_fusion                     fusion of maps
+fusion, conv_fusion             fusion of scores, with the table of all methods; of maps
 course, files                   all of it together; writing a file whole or not at all
 """
 

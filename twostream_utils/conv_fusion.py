@@ -39,13 +39,9 @@ class ConvFusion(nn.Module):
     """
 
     def __init__(
-        self,
-        spatial: VGG,
-        temporal: VGG,
-        towers: int = 1,
-        mix: tuple[float, float] = (0.25, 0.75),
-        train_trunks: bool = False,
-    ):
+        self, spatial: VGG, temporal: VGG, towers: int = 1,
+        mix: tuple[float, float] = (0.25, 0.75), train_trunks: bool = False,
+    ):  # fmt: skip
         super().__init__()
         check_streams(spatial, temporal)
         if towers not in (1, 2):

@@ -23,8 +23,6 @@ from .store import FrameStore
 from .training import History, fingerprint, fit, trained_with
 from .vgg import VGG, vgg19
 
-FOLDS = 3
-
 
 @dataclass
 class Course:
@@ -69,7 +67,7 @@ class Course:
     def _split(self, groups: dict[str, str]) -> Split:
         if self.profile.split_rule == "official":
             return official_split(groups, self.split)
-        folds = group_folds(groups, FOLDS, seed=0)
+        folds = group_folds(groups, 3, seed=0)
         if not 1 <= self.split <= len(folds):
             raise ValueError(f"split {self.split}: this data set has folds 1 to {len(folds)}")
         return folds[self.split - 1]
@@ -94,9 +92,8 @@ class Course:
 
     def snippets(self, chunks: int) -> Course:
         """Return the same course on snippets: 1 RGB frame and 1/``chunks`` of the flow fields."""
-        fields = self.profile.flow_fields // chunks
-        snippet = replace(self.profile, rgb_frames=1, rgb_step=1, flow_fields=fields)
-        return replace(self, profile=snippet)
+        sizes = {"rgb_frames": 1, "rgb_step": 1, "flow_fields": self.profile.flow_fields // chunks}
+        return replace(self, profile=replace(self.profile, **sizes))
 
     def recipe(self, name: str) -> Recipe:
         """Return how a network is trained. Raises ``ValueError`` for a name that is none."""
@@ -215,8 +212,8 @@ class Course:
 
     def results(self) -> dict:
         """Return the content of ``results.json``, computed from the score files."""
-        methods = {n: summary(*values) for n, values in self.method_scores().items()}
-        made = self.trained_with()
+        methods = {key: summary(*values) for key, values in self.method_scores().items()}
+        made = self.trained_with()  # after them: what is missing was trained just now
         return {
             "profile": self.profile.name, "split": self.split, "n_train": len(self.train),
             "n_val": len(self.val), "n_test": len(self.test), "classes": self.classes,

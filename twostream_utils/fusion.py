@@ -16,11 +16,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def late_fusion(
-    spatial: np.ndarray,
-    temporal: np.ndarray,
-    weights: Sequence[float] = (1, 1),
+    spatial: np.ndarray, temporal: np.ndarray, weights: Sequence[float] = (1, 1),
     space: str = "softmax",
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Average the two streams' scores (Simonyan & Zisserman 2014, §2).
 
     ``spatial`` and ``temporal`` are logits ``(N, classes)`` of the same clips in the same order.

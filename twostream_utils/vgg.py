@@ -53,13 +53,9 @@ class VGG(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int = 3,
-        num_classes: int = 1000,
-        width: float = 1.0,
-        batch_norm: bool = False,
-        dropout: float = 0.5,
-    ):
+        self, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0,
+        batch_norm: bool = False, dropout: float = 0.5,
+    ):  # fmt: skip
         super().__init__()
         layers: list[nn.Module] = []
         channels = in_channels
@@ -141,14 +137,10 @@ def load_weights(weights: str | Path | Mapping[str, torch.Tensor], batch_norm: b
 
 
 def vgg19(
-    in_channels: int = 3,
-    num_classes: int = 1000,
-    width: float = 1.0,
-    batch_norm: bool = False,
-    weights: str | Path | Mapping[str, torch.Tensor] | None = None,
-    rescale: bool = False,
+    in_channels: int = 3, num_classes: int = 1000, width: float = 1.0, batch_norm: bool = False,
+    weights: str | Path | Mapping[str, torch.Tensor] | None = None, rescale: bool = False,
     dropout: float = 0.5,
-) -> VGG:
+) -> VGG:  # fmt: skip
     """Build VGG-19 for stacks of ``in_channels`` channels, pre-trained if ``weights`` are given.
 
     Pre-trained first-layer weights go through :func:`transform_first_layer` when ``in_channels``
