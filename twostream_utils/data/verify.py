@@ -70,12 +70,8 @@ def verify(
     frames, fields = (sum(map(count, store.clips)) for count in (store.n_frames, store.n_flow))
     clips = _counted(len(store.clips), "clip")
     found.facts.append(f"{store.root}: {clips}, {frames} frames, {fields} flow fields")
-    if every := {store.flow_every(clip) for clip in store.clips} - {1}:
-        n = min(every)
-        found.facts.append(
-            f"Of some clips only one flow field in {n} was extracted (--every {n}): "
-            f"stacks can take them {n}, {2 * n}, ... apart."
-        )
+    for n in sorted({store.flow_every(clip) for clip in store.clips} - {1}):
+        found.facts.append(f"Of some clips only one flow field in {n} was extracted (--every {n}).")
     if split is not None:
         _check_split(store, split, classes, found)
     for clip in store.clips:
@@ -106,12 +102,12 @@ def _check_split(
         lost = [clip for clip in clips if clip not in have]
         found.facts.append(
             f"split {split}, {side}: {len(clips) - len(lost)} of {len(clips)} clips "
-            f"of {_counted(len(classes), 'class', 'classes')}"
+            f"of {_counted(len(classes), 'class')}"
         )
         for clip in lost:
             missing.setdefault(parse_name(clip).label, []).append(clip)
     if gone := [label for label in class_order(missing) if label not in there]:
-        count = _counted(len(gone), "class", "classes")
+        count = _counted(len(gone), "class")
         found.problems.append(f"no clip at all of {count}: {', '.join(gone)}")
     for label in class_order(missing):
         if label in there:
@@ -120,8 +116,8 @@ def _check_split(
             found.problems.append(f"{label}: {_counted(len(lost), 'clip')} missing: {names}")
 
 
-def _counted(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or f'{one}s'}"
+def _counted(number: int, one: str) -> str:
+    return f"{number} {one}" + ("" if number == 1 else "es" if one.endswith("s") else "s")
 
 
 @cache
