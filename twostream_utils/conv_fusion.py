@@ -92,12 +92,7 @@ class ConvFusion(nn.Module):
 
 def check_streams(spatial: VGG, temporal: VGG) -> None:
     """Raise ``ValueError`` unless both streams have as many maps, layers and classes."""
-    sizes = [
-        (s.map_channels, len(s.features), s.classifier[-1].out_features)
-        for s in (spatial, temporal)
-    ]
-    if sizes[0] != sizes[1]:
-        raise ValueError(
-            "the streams do not fit: (maps, layers, classes) are {} and {}; build both with the "
-            "same width, batch_norm and classes".format(*sizes)
-        )
+    both = spatial, temporal
+    a, b = ((s.map_channels, len(s.features), s.classifier[-1].out_features) for s in both)
+    if a != b:
+        raise ValueError(f"the streams do not fit: (maps, layers, classes) are {a} and {b}")

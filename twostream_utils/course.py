@@ -150,10 +150,7 @@ class Course:
         self, name: str, model: nn.Module, on_epoch: Callable[[History], None] | None = None,
         compiled: bool = False, **choices,
     ) -> History:  # fmt: skip
-        """Train ``model`` as ``name``, or load it if its checkpoint is complete.
-
-        ``on_epoch`` and ``compiled`` as in :func:`~twostream_utils.training.fit`.
-        """
+        """Train ``model`` as ``name``, or load it if it is complete (see ``training.fit``)."""
         val = self.dataset("val", INPUTS[name], "centre") if self.val else None
         return fit(
             model, self.dataset("train", INPUTS[name]), self.recipe(name),
@@ -208,10 +205,7 @@ class Course:
         return found
 
     def trained_with(self) -> dict[str, str]:
-        """Return ``{"device", "precision", "torch"}`` of the training of all three networks.
-
-        From their checkpoints, so it does not matter who asks; several values of one are joined.
-        """
+        """Return ``{"device", "precision", "torch"}`` of all trainings, as the checkpoints say."""
         sessions = [s for name in INPUTS for s in trained_with(self.checkpoint(name))]
         sessions = [s | {"precision": PRECISIONS[s["precision"]]} for s in sessions]
         return {

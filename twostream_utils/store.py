@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import accumulate, groupby, pairwise
+from itertools import accumulate, groupby
 from pathlib import Path
 
 import cv2
@@ -28,7 +28,8 @@ from .splits import other_spelling, parse_name
 FOLDERS = "jpegs_256", "tvl1_flow/u", "tvl1_flow/v"
 _MODES = cv2.IMREAD_COLOR_RGB, cv2.IMREAD_GRAYSCALE, cv2.IMREAD_GRAYSCALE
 _MEMBER = re.compile(rf"({'|'.join(FOLDERS)})/[^/]+/frame\d{{6}}\.jpg")
-_PLACE = [("archive", "<i2"), ("offset", "<i8"), ("size", "<u4"), ("method", "u1"), ("crc", "<u4")]
+_PLACE = [("number", "<i4"), ("archive", "<i2"), ("offset", "<i8"), ("size", "<u4"),
+          ("method", "u1"), ("crc", "<u4")]  # fmt: skip
 
 
 class StoreError(ValueError):
@@ -114,25 +115,20 @@ class FrameStore:
         return self.read_flow(clip, [i])[0]
 
     def read_rgb(self, clip: str, indices: Iterable[int]) -> np.ndarray:
-        """Frames of one clip, `(T, H, W, 3)` uint8 RGB, in the order of the 1-based `indices`.
-
-        Raises IndexError outside 1…n_frames; StoreError for what is unknown, missing or damaged.
-        """
+        """Frames of one clip, `(T, H, W, 3)` uint8 RGB; for order and errors see `images`."""
         return np.stack(list(self.images(clip, indices)))
 
     def read_flow(self, clip: str, indices: Iterable[int]) -> np.ndarray:
-        """Quantised flow fields of one clip, `(T, H, W, 2)` uint8; otherwise as `read_rgb`.
-
-        Raises StoreError also if the clip has not one u and one v field fewer than frames.
-        """
+        """Quantised flow fields of one clip, `(T, H, W, 2)` uint8 (u, v); otherwise the same."""
         fields = np.stack([np.asarray(pair) for pair in self.images(clip, indices, flow=True)])
         return np.ascontiguousarray(fields.transpose(0, 2, 3, 1))
 
     def images(self, clip: str, indices: Iterable[int], flow: bool = False) -> Iterator:
-        """Decode the frames or fields of one clip one by one, in the order of `indices`.
+        """Decode frames or fields of one clip one by one, in the order of the 1-based `indices`.
 
         Yields `(H, W, 3)` uint8 RGB, or the pair u, v, each `(H, W)` uint8; they may be the
-        store's own: read them only. Raises as `read_rgb` and `read_flow`, which it is made for.
+        store's own: read them only. Raises IndexError for a number that the clip does not have,
+        StoreError for what is unknown, damaged or missing: a clip has one field fewer than frames.
         """
         self.check(clip, flow)
         n, every = len(self._places(clip, int(flow))), self.flow_every(clip) if flow else 1
@@ -158,10 +154,7 @@ class FrameStore:
                                  "data_scripts/extract.py, or fetch it again")  # fmt: skip
 
     def fingerprint(self, clips: Iterable[str] | None = None) -> str:
-        """Sixteen hex digits that follow from `clips`, all of them by default, and nothing else.
-
-        From their names, labels and groups, and the counts, sizes and checksums of their frames.
-        """
+        """Sixteen hex digits: names, labels, groups, counts, sizes and checksums of `clips`."""
         names = sorted(self._info(c)["name"] for c in (self.clips if clips is None else clips))
         texts = [[clip, self.labels.get(clip, ""), self.groups.get(clip, "")] for clip in names]
         places = [self._places(clip, kind) for clip in names for kind in range(3)]
@@ -185,27 +178,27 @@ class FrameStore:
     def _decode(self, clip: str, places: Sequence[int], flow: bool) -> Iterator:
         info, kinds, shape = self._info(clip), (1, 2) if flow else (0,), None
         members = zip(*(self._places(clip, kind)[places].tolist() for kind in kinds))
-        for place, some in zip(places, members):
-            file, images = f"/frame{place * (info['every'] if flow else 1) + 1:06d}.jpg", []
-            for kind, (archive, *where) in zip(kinds, some):
+        for some in members:
+            images = []
+            for kind, (number, archive, *where) in zip(kinds, some):
                 archive = self._archives[archive] if archive >= 0 else None
+                folder = info["folders"][kind]
                 try:
                     if archive:
                         data = archive.member(*where)
                     else:
-                        data = Path(f"{self.root}/{info['folders'][kind]}{file}").read_bytes()
+                        data = (self.root / f"{folder}/frame{number:06d}.jpg").read_bytes()
                     # Without the end marker the decoder would fill up with grey and say nothing.
-                    whole = data.endswith(b"\xff\xd9") or b"\xff\xd9" in data
                     image = cv2.imdecode(np.frombuffer(data or b"-", np.uint8), _MODES[kind])
-                    if image is None or not whole:
+                    if image is None or not (data.endswith(b"\xff\xd9") or b"\xff\xd9" in data):
                         raise ValueError(f"corrupt JPEG ({len(data)} bytes)")
                     if image.shape != (shape := shape or image.shape):
                         raise ValueError(f"its size {image.shape} is not {shape}")
                 except (OSError, ValueError, IndexError, zlib.error) as error:
                     parts = archive.parts if archive else [(self.root, 0, 1)]
                     at = next(path for path, _, end in parts if where[0] < end)
-                    raise StoreError(f"{info['folders'][kind]}{file} in {at}: {error}. Extract "
-                                     "or fetch it again, or leave it out") from error  # fmt: skip
+                    raise StoreError(f"{folder}/frame{number:06d}.jpg in {at}: {error}. Extract or "
+                                     "fetch it again, or leave it out") from error  # fmt: skip
                 images.append(image)
             yield images if flow else images[0]
 
@@ -288,10 +281,9 @@ def _load_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, di
     if any((root / folder).is_dir() for folder in FOLDERS):
         kept.clear()  # a folder does not tell whether files in it have changed
     for path in kept:
-        with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            with np.load(path) as file:
-                if file["key"] == key:
-                    return file["frames"], json.loads(str(file["clips"]))
+        with suppress(Exception), np.load(path) as file:  # damaged in any way, it is made anew
+            if file["key"] == key:
+                return file["frames"], json.loads(str(file["clips"]))
     frames, clips = _build_index(root, archives)
     for path in kept:
         with suppress(OSError), atomic_write(path) as part, open(part, "wb") as file:
@@ -301,60 +293,58 @@ def _load_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, di
 
 
 def _build_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, dict]:
-    members, entries = [], {}
-    for number, archive in enumerate(archives):
+    found, entries = {}, {}  # folder of a clip → its frames; clip → what a clips.json says
+    for number, archive in (*enumerate(archives), (-1, None)):
         try:
-            with zipfile.ZipFile(archive) as file:
-                infos = file.infolist()
-            shift = min((info.header_offset for info in infos), default=0)
-            if shift < 0 or (shift and len(archive.parts) > 1):
-                raise ValueError("before its directory there are bytes too few or too many")
-            for info in infos:
-                place = info.header_offset, info.compress_size, info.compress_type, info.CRC
-                if _MEMBER.fullmatch(info.filename):
-                    members.append((info.filename, number, *place))
-                elif info.filename == "clips.json":
-                    entries |= json.loads(archive.member(*place))
+            if archive:
+                members = {m.filename: (m.header_offset, m.compress_size, m.compress_type, m.CRC)
+                           for m in zipfile.ZipFile(archive).infolist()}  # fmt: skip
+                shift = min((place[0] for place in members.values()), default=0)
+                if shift < 0 or (shift and len(archive.parts) > 1):
+                    raise ValueError("before its directory there are bytes too few or too many")
+                if "clips.json" in members:
+                    entries |= json.loads(archive.member(*members["clips.json"]))
+            else:
+                names = (glob.iglob(f"{folder}/*/frame*.jpg", root_dir=root) for folder in FOLDERS)
+                members = {n.replace(os.sep, "/"): (0, 0, 0, 0) for some in names for n in some}
+                if (root / "clips.json").is_file():
+                    entries |= json.loads((root / "clips.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
-            parts = ", ".join(f"{path} ({end - at:,} bytes)" for path, at, end in archive.parts)
-            raise StoreError(f"cannot read the zip {parts}: {error}. Extract or fetch again what "
-                             "is damaged, missing or cut short") from error  # fmt: skip
-    for folder in FOLDERS:
-        for name in glob.iglob(f"{folder}/*/frame*.jpg", root_dir=root):
-            if _MEMBER.fullmatch(name := name.replace(os.sep, "/")):
-                members.append((name, -1, 0, 0, 0, 0))
-    with suppress(OSError):
-        entries |= json.loads((root / "clips.json").read_text(encoding="utf-8"))
-    if not members:
-        raise StoreError(f"no frames {FOLDERS[0]}/<clip>/frame000001.jpg in zips or folders at "
-                         f"{root}: `make run` generates the mini set, data_scripts/extract.py "
-                         "makes shards from videos")  # fmt: skip
-    members.sort()
-    for one, other in pairwise(members):
-        if one[0] == other[0] and one[1] != other[1]:
-            zips = [archives[m[1]].parts[0][0] if m[1] >= 0 else root for m in (one, other)]
-            raise StoreError(f"{one[0]} is there twice, in {zips[0]} and {zips[1]}: keep one")
-    found: dict[str, list[tuple[str, dict]]] = {}
-    for folder, some in groupby(members, lambda member: member[0][:-16]):
+            parts = archive.parts if archive else [(root / "clips.json", 0, 0)]
+            names = ", ".join(f"{path} ({end - at:,} bytes)" for path, at, end in parts)
+            raise StoreError(f"cannot read {names}: {error}. Extract or fetch again what is "
+                             "damaged, missing or cut short") from error  # fmt: skip
+        names = sorted(filter(_MEMBER.fullmatch, members))
+        for folder, some in groupby(names, lambda name: name[:-16]):
+            if folder in found:
+                one = archives[found[folder]["archive"][0]].parts[0][0]
+                other = archive.parts[0][0] if archive else root
+                raise StoreError(f"{folder} is there twice, in {one} and {other}: keep one")
+            rows = [(int(name[-10:-4]), number, *members[name]) for name in some]
+            found[folder] = np.array(rows, _PLACE)
+    if not found:
+        raise StoreError(f"no frames {FOLDERS[0]}/<clip>/frame000001.jpg in {root}: `make run` "
+                         "makes the mini set, data_scripts/extract.py shards of videos")
+    folders: dict[str, list[str]] = {}
+    for folder in sorted(found):
         kind, clip = folder.rsplit("/", 1)
-        clip = twin if (twin := other_spelling(clip)) in found else clip
-        kinds = found.setdefault(clip, [(f"{kind}/{clip}", {}) for kind in FOLDERS])
-        kinds[FOLDERS.index(kind)] = folder, {int(name[-10:-4]): place for name, *place in some}
-    rows, clips = [], {}
-    for clip, kinds in sorted(found.items()):
+        clip = twin if (twin := other_spelling(clip)) in folders else clip
+        folders.setdefault(clip, [f"{k}/{clip}" for k in FOLDERS])[FOLDERS.index(kind)] = folder
+    frames, clips, at = [], {}, 0
+    for clip in sorted(folders):
         entry = {k: v for k, v in entries.get(clip, {}).items() if v}
         with suppress(ValueError):
             entry = parse_name(clip)._asdict() | entry
-        every, n, faults, ends = int(entry.get("flow_every", 1)), 0, ["", ""], [len(rows)]
-        for kind, (folder, places) in enumerate(kinds):
+        every, n, faults, rows = int(entry.get("flow_every", 1)), 0, ["", ""], [at]
+        for kind, folder in enumerate(folders[clip]):
+            places = found.get(folder, np.empty(0, _PLACE))
             step, n = (every, n) if kind else (1, len(places))
             due = range(1, n if kind and n else max(1, len(places)) * step + 1, step)
-            if wrong := sorted({*due} ^ {*places}):
-                verb = "lacks" if wrong[0] in due else "should not have"
-                faults[kind > 0] = f"{verb} {folder}/frame{wrong[0]:06d}.jpg"
-            rows += map(tuple, places.values())
-            ends.append(len(rows))
-        clips[clip] = {"name": clip, "folders": [folder for folder, _ in kinds], "rows": ends,
+            if wrong := sorted({*due} ^ {*places["number"].tolist()}):
+                faults[kind > 0] = f"lacks {folder}/frame{wrong[0]:06d}.jpg, or has it in excess"
+            frames.append(places)
+            rows.append(at := at + len(places))
+        clips[clip] = {"name": clip, "folders": folders[clip], "rows": rows, "every": every,
                        "label": entry.get("label", ""), "group": entry.get("group", clip),
-                       "every": every, "flow": entry.get("flow"), "size": None, "faults": faults}
-    return np.array(rows, _PLACE), clips
+                       "flow": entry.get("flow"), "size": None, "faults": faults}  # fmt: skip
+    return np.concatenate(frames), clips

@@ -30,10 +30,8 @@ def transform_first_layer(
     Raises ``ValueError`` unless ``weight`` has four dimensions.
     """
     if weight.ndim != 4 or in_channels < 1:
-        raise ValueError(
-            f"need a weight of shape (O, 3, kH, kW) and at least one input channel, got "
-            f"{tuple(weight.shape)} and {in_channels}"
-        )
+        got = f"{tuple(weight.shape)} and {in_channels}"
+        raise ValueError(f"need a weight (O, 3, kH, kW) and an input channel or more, got {got}")
     mean = weight.mean(dim=1, keepdim=True)
     repeated = mean.repeat(1, in_channels, 1, 1)
     return repeated * (weight.shape[1] / in_channels) if rescale else repeated
@@ -128,9 +126,8 @@ def load_weights(weights: str | Path | Mapping[str, torch.Tensor], batch_norm: b
         except OSError as error:
             place = Path(torch.hub.get_dir()) / "checkpoints" / which.url.rsplit("/", 1)[1]
             raise RuntimeError(
-                f"the ImageNet weights could not be fetched ({error}). Download {which.url} on a "
-                f"machine that is connected and put it at {place}, or take the profile 'mini', "
-                "whose weights are in the repository"
+                f"the ImageNet weights could not be fetched ({error}). Download {which.url} "
+                f"elsewhere and put it at {place}, or take the profile 'mini', which has its own"
             ) from error
     path = MINI_WEIGHTS if weights == "mini" else Path(weights)
     if not path.is_file():

@@ -416,7 +416,7 @@ def test_damaged_member_is_named_with_its_part(shards, tmp_path):
 def test_the_same_clip_twice(shards, tmp_path):
     root = shutil.copytree(shards, tmp_path / "copy")
     shutil.copy(root / "YoYo.zip", root / "again.zip")
-    with pytest.raises(StoreError, match=rf"{RGB}/frame000001.jpg .*YoYo.zip.*again.zip"):
+    with pytest.raises(StoreError, match=rf"{RGB} is there twice"):
         FrameStore(root)
     (root / "again.zip").unlink()
     data = (root / "YoYo.zip").read_bytes()

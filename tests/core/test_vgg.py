@@ -19,18 +19,9 @@ def test_transformation_by_hand():
     assert stacked.flatten().tolist() == [3, 3, 3, 3, 1, 1, 1, 1]
     rescaled = transform_first_layer(weight, 4, rescale=True)
     assert rescaled.flatten().tolist() == pytest.approx([2.25] * 4 + [0.75] * 4)
+    torch.testing.assert_close(rescaled.sum(dim=1), weight.sum(dim=1))  # a still's response
     with pytest.raises(ValueError, match=r"\(O, 3, kH, kW\)"):
         transform_first_layer(weight[0], 10)
-
-
-def test_rescaled_response_to_a_grey_still_is_unchanged():
-    weight = torch.randn(8, 3, 3, 3)
-    still = torch.randn(1, 1, 9, 9)
-    rgb = torch.nn.functional.conv2d(still.repeat(1, 3, 1, 1), weight)
-    stack = torch.nn.functional.conv2d(
-        still.repeat(1, 100, 1, 1), transform_first_layer(weight, 100, rescale=True)
-    )
-    torch.testing.assert_close(stack, rgb, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
@@ -73,7 +64,9 @@ def test_imagenet_weights_that_cannot_be_fetched_say_the_way_out(monkeypatch, tm
     (tmp_path / "file").touch()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file" / "cache"))
     place = r"checkpoints/vgg19_bn-\w+\.pth"
-    with pytest.raises(RuntimeError, match=rf"Not a directory.* Download https://.*{place}.*'mini'"):
+    with pytest.raises(
+        RuntimeError, match=rf"Not a directory.* Download https://.*{place}.*'mini'"
+    ):
         load_weights("imagenet", batch_norm=True)
 
 

@@ -68,22 +68,21 @@ def whole(video_folder, tmp_path_factory):
 def test_encode_clip_names_and_counts():
     frames = moving_frames(5)
     encoded = encode_clip("v_YoYo_g01_c01", frames)
-    assert [name for name, _ in encoded] == (
-        [f"jpegs_256/v_YoYo_g01_c01/frame{i:06d}.jpg" for i in range(1, 6)]
-        + [f"tvl1_flow/u/v_YoYo_g01_c01/frame{i:06d}.jpg" for i in range(1, 5)]
-        + [f"tvl1_flow/v/v_YoYo_g01_c01/frame{i:06d}.jpg" for i in range(1, 5)]
-    )
+    assert [name for name, _ in encoded] == [
+        f"{folder}/v_YoYo_g01_c01/frame{i:06d}.jpg"
+        for folder, last in (("jpegs_256", 5), ("tvl1_flow/u", 4), ("tvl1_flow/v", 4))
+        for i in range(1, last + 1)
+    ]
     assert encode_clip("v_YoYo_g01_c01", iter(frames)) == encoded
 
 
 def test_shard_has_its_name_only_when_whole(tmp_path):
     path = tmp_path / "new" / "YoYo.zip"
     encoded = encode_clip("a", moving_frames(3))
-    with pytest.raises(RuntimeError), ShardWriter(path) as shard:
+    with suppress(RuntimeError), ShardWriter(path) as shard:
         shard.add(encoded, {"a": {"label": "YoYo"}})
         assert list(path.parent.iterdir()) and not path.exists()
         raise RuntimeError
-    assert list(path.parent.iterdir()) == []
     with ShardWriter(path):
         pass  # no clips: no shard
     assert list(path.parent.iterdir()) == []
@@ -112,13 +111,10 @@ def test_store_reads_what_was_extracted(whole):
     flow = decode(store.read_flow(clip, range(1, 10)))
     assert np.median(flow, axis=(0, 1, 2)) == pytest.approx([2, 1], abs=0.25)
     assert json.loads(members(whole / "PullUps.zip")["clips.json"])[clip] == {
-        "label": "PullUps",
-        "group": "g03",
-        "source": "PullUps/v_PullUps_g03_c01.avi",
-        "fps": 25.0,
-        "frames": 10,
-        "flow": "dis",
-    }
+        "label": "PullUps", "group": "g03", "source": "PullUps/v_PullUps_g03_c01.avi",
+        "fps": 25.0, "frames": 10, "flow": "dis",
+    }  # fmt: skip
+    assert store.flow_algorithm(clip) == "dis"
 
 
 def test_workers_give_the_same_bytes_and_a_second_run_keeps_them(video_folder, whole, tmp_path):
@@ -152,12 +148,12 @@ def test_changed_videos_or_settings_remake_their_shard(video_folder, tmp_path):
 def test_shards_that_do_not_say_which_dis_made_them_stay_valid(whole, video_folder, tmp_path,
                                                               algorithm, kept):  # fmt: skip
     for shard in whole.glob("*.zip"):
-        files = members(shard)
-        for name in ("dataset.json", "clips.json"):
-            files[name] = files[name].replace(b'"flow": "dis"', b'"flow_method": "dis"')
         with zipfile.ZipFile(tmp_path / shard.name, "w") as file:
-            for name, data in files.items():
+            for name, data in members(shard).items():
+                if name.endswith(".json"):
+                    data = data.replace(b'"flow": "dis"', b'"flow_method": "dis"')
                 file.writestr(name, data)
+    assert FrameStore(tmp_path).flow_algorithm("v_YoYo_g01_c01") is None
     assert len(make(video_folder, tmp_path, algorithm=algorithm).reused) == kept
 
 
@@ -250,7 +246,7 @@ def test_every_third_field_under_its_own_number_makes_the_same_stacks(
     assert (meta["frames"], meta["flow_every"]) == (10, 3)
     assert thin.flow_numbers(clip).tolist() == [1, 4, 7]
     assert np.array_equal(thin.read_flow(clip, [7, 1]), whole.read_flow(clip, [7, 1]))
-    with pytest.raises(IndexError, match=rf"{clip} has no flow field 3: .*1, 4, … u"):
+    with pytest.raises(IndexError, match=f"{clip} has no flow field 3"):
         thin.flow(clip, 3)
     profile = replace(get_profile("mini"), flow_fields=2, flow_step=3, crop=48)
     for start in (1, 4):
@@ -311,7 +307,9 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(longer, tmp_path):
     for _ in range(2):
         with interrupted(longer, tmp_path) as process:
             time.sleep(random.uniform(0, 0.6))
+            workers = psutil.Process(process.pid).children() if process.poll() is None else []
             process.kill()
+            assert not psutil.wait_procs(workers, timeout=10)[1], "workers outlived it"
         assert len(list(tmp_path.glob("*.partial"))) <= 1
     kept = len(contents(tmp_path))
     assert len(make(longer[0], tmp_path).reused) == kept
@@ -335,7 +333,7 @@ def test_killed_worker_is_reported(longer, tmp_path):
 
         def workers():
             children = psutil.Process(process.pid).children()
-            return [child for child in children if "--process-name" in child.cmdline()]
+            return [c for c in children if any("spawn_main" in word for word in c.cmdline())]
 
         wait_for(lambda: process.poll() is not None or workers())
         workers()[0].kill()
@@ -387,16 +385,14 @@ def test_real_clips(shared_data, tmp_path):
     if not clips.is_dir():
         pytest.skip(f"real clips not found at {clips}")
     shortest = sorted(clips.glob("*/*.avi"), key=lambda p: p.stat().st_size)[:2]
+    (tmp_path / "in" / "real").mkdir(parents=True)
     for path in shortest:
-        target = tmp_path / "in" / path.parent.name / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
-    cut = tmp_path / "in" / shortest[0].parent.name / f"v_{shortest[0].parent.name}_g99_c01.avi"
+        shutil.copy(path, tmp_path / "in" / "real")
     data = shortest[0].read_bytes()
-    cut.write_bytes(data[: len(data) // 2])
+    (tmp_path / "in" / "real" / "cut.avi").write_bytes(data[: len(data) // 2])
     report = make(tmp_path / "in", tmp_path / "out", short_side=128, workers=2)
-    assert [name for name, _ in report.skipped] == [f"{cut.parent.name}/{cut.name}"]
-    assert "cut short" in report.skipped[0][1]
+    ((name, reason),) = report.skipped
+    assert name == "real/cut.avi" and "cut short" in reason
     store = FrameStore(tmp_path / "out")
     assert store.clips == sorted(p.stem for p in shortest)
     for clip in store.clips:

@@ -214,8 +214,8 @@ def test_dead_addresses_and_what_is_no_archive(nginx, tmp_path):
     (nginx.root / "cut.zip").write_bytes(ucf_zip()[:-5_000])
     cases = {
         nginx.url + "/gone.zip": "gone.zip answers HTTP 404 Not Found: download the file in a",
-        nginx.url + "/login.zip": "login.zip is no whole zip or tar.*a web page: delete it",
-        nginx.url + "/cut.zip": "cut.zip is no whole zip or tar.*get it again",
+        nginx.url + "/login.zip": "(?s)login.zip is no whole zip or tar.*a web page: delete it",
+        nginx.url + "/cut.zip": "(?s)cut.zip is no whole zip or tar.*get it again",
         "http://127.0.0.1:9/x.zip": "x.zip: .* refused.*, 3 times",
         nginx.root / "cut.zip": "cut.zip is no whole zip",
         nginx.root / "nowhere.zip": "No such file or directory: .*nowhere.zip",

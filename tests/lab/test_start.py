@@ -89,8 +89,11 @@ def test_setup_says_what_is_missing_changed_and_lost(at_tiny, monkeypatch, tmp_p
     start.setup("ucf10", split_rule="folds", classes=tuple(at_tiny.classes))
     out = capsys.readouterr().out
     assert "without" not in out and "end with this session: mount Google Drive" in out
+    assert start.runs_folder() == tmp_path / "runs"
+    assert start.shown(tmp_path / "runs") == (tmp_path / "runs").as_posix()
     monkeypatch.delenv("TWOSTREAM_RUNS")
     monkeypatch.setattr(start, "DRIVE", tmp_path / "MyDrive")
+    assert start.shown(start.runs_folder()) == "runs"
     (tmp_path / "MyDrive").mkdir()
     course = start.setup("folder")
     assert "kept on Google Drive: the next session goes on" in capsys.readouterr().out
@@ -132,13 +135,3 @@ def test_environment_check_prints_a_line_for_everything(capsys, monkeypatch):
         "[FAIL] torch: 2.8.9+cpu is too old, the course needs 2.9. pip install -U torch"
     )
     assert len(failed) == 2 and "no profile 'no such profile'" in failed[1]
-
-
-def test_runs_lie_where_the_variable_says(monkeypatch, tmp_path):
-    monkeypatch.delenv("TWOSTREAM_RUNS", raising=False)
-    monkeypatch.setattr(start, "DRIVE", tmp_path / "MyDrive")
-    assert start.runs_folder() == start.ROOT / "runs"
-    monkeypatch.setenv("TWOSTREAM_RUNS", str(tmp_path / "elsewhere"))
-    assert start.runs_folder() == tmp_path / "elsewhere"
-    assert start.shown(tmp_path / "elsewhere") == (tmp_path / "elsewhere").as_posix()
-    assert start.shown(start.ROOT / "runs" / "mini") == "runs/mini"

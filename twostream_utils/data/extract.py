@@ -7,8 +7,8 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -57,17 +57,10 @@ class Report:
 
 
 def extract(
-    source: str | os.PathLike,
-    out: str | os.PathLike,
-    *,
-    short_side: int = 256,
-    algorithm: str = "dis",
-    every: int = 1,
-    group_pattern: str | None = None,
-    workers: int | None = None,
-    classes: Iterable[str] | None = None,
-    progress: bool = True,
-) -> Report:
+    source: str | os.PathLike, out: str | os.PathLike, *, short_side: int = 256,
+    algorithm: str = "dis", every: int = 1, group_pattern: str | None = None,
+    workers: int | None = None, classes: Iterable[str] | None = None, progress: bool = True,
+) -> Report:  # fmt: skip
     """Folder of class folders of videos → `<out>/<Class>.zip`, one shard per class.
 
     A shard gets its final name when it is whole: after a kill at any moment the next call keeps
@@ -107,14 +100,11 @@ def extract(
         settings["flow_every"] = every
     report = Report()
     plan = _plan(_class_folders(source, out, classes), group_pattern, report)
-    total = sum(map(len, plan.values()))
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out), tqdm(total=total, unit="video", disable=not progress) as bar:
+    with locked(out):
         for left in out.glob("*.zip.*partial"):  # by a kill
             left.unlink()
-        for label, videos in plan.items():
-            bar.set_postfix_str(label)
-            _make_shard(out / f"{label}.zip", settings, videos, workers, bar, report)
+        _make_shards(plan, out, settings, workers, progress, report)
         report.skipped.sort()
         (out / "skipped.txt").unlink(missing_ok=True)
         if report.skipped:
@@ -172,7 +162,10 @@ def _plan(folders: dict[Path, list], pattern: str | None, report: Report) -> dic
         label = SPELLING.get(folder.name, folder.name)
         videos = plan.setdefault(label, [])
         for path in paths:
-            clip = _clip_name(label, path.stem)
+            clip = f"v_{label}_{path.stem}"
+            with suppress(ValueError):
+                parse_name(path.stem)
+                clip = path.stem
             match = regex.search(path.stem)
             video = _Video(path, clip, label, match and match[1] or clip)
             if (first := seen.setdefault(clip, video.name)) == video.name:
@@ -182,36 +175,36 @@ def _plan(folders: dict[Path, list], pattern: str | None, report: Report) -> dic
     return plan
 
 
-def _clip_name(label: str, stem: str) -> str:
-    try:
-        parse_name(stem)
-    except ValueError:
-        return f"v_{label}_{stem}"
-    return stem
-
-
-def _make_shard(
-    shard: Path, settings: dict, videos: list, workers: int | None, bar: tqdm, report: Report
+def _make_shards(
+    plan: dict, out: Path, settings: dict, workers: int | None, progress: bool, report: Report
 ) -> None:
-    """Make one shard, unless it is there, whole and made from these videos with these settings."""
-    sources = {video.path.name: video.path.stat().st_size for video in videos}
-    info = {"settings": settings, "sources": sources}
-    if found := _finished(shard, info):
-        clips, skipped = found
-        report.reused.append(shard)
-        bar.total -= len(videos)
-        bar.refresh()
-    else:
-        clips, skipped = _write_shard(shard, info, videos, workers, bar)
-        report.written.extend(clips)
-    report.skipped.extend(map(tuple, skipped))
-    if clips:
-        report.megabytes += shard.stat().st_size / 1e6
-    else:
-        shard.unlink(missing_ok=True)  # of an earlier run
-    report.clips += len(clips)
-    report.frames += sum(meta["frames"] for meta in clips.values())
-    report.ungrouped += sum(meta["group"] == clip for clip, meta in clips.items())
+    """Make the shards that are not there yet, whole and from these videos with these settings."""
+    infos = {}
+    for label, videos in plan.items():
+        sources = {video.path.name: video.path.stat().st_size for video in videos}
+        infos[label] = {"settings": settings, "sources": sources}
+    found = {label: _finished(out / f"{label}.zip", infos[label]) for label in plan}
+    due = [video for label, videos in plan.items() if not found[label] for video in videos]
+    results = parallel_map(partial(_encode, settings=settings), due, workers)
+    bar = tqdm(total=len(due), unit="video", disable=not (progress and due))
+    with closing(results), bar:
+        for label, videos in plan.items():
+            shard = out / f"{label}.zip"
+            if found[label]:
+                clips, skipped = found[label]
+                report.reused.append(shard)
+            else:
+                bar.set_postfix_str(label)
+                clips, skipped = _write_shard(shard, infos[label], videos, results, bar)
+                report.written.extend(clips)
+            report.skipped.extend(map(tuple, skipped))
+            if not clips:
+                shard.unlink(missing_ok=True)  # of an earlier run
+                continue
+            report.megabytes += shard.stat().st_size / 1e6
+            report.clips += len(clips)
+            report.frames += sum(meta["frames"] for meta in clips.values())
+            report.ungrouped += sum(meta["group"] == clip for clip, meta in clips.items())
 
 
 def _finished(shard: Path, info: dict) -> tuple[dict[str, dict], list] | None:
@@ -231,14 +224,11 @@ def _finished(shard: Path, info: dict) -> tuple[dict[str, dict], list] | None:
 
 
 def _write_shard(
-    shard: Path, info: dict, videos: list[_Video], workers: int | None, bar: tqdm
+    shard: Path, info: dict, videos: list[_Video], results: Iterator, bar: tqdm
 ) -> tuple[dict[str, dict], list]:
     skipped = info["skipped"] = []
-    encode = partial(_encode, settings=info["settings"])
     try:
-        # A shard at a time: what waits in memory for a slow disk is never more than one class.
-        results = parallel_map(encode, videos, workers)
-        with closing(results), ShardWriter(shard, info) as writer:
+        with ShardWriter(shard, info) as writer:
             for video, (members, meta) in zip(videos, results):
                 bar.update()
                 if isinstance(meta, str):

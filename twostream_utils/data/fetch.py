@@ -267,7 +267,7 @@ def _unpack(path: Path, folder: Path) -> Path:
         run = subprocess.run([tool, *tools[tool]], stdin=subprocess.DEVNULL, capture_output=True)
         if run.returncode == 0:
             return folder
-        said = f"{tool} says: {(run.stdout + run.stderr)[-200:]!r}"
+        said = f"{tool} says: {(run.stdout + run.stderr).decode(errors='replace')[-200:]}"
     raise FetchError(
         f"{path} is no whole zip or tar, and {said}. For a rar: apt, dnf or brew install unar, or "
         "winget install 7zip.7zip. A file cut short, or a web page: delete it and get it again"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -17,30 +21,51 @@ from filelock import FileLock, Timeout
 def parallel_map(function: Callable, tasks: Sequence, workers: int | None = None) -> Iterator:
     """Yield ``function(task)`` in the order of ``tasks``, by ``workers`` processes or one a core.
 
-    One worker (or one task) is this process itself. Results wait in memory until they are taken.
-    Closing the iterator ends the workers. Raises ``RuntimeError`` if one was killed.
+    One worker (or one task) is this process itself. At most twice as many results as workers wait
+    in memory. Closing the iterator ends the workers. Raises ``RuntimeError`` if one was killed.
     """
-    workers = min(workers or joblib.cpu_count(), len(tasks))
+    # Not joblib's Parallel: what nobody takes piles up there, workers outlive a killed parent, and
+    # Ctrl-C ends in warnings about folders and tasks.
+    workers = min(workers or joblib.cpu_count(), len(tasks), 61)  # the most that Windows waits for
     if workers <= 1:
         yield from map(function, tasks)
         return
-    # Idle workers leave after 10 s, also when this process was killed and nobody ends them.
-    options = {"idle_worker_timeout": 10, "initializer": _start_worker}
-    parallel = joblib.Parallel(workers, return_as="generator", batch_size=1, **options)
+    before = set(multiprocessing.active_children())
+    # Spawned, since a process that has used OpenCV's or torch's threads cannot be forked safely.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
     try:
-        yield from parallel(joblib.delayed(function)(task) for task in tasks)
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            "a worker process was killed, most likely for lack of memory; whole shards are kept: "
-            "run again with fewer workers"
-        ) from error
+        waiting: deque = deque()
+        for task in tasks:
+            waiting.append(pool.submit(function, task))
+            if len(waiting) == 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BaseException as error:
+        for process in set(multiprocessing.active_children()) - before:
+            process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise RuntimeError(
+                "a worker process was killed, most likely for lack of memory; whole shards are "
+                "kept: run again with fewer workers"
+            ) from error
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _start_worker() -> None:
-    """One thread a worker; Ctrl-C is the parent's business."""
+    """One thread a worker; Ctrl-C is the parent's business; no worker outlives its parent."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def leave_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
 @contextlib.contextmanager
@@ -54,15 +79,14 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
     lock = FileLock(folder / ".lock")
     what = f"another command is writing to {folder}"
     with contextlib.ExitStack() as stack:
-        if os.access(folder, os.W_OK):
-            with contextlib.suppress(NotImplementedError):
-                try:
-                    stack.enter_context(lock.acquire(timeout=0))
-                except Timeout:
-                    if not wait:
-                        raise OSError(
-                            f"{what}: wait for it or stop it, or give another folder"
-                        ) from None
-                    print(f"{what}: waiting for it", flush=True)
-                    stack.enter_context(lock.acquire())
+        try:
+            if os.access(folder, os.W_OK):
+                stack.enter_context(lock.acquire(timeout=0))
+        except NotImplementedError:
+            pass
+        except Timeout:
+            if not wait:
+                raise OSError(f"{what}: wait for it or stop it, or give another folder") from None
+            print(f"{what}: waiting for it", flush=True)
+            stack.enter_context(lock.acquire())
         yield

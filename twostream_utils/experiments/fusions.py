@@ -30,16 +30,13 @@ def svm_fusion(
     from. Returns the decision values of the test clips, ``(N, classes)``, one against the rest;
     a class without a clip among the held-out ones gets the lowest value. C = 1.
 
-    Raises ``ValueError`` for other classes among the test clips, or labels of fewer than two.
+    Raises ``ValueError`` for labels of fewer than two classes.
     """
     from sklearn.svm import LinearSVC
 
     known = np.unique(labels)
     if len(known) < 2:
         raise ValueError(f"an SVM needs clips of two classes or more, got labels {known.tolist()}")
-    classes = np.shape(held_out[0])[1], np.shape(spatial)[1]
-    if classes[0] != classes[1]:
-        raise ValueError(f"{classes[0]} classes in the held-out scores, {classes[1]} in the others")
     machine = LinearSVC(C=1.0, dual="auto").fit(_stacked(*held_out), labels)
     values = machine.decision_function(_stacked(spatial, temporal))
     if len(known) == 2:

@@ -4,7 +4,6 @@ A pose is a set of targets for pelvis, hands, feet and trunk; knees and elbows f
 two-bone inverse kinematics, so planted feet stay planted and two hands can share one stick.
 Body axes are forward, right and up, in body heights; the figure's right side is near the camera.
 """
-
 from __future__ import annotations
 
 import colorsys
@@ -37,26 +36,8 @@ for _name, _value in REST.items():
     _start = sum(len(REST[k]) for k in _SLICES)
     _SLICES[_name] = slice(_start, _start + len(_value))
 
-(
-    PELVIS,
-    NECK,
-    HEAD,
-    R_SHOULDER,
-    R_ELBOW,
-    R_HAND,
-    L_SHOULDER,
-    L_ELBOW,
-    L_HAND,
-    R_HIP,
-    R_KNEE,
-    R_ANKLE,
-    L_HIP,
-    L_KNEE,
-    L_ANKLE,
-    R_TOE,
-    L_TOE,
-    STICK,
-) = range(18)
+(PELVIS, NECK, HEAD, R_SHOULDER, R_ELBOW, R_HAND, L_SHOULDER, L_ELBOW, L_HAND, R_HIP, R_KNEE,
+ R_ANKLE, L_HIP, L_KNEE, L_ANKLE, R_TOE, L_TOE, STICK) = range(18)
 
 _THIGH, _SHIN, _ANKLE = 0.245, 0.24, 0.03
 _TRUNK, _UPPER_ARM, _FOREARM = 0.29, 0.165, 0.165
@@ -100,14 +81,8 @@ def shade(colour: Sequence[float], factor: float) -> Colour:
     return r, g, b
 
 
-_SKINS = (
-    (255, 219, 190),
-    (241, 194, 160),
-    (224, 172, 120),
-    (198, 134, 90),
-    (141, 85, 50),
-    (95, 58, 38),
-)
+_SKINS = ((255, 219, 190), (241, 194, 160), (224, 172, 120), (198, 134, 90), (141, 85, 50),
+          (95, 58, 38))
 _HAIRS = ((30, 24, 22), (62, 40, 26), (110, 70, 36), (190, 150, 80), (150, 62, 30), (170, 168, 165))
 
 
@@ -132,9 +107,8 @@ def make_person(rng: np.random.Generator) -> Person:
     )
 
 
-def _bend(
-    root: np.ndarray, target: np.ndarray, first: float, second: float, pole: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _bend(root: np.ndarray, target: np.ndarray, first: float, second: float,
+          pole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two-bone inverse kinematics for ``(T, 3)`` points: the middle joint and the end."""
     delta = target - root
     distance = np.sqrt((delta * delta).sum(-1, keepdims=True)) + 1e-9
@@ -160,30 +134,22 @@ def joints(poses: np.ndarray, person: Person, yaw: float | np.ndarray) -> np.nda
     lift = np.zeros((t, 3))
     lift[:, 2] = ch["lift"][:, 0]
     pelvis = ch["pelvis"] + lift + (0, 0, _THIGH + _SHIN + _ANKLE)
-    up = np.stack(
-        [np.sin(rad["lean"]), np.sin(rad["side"]), np.cos(rad["lean"]) * np.cos(rad["side"])], -1
-    )
+    up = np.stack([np.sin(rad["lean"]), np.sin(rad["side"]),
+                   np.cos(rad["lean"]) * np.cos(rad["side"])], -1)
     neck = pelvis + _TRUNK * up
     body[:, PELVIS], body[:, NECK] = pelvis, neck
     body[:, HEAD] = neck + 0.115 * person.head * up + (0.012, 0, 0)
     across = np.stack([np.sin(rad["twist"]), np.cos(rad["twist"]), np.zeros(t)], -1)
-    for sign, shoulder, hip, hand, foot in (
-        (1, R_SHOULDER, R_HIP, "rh", "rf"),
-        (-1, L_SHOULDER, L_HIP, "lh", "lf"),
-    ):
+    for sign, shoulder, hip, hand, foot in ((1, R_SHOULDER, R_HIP, "rh", "rf"),
+                                            (-1, L_SHOULDER, L_HIP, "lh", "lf")):
         body[:, shoulder] = neck + sign * 0.105 * person.shoulders * across - 0.035 * up
         body[:, shoulder + 1], body[:, shoulder + 2] = _bend(
-            body[:, shoulder],
-            neck + ch[hand],
-            _UPPER_ARM,
-            _FOREARM,
-            np.array([-0.35, 0.55 * sign, -0.75]),
-        )
+            body[:, shoulder], neck + ch[hand], _UPPER_ARM, _FOREARM,
+            np.array([-0.35, 0.55 * sign, -0.75]))
         body[:, hip] = pelvis + (0.0, sign * 0.06, -0.01)
         ankle = ch[foot] + lift + (0, 0, _ANKLE)
         body[:, hip + 1], body[:, hip + 2] = _bend(
-            body[:, hip], ankle, _THIGH, _SHIN, np.array([1.0, 0.3 * sign, 0.0])
-        )
+            body[:, hip], ankle, _THIGH, _SHIN, np.array([1.0, 0.3 * sign, 0.0]))
         body[:, R_TOE if sign > 0 else L_TOE] = body[:, hip + 2] + (0.075, 0.02 * sign, -0.012)
     stick = ch["stick"] / (np.linalg.norm(ch["stick"], axis=-1, keepdims=True) + 1e-9)
     body[:, STICK] = body[:, R_HAND] + stick
@@ -209,39 +175,39 @@ def _fix(point: Sequence[float]) -> tuple[int, int]:
     return int(point[0] * 16), int(point[1] * 16)
 
 
-def _limb(img: np.ndarray, a, b, width: float, colour: Colour) -> None:
+def limb(img: np.ndarray, a, b, width: float, colour: Colour) -> None:
     a, b, w = _fix(a), _fix(b), max(1, round(width))
     cv2.line(img, a, b, shade(colour, 0.55), w + 2, cv2.LINE_AA, _BITS)
     cv2.line(img, a, b, colour, w, cv2.LINE_AA, _BITS)
 
 
-def _disc(img: np.ndarray, centre, radius: float, colour: Colour) -> None:
+def disc(img: np.ndarray, centre, radius: float, colour: Colour) -> None:
     cv2.circle(img, _fix(centre), max(1, int(radius * 16)), colour, -1, cv2.LINE_AA, _BITS)
 
 
 def _arm(img, pts, first, person, size, dim, gloves) -> None:
     w = size * person.build
     sleeve, skin = shade(person.shirt, dim), shade(person.skin, dim)
-    _limb(img, pts[first + 1], pts[first + 2], 0.045 * w, skin if person.short_sleeves else sleeve)
-    _limb(img, pts[first], pts[first + 1], 0.06 * w, sleeve)
+    limb(img, pts[first + 1], pts[first + 2], 0.045 * w, skin if person.short_sleeves else sleeve)
+    limb(img, pts[first], pts[first + 1], 0.06 * w, sleeve)
     if gloves is None:
-        _disc(img, pts[first + 2], 0.03 * w, skin)
+        disc(img, pts[first + 2], 0.03 * w, skin)
     else:
-        _disc(img, pts[first + 2], 0.045 * w, shade(gloves, dim))
+        disc(img, pts[first + 2], 0.045 * w, shade(gloves, dim))
 
 
 def _leg(img, pts, first, toe, person, size, dim) -> None:
     w = size * person.build
     cloth, skin = shade(person.trousers, dim), shade(person.skin, dim)
-    _limb(img, pts[first + 1], pts[first + 2], 0.062 * w, skin if person.shorts else cloth)
-    _limb(img, pts[first], pts[first + 1], 0.088 * w, cloth)
-    _limb(img, pts[first + 2], pts[toe], 0.046 * w, shade(person.shoes, dim))
+    limb(img, pts[first + 1], pts[first + 2], 0.062 * w, skin if person.shorts else cloth)
+    limb(img, pts[first], pts[first + 1], 0.088 * w, cloth)
+    limb(img, pts[first + 2], pts[toe], 0.046 * w, shade(person.shoes, dim))
 
 
 def _trunk(img, pts, person, size) -> None:
     w = size * person.build
     neck, pelvis = pts[NECK], pts[PELVIS]
-    _limb(img, pts[R_HIP], pts[L_HIP], 0.1 * w, person.trousers)
+    limb(img, pts[R_HIP], pts[L_HIP], 0.1 * w, person.trousers)
     waist = 0.25 * neck + 0.75 * pelvis
     half = 0.4 * (pts[R_SHOULDER] - pts[L_SHOULDER])
     outline = np.array([pts[R_SHOULDER], pts[L_SHOULDER], waist - half, waist + half])
@@ -253,50 +219,40 @@ def _trunk(img, pts, person, size) -> None:
     if person.pattern == "hoops":
         for k in (0.25, 0.5, 0.75):
             mid = neck + (waist - neck) * k
-            _stroke(img, mid - half, mid + half, 0.03 * size, person.accent)
+            stroke(img, mid - half, mid + half, 0.03 * size, person.accent)
     elif person.pattern == "bib":
-        _stroke(img, 0.7 * neck + 0.3 * waist, 0.4 * neck + 0.6 * waist, 0.09 * size, person.accent)
+        stroke(img, 0.7 * neck + 0.3 * waist, 0.4 * neck + 0.6 * waist, 0.09 * size, person.accent)
     elif person.pattern == "band":
-        _stroke(img, pts[R_SHOULDER], waist - half, 0.035 * size, person.accent)
-    _stroke(img, waist - half, waist + half, 0.02 * size, shade(person.trousers, 0.6))
+        stroke(img, pts[R_SHOULDER], waist - half, 0.035 * size, person.accent)
+    stroke(img, waist - half, waist + half, 0.02 * size, shade(person.trousers, 0.6))
 
 
-def _stroke(img, a, b, width, colour) -> None:
+def stroke(img, a, b, width, colour) -> None:
     cv2.line(img, _fix(a), _fix(b), colour, max(1, round(width)), cv2.LINE_AA, _BITS)
 
 
-def _head(img, pts, person, size, facing) -> None:
+def _head(img, pts, person, size) -> None:
     radius = 0.074 * size * person.head
     head, up = pts[HEAD], pts[HEAD] - pts[NECK]
     up = up / (np.hypot(*up) + 1e-9)
     front = np.array([-up[1], up[0]])
-    if front[0] * facing < 0:
+    if front[0] < 0:
         front = -front
     if person.hair_style == "long":
-        _limb(
-            img,
-            head - 0.5 * radius * front,
-            head - 0.6 * radius * front - 1.5 * radius * up,
-            1.1 * radius,
-            person.hair,
-        )
-    _limb(img, pts[NECK], head, 0.055 * size, shade(person.skin, 0.85))
-    _disc(img, head, radius + 1, shade(person.hair, 0.6))
-    _disc(img, head, radius, person.hair if person.hair_style != "cap" else person.accent)
-    _disc(img, head + radius * (0.3 * front - 0.28 * up), 0.76 * radius, person.skin)
+        limb(img, head - 0.5 * radius * front, head - 0.6 * radius * front - 1.5 * radius * up,
+              1.1 * radius, person.hair)
+    limb(img, pts[NECK], head, 0.055 * size, shade(person.skin, 0.85))
+    disc(img, head, radius + 1, shade(person.hair, 0.6))
+    disc(img, head, radius, person.hair if person.hair_style != "cap" else person.accent)
+    disc(img, head + radius * (0.3 * front - 0.28 * up), 0.76 * radius, person.skin)
     eye = head + radius * (0.42 * front - 0.05 * up)
-    _disc(img, eye + 0.26 * radius * front, 0.13 * radius, (40, 30, 30))
-    _disc(img, eye - 0.26 * radius * front, 0.13 * radius, (40, 30, 30))
+    disc(img, eye + 0.26 * radius * front, 0.13 * radius, (40, 30, 30))
+    disc(img, eye - 0.26 * radius * front, 0.13 * radius, (40, 30, 30))
     if person.hair_style == "bun":
-        _disc(img, head + radius * (0.75 * up - 0.6 * front), 0.45 * radius, person.hair)
+        disc(img, head + radius * (0.75 * up - 0.6 * front), 0.45 * radius, person.hair)
     if person.hair_style == "cap":
-        _stroke(
-            img,
-            head + radius * 0.35 * up,
-            head + radius * (1.25 * front + 0.3 * up),
-            0.25 * radius,
-            shade(person.accent, 0.7),
-        )
+        stroke(img, head + radius * 0.35 * up, head + radius * (1.25 * front + 0.3 * up),
+                0.25 * radius, shade(person.accent, 0.7))
 
 
 def draw_shadow(img: np.ndarray, centre, size: float, strength: float) -> None:
@@ -313,32 +269,22 @@ def draw_shadow(img: np.ndarray, centre, size: float, strength: float) -> None:
     cv2.addWeighted(dark, strength, region, 1 - strength, 0, dst=region)
 
 
-def draw_figure(
-    img: np.ndarray,
-    points: np.ndarray,
-    depth: np.ndarray,
-    person: Person,
-    size: float,
-    facing: int = 1,
-    gloves: Colour | None = None,
-) -> None:
+def draw_figure(img: np.ndarray, points: np.ndarray, depth: np.ndarray, person: Person,
+                size: float, gloves: Colour | None = None) -> None:
     """Draw one figure in place into an RGB picture ``(H, W, 3)`` uint8.
 
     `points` ``(18, 2)`` are pixel positions, `depth` ``(18,)`` their depths in body heights, `size`
     the body height in pixels. Far limbs are darker and hands behind the trunk hide behind it.
     """
-    far = 0.74
-    front_l = depth[L_HAND] > depth[NECK] + 0.02
-    front_r = depth[R_HAND] > depth[NECK] - 0.06
-    if not front_l:
-        _arm(img, points, L_SHOULDER, person, size, far, gloves)
-    if not front_r:
-        _arm(img, points, R_SHOULDER, person, size, 0.9, gloves)
-    _leg(img, points, L_HIP, L_TOE, person, size, far)
+    arms = ((L_SHOULDER, depth[L_HAND] > depth[NECK] + 0.02, 0.74, 0.85),
+            (R_SHOULDER, depth[R_HAND] > depth[NECK] - 0.06, 0.9, 1.0))
+    for shoulder, in_front, dim, _ in arms:
+        if not in_front:
+            _arm(img, points, shoulder, person, size, dim, gloves)
+    _leg(img, points, L_HIP, L_TOE, person, size, 0.74)
     _leg(img, points, R_HIP, R_TOE, person, size, 1.0)
     _trunk(img, points, person, size)
-    _head(img, points, person, size, facing)
-    if front_l:
-        _arm(img, points, L_SHOULDER, person, size, 0.85, gloves)
-    if front_r:
-        _arm(img, points, R_SHOULDER, person, size, 1.0, gloves)
+    _head(img, points, person, size)
+    for shoulder, in_front, _, dim in arms:
+        if in_front:
+            _arm(img, points, shoulder, person, size, dim, gloves)

@@ -1,5 +1,4 @@
 """The mini set on disk: a thousand generated clips with their flow, one shard per class."""
-
 from __future__ import annotations
 
 import hashlib
@@ -20,13 +19,8 @@ FPS, FLOW, QUALITY = 25.0, "dis_fine", 92
 
 
 def make_mini(
-    root: str | os.PathLike,
-    seed: int = 0,
-    workers: int | None = None,
-    progress: bool = True,
-    *,
-    classes: Sequence[str] = CLASSES,
-    groups: int = GROUPS,
+    root: str | os.PathLike, seed: int = 0, workers: int | None = None, progress: bool = True, *,
+    classes: Sequence[str] = CLASSES, groups: int = GROUPS,
 ) -> list[Path]:
     """Render the mini set, compute its flow and write one shard per class into `root`.
 
@@ -49,15 +43,11 @@ def make_mini(
     """
     unknown = sorted(set(classes) - set(CLASSES))
     if unknown or groups < 1:
-        raise ValueError(
-            f"classes must be among {', '.join(CLASSES)} and groups at least 1; got "
-            f"classes {unknown or list(classes)}, groups {groups}"
-        )
+        raise ValueError(f"classes must be among {', '.join(CLASSES)} and groups at least 1; got "
+                         f"classes {unknown or list(classes)}, groups {groups}")
     root = Path(root)
-    infos = {
-        label: {"generator": "mini", "seed": seed, "groups": groups, "probe": _probe(label, seed)}
-        for label in classes
-    }
+    infos = {label: {"generator": "mini", "seed": seed, "groups": groups,
+                     "probe": _probe(label, seed)} for label in classes}
 
     def due() -> list[str]:
         return [k for k in classes if not infos[k].items() <= _info(root / f"{k}.zip").items()]
@@ -75,17 +65,11 @@ def _make_shards(
 ) -> None:
     for left in root.glob("*.zip.*partial"):  # by a kill
         left.unlink()
-    jobs = [
-        (label, group, infos[label]["seed"])
-        for label in due
-        for group in range(1, infos[label]["groups"] + 1)
-    ]
-    with (
-        closing(parallel_map(_encode_group, jobs, workers)) as results,
-        tqdm(
-            total=len(jobs) * CLIPS_PER_GROUP, unit="clip", desc="mini set", disable=not progress
-        ) as bar,
-    ):
+    jobs = [(label, group, infos[label]["seed"])
+            for label in due for group in range(1, infos[label]["groups"] + 1)]
+    with (closing(parallel_map(_encode_group, jobs, workers)) as results,
+          tqdm(total=len(jobs) * CLIPS_PER_GROUP, unit="clip", desc="mini set",
+               disable=not progress) as bar):
         for label in due:
             with ShardWriter(root / f"{label}.zip", infos[label]) as shard:
                 for _ in range(infos[label]["groups"]):
@@ -100,14 +84,8 @@ def _encode_group(job: tuple[str, int, int]) -> list[tuple[list[tuple[str, bytes
     for number in range(1, CLIPS_PER_GROUP + 1):
         frames = render_clip(label, group, number, seed)
         name = f"v_{label}_g{group:02d}_c{number:02d}"
-        meta = {
-            "label": label,
-            "group": f"g{group:02d}",
-            "source": "generated",
-            "fps": FPS,
-            "frames": len(frames),
-            "flow": FLOW,
-        }
+        meta = {"label": label, "group": f"g{group:02d}", "source": "generated", "fps": FPS,
+                "frames": len(frames), "flow": FLOW}
         encoded.append((encode_clip(name, frames, FLOW, QUALITY), {name: meta}))
     return encoded
 

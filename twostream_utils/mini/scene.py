@@ -4,7 +4,6 @@ A scene is painted once per group on a canvas larger than the frame; the camera 
 Coordinates here are world pixels (`WORLD_W` × `WORLD_H`, about one frame pixel each); the figure
 stands at `STAGE`.
 """
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -33,84 +32,47 @@ class Painter:
 
     def rect(self, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
         s = self.s
-        cv2.rectangle(
-            self.img, (int(x0 * s), int(y0 * s)), (int(x1 * s) - 1, int(y1 * s) - 1), colour, -1
-        )
+        cv2.rectangle(self.img, (int(x0 * s), int(y0 * s)), (int(x1 * s) - 1, int(y1 * s) - 1),
+                      colour, -1)
 
     def poly(self, points, colour: Colour) -> None:
         pts = (np.asarray(points, float) * self.s * 16).astype(np.int32)
         cv2.fillPoly(self.img, [pts], colour, cv2.LINE_AA, 4)
 
     def line(self, a, b, width: float, colour: Colour) -> None:
-        cv2.line(
-            self.img,
-            self._p(*a),
-            self._p(*b),
-            colour,
-            max(1, round(width * self.s)),
-            cv2.LINE_AA,
-            4,
-        )
+        cv2.line(self.img, self._p(*a), self._p(*b), colour, max(1, round(width * self.s)),
+                 cv2.LINE_AA, 4)
 
-    def oval(
-        self, x: float, y: float, rx: float, ry: float, colour: Colour, width: float = -1
-    ) -> None:
-        cv2.ellipse(
-            self.img,
-            self._p(x, y),
-            (int(rx * self.s * 16), int(ry * self.s * 16)),
-            0,
-            0,
-            360,
-            colour,
-            max(1, round(width * self.s)) if width > 0 else -1,
-            cv2.LINE_AA,
-            4,
-        )
+    def oval(self, x: float, y: float, rx: float, ry: float, colour: Colour,
+             width: float = -1) -> None:
+        cv2.ellipse(self.img, self._p(x, y), (int(rx * self.s * 16), int(ry * self.s * 16)), 0, 0,
+                    360, colour, max(1, round(width * self.s)) if width > 0 else -1, cv2.LINE_AA, 4)
 
     def gradient(self, y0: float, y1: float, top: Colour, bottom: Colour) -> None:
         a, b = int(y0 * self.s), int(y1 * self.s)
         t = np.linspace(0, 1, max(1, b - a))[:, None, None]
         self.img[a:b] = np.asarray(top) * (1 - t) + np.asarray(bottom) * t
 
-    def noise(
-        self,
-        x0: float,
-        y0: float,
-        x1: float,
-        y1: float,
-        amount: float,
-        grain: tuple[float, float] = (1.5, 1.0),
-    ) -> None:
+    def noise(self, x0: float, y0: float, x1: float, y1: float, amount: float,
+              grain: tuple[float, float] = (1.5, 1.0)) -> None:
         """Add smooth grey noise of the given grain (world pixels along x and y) to a region."""
         s = self.s
-        part = self.img[int(y0 * s) : int(y1 * s), int(x0 * s) : int(x1 * s)]
+        part = self.img[int(y0 * s):int(y1 * s), int(x0 * s):int(x1 * s)]
         h, w = part.shape[:2]
         rows, cols = max(2, int(h / s / grain[1])), max(2, int(w / s / grain[0]))
         small = self.rng.standard_normal((rows, cols)).astype(np.float32) * amount
         field = cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC)
-        np.copyto(part, cv2.add(part, cv2.cvtColor(field, cv2.COLOR_GRAY2RGB), dtype=cv2.CV_8U))
+        np.copyto(part, cv2.add(part, cv2.cvtColor(field, cv2.COLOR_GRAY2RGB),
+                                dtype=cv2.CV_8U))
 
-    def blobs(
-        self,
-        n: int,
-        x: tuple[float, float],
-        y: tuple[float, float],
-        radius: tuple[float, float],
-        colour: Colour,
-        spread: float = 0.25,
-    ) -> None:
+    def blobs(self, n: int, x: tuple[float, float], y: tuple[float, float],
+              radius: tuple[float, float], colour: Colour, spread: float = 0.25) -> None:
         """Scatter overlapping discs of varied brightness: foliage, clouds, heads, gravel."""
         draws = self.rng.random((n, 4))
         for a, b, c, d in draws:
             r = radius[0] + (radius[1] - radius[0]) * c
-            self.oval(
-                x[0] + (x[1] - x[0]) * a,
-                y[0] + (y[1] - y[0]) * b,
-                r,
-                0.85 * r,
-                shade(colour, 1 - spread + 2 * spread * d),
-            )
+            self.oval(x[0] + (x[1] - x[0]) * a, y[0] + (y[1] - y[0]) * b, r, 0.85 * r,
+                      shade(colour, 1 - spread + 2 * spread * d))
 
     def glow(self, points, colour: Colour, strength: float) -> None:
         """Add a soft-edged cone of light."""
@@ -125,12 +87,8 @@ class Painter:
 
 def sky(p: Painter, horizon: float) -> None:
     kind = p.rng.integers(4)
-    top, low = (
-        ((95, 150, 225), (190, 218, 245)),
-        ((150, 165, 185), (205, 210, 216)),
-        ((120, 160, 205), (248, 215, 175)),
-        ((70, 125, 205), (165, 205, 240)),
-    )[kind]
+    top, low = (((95, 150, 225), (190, 218, 245)), ((150, 165, 185), (205, 210, 216)),
+                ((120, 160, 205), (248, 215, 175)), ((70, 125, 205), (165, 205, 240)))[kind]
     p.gradient(0, horizon, top, low)
     for _ in range(p.rng.integers(0, 4)):
         x, y = p.u(0, WORLD_W), p.u(8, 0.75 * horizon)
@@ -139,14 +97,8 @@ def sky(p: Painter, horizon: float) -> None:
 
 def tree(p: Painter, x: float, foot: float, size: float, leaf: Colour) -> None:
     p.line((x, foot), (x, foot - 0.6 * size), 0.13 * size, shade((105, 75, 50), p.u(0.7, 1.1)))
-    p.blobs(
-        14,
-        (x - 0.38 * size, x + 0.38 * size),
-        (foot - 1.15 * size, foot - 0.5 * size),
-        (0.16 * size, 0.28 * size),
-        leaf,
-        0.22,
-    )
+    p.blobs(14, (x - 0.38 * size, x + 0.38 * size), (foot - 1.15 * size, foot - 0.5 * size),
+            (0.16 * size, 0.28 * size), leaf, 0.22)
 
 
 def window(p: Painter, x: float, y: float, w: float, h: float, glass: Colour) -> None:
@@ -173,19 +125,11 @@ def cricket(p: Painter) -> None:
     wall = hsv(p.u(0.05, 0.16), p.u(0.05, 0.3), p.u(0.8, 0.97))
     roof = hsv(p.u(-0.06, 0.06), 0.6, 0.55)
     p.rect(x, horizon - h, x + w, horizon, wall)
-    p.poly(
-        [
-            (x - 3, horizon - h),
-            (x + w + 3, horizon - h),
-            (x + w - 5, horizon - 1.5 * h),
-            (x + 5, horizon - 1.5 * h),
-        ],
-        roof,
-    )
+    p.poly([(x - 3, horizon - h), (x + w + 3, horizon - h), (x + w - 5, horizon - 1.5 * h),
+            (x + 5, horizon - 1.5 * h)], roof)
     for k in range(int(w // 6)):
-        p.rect(
-            x + 2 + 6 * k, horizon - 0.75 * h, x + 5 + 6 * k, horizon - 0.2 * h, shade(wall, 0.55)
-        )
+        p.rect(x + 2 + 6 * k, horizon - 0.75 * h, x + 5 + 6 * k, horizon - 0.2 * h,
+               shade(wall, 0.55))
     colour = _grass(p, horizon, (0.22, 0.33))
     stripes = p.u(5, 11)
     for k in range(0, int((WORLD_H - horizon) / stripes) + 1, 2):
@@ -196,13 +140,8 @@ def cricket(p: Painter) -> None:
     x = -p.u(0, 12)
     while x < WORLD_W:
         w = p.u(9, 20)
-        p.rect(
-            max(x, 0),
-            horizon,
-            max(x + w - 0.6, 0),
-            horizon + boards,
-            hsv(p.rng.random(), p.u(0.0, 0.7), p.u(0.6, 0.98)),
-        )
+        p.rect(max(x, 0), horizon, max(x + w - 0.6, 0), horizon + boards,
+               hsv(p.rng.random(), p.u(0.0, 0.7), p.u(0.6, 0.98)))
         x += w
     near, far, slant = p.u(96, 103), p.u(76, 80), p.u(-10, 10)
     clay = hsv(p.u(0.08, 0.12), p.u(0.25, 0.42), p.u(0.68, 0.85))
@@ -225,29 +164,21 @@ def park(p: Painter) -> None:
     xs = np.linspace(0, WORLD_W, 20)
     ys = horizon - 6 - 5 * np.sin(xs / p.u(12, 28) + p.u(0, 6))
     p.poly([(0, horizon + 2), *zip(xs, ys, strict=True), (WORLD_W, horizon + 2)], hill)
-    leaf = hsv(
-        p.u(0.2, 0.38) if p.rng.random() < 0.75 else p.u(0.06, 0.13), p.u(0.45, 0.7), p.u(0.35, 0.6)
-    )
+    leaf = hsv(p.u(0.2, 0.38) if p.rng.random() < 0.75 else p.u(0.06, 0.13), p.u(0.45, 0.7),
+               p.u(0.35, 0.6))
     _grass(p, horizon, (0.2, 0.34))
     for _ in range(p.rng.integers(4, 8)):
         tree(p, p.u(2, WORLD_W - 2), horizon + p.u(0, 7), p.u(18, 34), shade(leaf, p.u(0.8, 1.15)))
     if p.rng.random() < 0.7:
         p.oval(p.u(20, 130), p.u(horizon + 12, 78), p.u(10, 20), p.u(2, 4), (222, 205, 158))
-    p.oval(
-        STAGE[0] + p.u(-6, 6),
-        STAGE[1] + 3,
-        p.u(46, 70),
-        p.u(8, 12),
-        hsv(p.u(0.24, 0.33), 0.5, p.u(0.62, 0.78)),
-    )
+    p.oval(STAGE[0] + p.u(-6, 6), STAGE[1] + 3, p.u(46, 70), p.u(8, 12),
+           hsv(p.u(0.24, 0.33), 0.5, p.u(0.62, 0.78)))
     p.noise(0, 70, WORLD_W, WORLD_H, 5, (1.5, 1.2))
     side = -1 if p.rng.random() < 0.5 else 1
     x, y, tall = STAGE[0] + side * p.u(20, 36), p.u(70, 84), p.u(20, 28)
     p.line((x, y), (x, y - tall), 0.9, (240, 240, 235))
-    p.poly(
-        [(x, y - tall), (x + 8, y - tall + 2.5), (x, y - tall + 5.5)],
-        hsv(p.u(-0.06, 0.15), 0.85, 0.92),
-    )
+    p.poly([(x, y - tall), (x + 8, y - tall + 2.5), (x, y - tall + 5.5)],
+           hsv(p.u(-0.06, 0.15), 0.85, 0.92))
 
 
 def gym(p: Painter) -> None:
@@ -259,13 +190,8 @@ def gym(p: Painter) -> None:
     for row in range(int(floor / h) + 1):
         for col in range(-1, int(WORLD_W / w) + 1):
             x, y = (col + 0.5 * (row % 2)) * w, row * h
-            p.rect(
-                max(x, 0),
-                y,
-                max(x + w - 0.7, 0),
-                min(y + h - 0.7, floor),
-                shade(brick, p.u(0.85, 1.15)),
-            )
+            p.rect(max(x, 0), y, max(x + w - 0.7, 0), min(y + h - 0.7, floor),
+                   shade(brick, p.u(0.85, 1.15)))
     if p.rng.random() < 0.4:
         p.rect(0, floor - p.u(16, 26), WORLD_W, floor, hsv(p.rng.random(), 0.25, p.u(0.35, 0.6)))
     p.noise(0, 0, WORLD_W, floor, 4)
@@ -296,15 +222,9 @@ def garden(p: Painter) -> None:
     x, w, top = p.u(-6, 90), p.u(50, 72), p.u(10, 22)
     wall = hsv(p.u(0.0, 0.18), p.u(0.08, 0.4), p.u(0.72, 0.95))
     p.rect(max(x, 0), top + 12, x + w, horizon + 8, wall)
-    p.poly(
-        [
-            (x - 4, top + 13),
-            (x + w + 4, top + 13),
-            (x + w * 0.75, top - 6),
-            (x + w * 0.25, top - 6),
-        ],
-        hsv(p.u(-0.03, 0.07), p.u(0.3, 0.6), p.u(0.35, 0.6)),
-    )
+    p.poly([(x - 4, top + 13), (x + w + 4, top + 13), (x + w * 0.75, top - 6),
+            (x + w * 0.25, top - 6)],
+           hsv(p.u(-0.03, 0.07), p.u(0.3, 0.6), p.u(0.35, 0.6)))
     for k in range(3):
         window(p, max(x, 0) + 5 + k * w / 3.2, top + 18, w / 7, 9, (110, 140, 165))
     if p.rng.random() < 0.65:
@@ -315,9 +235,8 @@ def garden(p: Painter) -> None:
         wood = hsv(p.u(0.05, 0.11), p.u(0.2, 0.5), p.u(0.5, 0.85))
         step = p.u(4, 6)
         for k in range(int(WORLD_W / step) + 1):
-            p.rect(
-                k * step, horizon - 2, (k + 0.85) * step, horizon + 15, shade(wood, p.u(0.85, 1.1))
-            )
+            p.rect(k * step, horizon - 2, (k + 0.85) * step, horizon + 15,
+                   shade(wood, p.u(0.85, 1.1)))
     _grass(p, horizon + 14, (0.22, 0.35))
     flower = hsv(p.rng.random(), 0.6, 0.95)
     p.blobs(14, (0, WORLD_W), (horizon + 15, horizon + 19), (0.7, 1.4), flower, 0.2)
@@ -344,18 +263,12 @@ def hall(p: Painter) -> None:
         while x < WORLD_W + 3:
             cloth = hsv(p.rng.random(), p.u(0.1, 0.6), p.u(0.18, 0.42) * (0.7 + 0.1 * row))
             p.oval(x, y + 4.5, 1.7 * size, 2.2 * size, cloth)
-            p.oval(
-                x,
-                y + p.u(-0.6, 0.6),
-                size,
-                1.15 * size,
-                shade((205, 160, 125), p.u(0.25, 0.62) * (0.75 + 0.1 * row)),
-            )
+            p.oval(x, y + p.u(-0.6, 0.6), size, 1.15 * size,
+                   shade((205, 160, 125), p.u(0.25, 0.62) * (0.75 + 0.1 * row)))
             x += p.u(5.2, 7.5)
     p.rect(0, bottom + 3, WORLD_W, floor, hsv(tint + p.u(0.3, 0.7), p.u(0.3, 0.7), p.u(0.2, 0.4)))
-    stage = hsv(
-        p.u(0.04, 0.14) if p.rng.random() < 0.6 else p.u(0.5, 0.7), p.u(0.2, 0.45), p.u(0.5, 0.72)
-    )
+    stage = hsv(p.u(0.04, 0.14) if p.rng.random() < 0.6 else p.u(0.5, 0.7), p.u(0.2, 0.45),
+                p.u(0.5, 0.72))
     p.gradient(floor, WORLD_H, shade(stage, 0.7), shade(stage, 1.15))
     p.noise(0, floor, WORLD_W, WORLD_H, 5, (8, 0.8))
     p.rect(0, 14, WORLD_W, 16.5, (38, 38, 44))
@@ -364,19 +277,12 @@ def hall(p: Painter) -> None:
         x, aim = p.u(8, WORLD_W - 8), p.u(30, WORLD_W - 30)
         p.rect(x - 2, 16, x + 2, 20, (60, 60, 66))
         p.oval(x, 20.5, 1.6, 1.0, (255, 252, 235))
-        p.glow(
-            [(x - 1, 20), (x + 1, 20), (aim + 14, WORLD_H), (aim - 14, WORLD_H)],
-            colours[k % 2],
-            p.u(0.16, 0.3),
-        )
+        p.glow([(x - 1, 20), (x + 1, 20), (aim + 14, WORLD_H), (aim - 14, WORLD_H)], colours[k % 2],
+               p.u(0.16, 0.3))
 
 
 SCENES: dict[str, Callable[[Painter], None]] = {
-    "cricket": cricket,
-    "park": park,
-    "gym": gym,
-    "garden": garden,
-    "hall": hall,
+    "cricket": cricket, "park": park, "gym": gym, "garden": garden, "hall": hall,
 }
 
 

@@ -3,7 +3,6 @@
 Scenes occur in no mini clip and persons come from another seed space, so nothing of the test clips
 is seen; what a network learns here is edges, textures, bodies and postures.
 """
-
 from __future__ import annotations
 
 import functools
@@ -18,7 +17,6 @@ from .motion import STILL_POSES, still_pose
 from .scene import STAGE, WORLD_H, WORLD_W, Painter, paint, sky, window
 
 WIDTH, HEIGHT = 96, 72
-
 
 def _beach(p: Painter) -> None:
     sea = p.u(44, 54)
@@ -43,13 +41,8 @@ def _street(p: Painter) -> None:
         p.rect(max(x, 0), top, max(x + w, 0), road, c)
         for i in range(int(w / 7)):
             for j in range(int((road - top) / 9)):
-                p.rect(
-                    max(x + 2 + 7 * i, 0),
-                    top + 3 + 9 * j,
-                    max(x + 5.5 + 7 * i, 0),
-                    top + 8 + 9 * j,
-                    shade((150, 170, 190), p.u(0.5, 1.3)),
-                )
+                p.rect(max(x + 2 + 7 * i, 0), top + 3 + 9 * j, max(x + 5.5 + 7 * i, 0),
+                       top + 8 + 9 * j, shade((150, 170, 190), p.u(0.5, 1.3)))
         x += w
     p.rect(0, road, WORLD_W, road + 8, (170, 168, 163))
     p.gradient(road + 8, WORLD_H, (92, 92, 97), (74, 74, 79))
@@ -81,22 +74,11 @@ def _office(p: Painter) -> None:
 def _snow(p: Painter) -> None:
     sky(p, 70)
     slope, level = p.u(-16, 16), p.u(50, 60)
-    p.poly(
-        [
-            (0, level - 8),
-            (p.u(20, 50), p.u(16, 28)),
-            (p.u(70, 90), level - 12),
-            (p.u(100, 130), p.u(18, 32)),
-            (WORLD_W, level),
-            (WORLD_W, 80),
-            (0, 80),
-        ],
-        (150, 165, 190),
-    )
-    p.poly(
-        [(0, level - slope), (WORLD_W, level + slope), (WORLD_W, WORLD_H), (0, WORLD_H)],
-        (232, 238, 248),
-    )
+    p.poly([(0, level - 8), (p.u(20, 50), p.u(16, 28)), (p.u(70, 90), level - 12),
+            (p.u(100, 130), p.u(18, 32)), (WORLD_W, level), (WORLD_W, 80), (0, 80)],
+           (150, 165, 190))
+    p.poly([(0, level - slope), (WORLD_W, level + slope), (WORLD_W, WORLD_H), (0, WORLD_H)],
+           (232, 238, 248))
     p.noise(0, level + 18, WORLD_W, WORLD_H, 4, (9, 3))
     for _ in range(p.rng.integers(3, 9)):
         x = p.u(0, WORLD_W)
@@ -143,10 +125,8 @@ def _desert(p: Painter) -> None:
     sky(p, level)
     for _ in range(3):
         x, w, h = p.u(0, 150), p.u(12, 26), p.u(8, 22)
-        p.poly(
-            [(x - w, level), (x - 0.6 * w, level - h), (x + 0.6 * w, level - h), (x + w, level)],
-            shade(c, p.u(0.6, 0.8)),
-        )
+        p.poly([(x - w, level), (x - 0.6 * w, level - h), (x + 0.6 * w, level - h), (x + w, level)],
+               shade(c, p.u(0.6, 0.8)))
     p.gradient(level, WORLD_H, shade(c, 0.9), shade(c, 1.05))
     p.noise(0, level, WORLD_W, WORLD_H, 7, (16, 1.5))
     for _ in range(p.rng.integers(1, 5)):
@@ -163,13 +143,8 @@ def _library(p: Painter) -> None:
         x = 0.0
         while x < WORLD_W:
             w = p.u(2, 4.5)
-            p.rect(
-                x,
-                j * row + p.u(1.5, 4),
-                x + w - 0.3,
-                (j + 1) * row - 1.2,
-                hsv(p.rng.random(), p.u(0.2, 0.7), p.u(0.3, 0.85)),
-            )
+            p.rect(x, j * row + p.u(1.5, 4), x + w - 0.3, (j + 1) * row - 1.2,
+                   hsv(p.rng.random(), p.u(0.2, 0.7), p.u(0.3, 0.85)))
             x += w
         p.rect(0, (j + 1) * row - 1.2, WORLD_W, (j + 1) * row, wood)
     carpet = hsv(p.rng.random(), p.u(0.3, 0.6), p.u(0.3, 0.6))
@@ -186,14 +161,8 @@ def _pine(p: Painter, x: float, foot: float, size: float, colour: Colour) -> Non
 
 
 STILL_SCENES: dict[str, Callable[[Painter], None]] = {
-    "beach": _beach,
-    "street": _street,
-    "office": _office,
-    "snow": _snow,
-    "forest": _forest,
-    "kitchen": _kitchen,
-    "desert": _desert,
-    "library": _library,
+    "beach": _beach, "street": _street, "office": _office, "snow": _snow, "forest": _forest,
+    "kitchen": _kitchen, "desert": _desert, "library": _library,
 }
 
 
@@ -228,20 +197,11 @@ def render_still(index: int, seed: int = 0) -> tuple[np.ndarray, int]:
     zoom = 0.8 + 0.6 * u[2]
     foot = np.array([22 + 52 * u[3], 54 + 13 * u[4]]) * _SS
     anchor_x = STAGE[0] + (u[5] - 0.5) * max(0.0, WORLD_W - WIDTH / zoom)
-    m = np.array(
-        [
-            [zoom, 0, WIDTH * _SS / 2 - zoom * anchor_x * _SS],
-            [0, zoom, foot[1] - zoom * STAGE[1] * _SS],
-        ]
-    )
+    m = np.array([[zoom, 0, WIDTH * _SS / 2 - zoom * anchor_x * _SS],
+                  [0, zoom, foot[1] - zoom * STAGE[1] * _SS]])
     m[1, 2] = max(m[1, 2], HEIGHT * _SS - zoom * WORLD_H * _SS)
-    img = cv2.warpAffine(
-        canvas,
-        m,
-        (WIDTH * _SS, HEIGHT * _SS),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REFLECT_101,
-    )
+    img = cv2.warpAffine(canvas, m, (WIDTH * _SS, HEIGHT * _SS), flags=cv2.INTER_LINEAR,
+                         borderMode=cv2.BORDER_REFLECT_101)
     person = fig.make_person(rng)
     body = fig.joints(still_pose(pose, rng)[None], person, 75 * u[6])[0]
     if u[7] < 0.3:
@@ -264,4 +224,4 @@ def render_still(index: int, seed: int = 0) -> tuple[np.ndarray, int]:
 def _ball(img: np.ndarray, foot: np.ndarray, size: float, rng: np.random.Generator) -> None:
     x, y, r, hue = rng.random(4)
     at = foot + (2 * x - 1, 0.25 * y) * np.array([0.7, 0.6]) * size
-    fig._disc(img, at, (0.04 + 0.06 * r) * size, fig.hsv(hue, 0.7, 0.85))
+    fig.disc(img, at, (0.04 + 0.06 * r) * size, fig.hsv(hue, 0.7, 0.85))
