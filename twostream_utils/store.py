@@ -189,9 +189,8 @@ class FrameStore:
                     else:
                         data = (self.root / f"{folder}/frame{number:06d}.jpg").read_bytes()
                     # Without the end marker the decoder would fill up with grey and say nothing.
-                    whole = data.endswith(b"\xff\xd9") or b"\xff\xd9" in data
                     image = cv2.imdecode(np.frombuffer(data or b"-", np.uint8), _MODES[kind])
-                    if image is None or not whole:
+                    if image is None or not (data.endswith(b"\xff\xd9") or b"\xff\xd9" in data):
                         raise ValueError(f"corrupt JPEG ({len(data)} bytes)")
                     if image.shape != (shape := shape or image.shape):
                         raise ValueError(f"its size {image.shape} is not {shape}")
@@ -282,10 +281,9 @@ def _load_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, di
     if any((root / folder).is_dir() for folder in FOLDERS):
         kept.clear()  # a folder does not tell whether files in it have changed
     for path in kept:
-        with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            with np.load(path) as file:
-                if file["key"] == key:
-                    return file["frames"], json.loads(str(file["clips"]))
+        with suppress(Exception), np.load(path) as file:  # damaged in any way, it is made anew
+            if file["key"] == key:
+                return file["frames"], json.loads(str(file["clips"]))
     frames, clips = _build_index(root, archives)
     for path in kept:
         with suppress(OSError), atomic_write(path) as part, open(part, "wb") as file:
@@ -325,15 +323,13 @@ def _build_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, d
             rows = [(int(name[-10:-4]), number, *members[name]) for name in some]
             found[folder] = np.array(rows, _PLACE)
     if not found:
-        raise StoreError(f"no frames {FOLDERS[0]}/<clip>/frame000001.jpg in zips or folders at "
-                         f"{root}: `make run` generates the mini set, data_scripts/extract.py "
-                         "makes shards from videos")  # fmt: skip
+        raise StoreError(f"no frames {FOLDERS[0]}/<clip>/frame000001.jpg in {root}: `make run` "
+                         "makes the mini set, data_scripts/extract.py shards of videos")
     folders: dict[str, list[str]] = {}
     for folder in sorted(found):
         kind, clip = folder.rsplit("/", 1)
         clip = twin if (twin := other_spelling(clip)) in folders else clip
-        folders.setdefault(clip, [f"{kind}/{clip}" for kind in FOLDERS])
-        folders[clip][FOLDERS.index(kind)] = folder
+        folders.setdefault(clip, [f"{k}/{clip}" for k in FOLDERS])[FOLDERS.index(kind)] = folder
     frames, clips, at = [], {}, 0
     for clip in sorted(folders):
         entry = {k: v for k, v in entries.get(clip, {}).items() if v}
