@@ -57,17 +57,10 @@ class Report:
 
 
 def extract(
-    source: str | os.PathLike,
-    out: str | os.PathLike,
-    *,
-    short_side: int = 256,
-    algorithm: str = "dis",
-    every: int = 1,
-    group_pattern: str | None = None,
-    workers: int | None = None,
-    classes: Iterable[str] | None = None,
-    progress: bool = True,
-) -> Report:
+    source: str | os.PathLike, out: str | os.PathLike, *, short_side: int = 256,
+    algorithm: str = "dis", every: int = 1, group_pattern: str | None = None,
+    workers: int | None = None, classes: Iterable[str] | None = None, progress: bool = True,
+) -> Report:  # fmt: skip
     """Folder of class folders of videos → `<out>/<Class>.zip`, one shard per class.
 
     A shard gets its final name when it is whole: after a kill at any moment the next call keeps
@@ -193,8 +186,8 @@ def _make_shards(
     found = {label: _finished(out / f"{label}.zip", infos[label]) for label in plan}
     due = [video for label, videos in plan.items() if not found[label] for video in videos]
     results = parallel_map(partial(_encode, settings=settings), due, workers)
-    hidden = not (progress and due)
-    with closing(results), tqdm(total=len(due), unit="video", disable=hidden) as bar:
+    bar = tqdm(total=len(due), unit="video", disable=not (progress and due))
+    with closing(results), bar:
         for label, videos in plan.items():
             shard = out / f"{label}.zip"
             if found[label]:

@@ -21,16 +21,12 @@ MEND = (
     "makes what is missing and keeps the rest (data_scripts/fetch_ucf101.py fetches the videos). "
     "Archives that were not made here have to be fetched again."
 )
-_SAMPLE = 8  # clips of a class, and fields of a clip, that its flow is judged by
-_REST = 128
+_SAMPLE, _REST = 8, 128  # clips of a class and fields of a clip to judge by; no motion
 
 
 @dataclass
 class Verification:
-    """What `verify` found: `facts` for the reader, and `problems`; without them all is whole.
-
-    `broken`: clips that are there and damaged, with reasons.
-    """
+    """`facts` for the reader, `problems`, and of these the `broken` clips, with reasons."""
 
     facts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -48,13 +44,9 @@ class Verification:
 
 
 def verify(
-    store: FrameStore,
-    split: int | None = None,
-    classes: Iterable[str] | None = None,
-    full: bool = False,
-    workers: int | None = None,
-    progress: bool = True,
-) -> Verification:
+    store: FrameStore, split: int | None = None, classes: Iterable[str] | None = None,
+    full: bool = False, workers: int | None = None, progress: bool = True,
+) -> Verification:  # fmt: skip
     """Look a data set over.
 
     Args:
@@ -172,5 +164,5 @@ def flow_warnings(store: FrameStore, clips: Iterable[str] | None = None) -> list
 
 def _spread(items) -> list:
     """At most eight of `items`, evenly spread from the first to the last."""
-    at = np.linspace(0, len(items) - 1, min(_SAMPLE, len(items))).round().astype(int)
-    return [items[k] for k in at]
+    at = np.linspace(0, len(items) - 1, min(_SAMPLE, len(items))).round()
+    return [items[int(k)] for k in at]
