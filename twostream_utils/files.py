@@ -10,10 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a name beside `path`, which is renamed to it when the block ends; make the folder.
+    """Yield a name beside `path` that is renamed to it when the block ends; make the folder.
 
-    A kill leaves the old file or the new one, and an error the old one. A later write clears away
-    what a kill left, after an hour: its writer may live on another machine.
+    What a kill left goes with a write an hour later: its writer may live on another machine.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

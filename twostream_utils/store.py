@@ -115,25 +115,20 @@ class FrameStore:
         return self.read_flow(clip, [i])[0]
 
     def read_rgb(self, clip: str, indices: Iterable[int]) -> np.ndarray:
-        """Frames of one clip, `(T, H, W, 3)` uint8 RGB, in the order of the 1-based `indices`.
-
-        Raises IndexError outside 1…n_frames; StoreError for what is unknown, missing or damaged.
-        """
+        """Frames of one clip, `(T, H, W, 3)` uint8 RGB; for order and errors see `images`."""
         return np.stack(list(self.images(clip, indices)))
 
     def read_flow(self, clip: str, indices: Iterable[int]) -> np.ndarray:
-        """Quantised flow fields of one clip, `(T, H, W, 2)` uint8; otherwise as `read_rgb`.
-
-        Raises StoreError also if the clip has not one u and one v field fewer than frames.
-        """
+        """Quantised flow fields of one clip, `(T, H, W, 2)` uint8 (u, v); otherwise the same."""
         fields = np.stack([np.asarray(pair) for pair in self.images(clip, indices, flow=True)])
         return np.ascontiguousarray(fields.transpose(0, 2, 3, 1))
 
     def images(self, clip: str, indices: Iterable[int], flow: bool = False) -> Iterator:
-        """Decode the frames or fields of one clip one by one, in the order of `indices`.
+        """Decode frames or fields of one clip one by one, in the order of the 1-based `indices`.
 
         Yields `(H, W, 3)` uint8 RGB, or the pair u, v, each `(H, W)` uint8; they may be the
-        store's own: read them only. Raises as `read_rgb` and `read_flow`, which it is made for.
+        store's own: read them only. Raises IndexError for a number that the clip does not have,
+        StoreError for what is unknown, damaged or missing: a clip has one field fewer than frames.
         """
         self.check(clip, flow)
         n, every = len(self._places(clip, int(flow))), self.flow_every(clip) if flow else 1
@@ -159,10 +154,7 @@ class FrameStore:
                                  "data_scripts/extract.py, or fetch it again")  # fmt: skip
 
     def fingerprint(self, clips: Iterable[str] | None = None) -> str:
-        """Sixteen hex digits that follow from `clips`, all of them by default, and nothing else.
-
-        From their names, labels and groups, and the counts, sizes and checksums of their frames.
-        """
+        """Sixteen hex digits: names, labels, groups, counts, sizes and checksums of `clips`."""
         names = sorted(self._info(c)["name"] for c in (self.clips if clips is None else clips))
         texts = [[clip, self.labels.get(clip, ""), self.groups.get(clip, "")] for clip in names]
         places = [self._places(clip, kind) for clip in names for kind in range(3)]
@@ -197,9 +189,8 @@ class FrameStore:
                     else:
                         data = (self.root / f"{folder}/frame{number:06d}.jpg").read_bytes()
                     # Without the end marker the decoder would fill up with grey and say nothing.
-                    whole = data.endswith(b"\xff\xd9") or b"\xff\xd9" in data
                     image = cv2.imdecode(np.frombuffer(data or b"-", np.uint8), _MODES[kind])
-                    if image is None or not whole:
+                    if image is None or not (data.endswith(b"\xff\xd9") or b"\xff\xd9" in data):
                         raise ValueError(f"corrupt JPEG ({len(data)} bytes)")
                     if image.shape != (shape := shape or image.shape):
                         raise ValueError(f"its size {image.shape} is not {shape}")
@@ -290,10 +281,9 @@ def _load_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, di
     if any((root / folder).is_dir() for folder in FOLDERS):
         kept.clear()  # a folder does not tell whether files in it have changed
     for path in kept:
-        with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            with np.load(path) as file:
-                if file["key"] == key:
-                    return file["frames"], json.loads(str(file["clips"]))
+        with suppress(Exception), np.load(path) as file:  # damaged in any way, it is made anew
+            if file["key"] == key:
+                return file["frames"], json.loads(str(file["clips"]))
     frames, clips = _build_index(root, archives)
     for path in kept:
         with suppress(OSError), atomic_write(path) as part, open(part, "wb") as file:
@@ -327,21 +317,19 @@ def _build_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, d
         names = sorted(filter(_MEMBER.fullmatch, members))
         for folder, some in groupby(names, lambda name: name[:-16]):
             if folder in found:
-                first = archives[found[folder]["archive"][0]].parts[0][0]
-                second = archive.parts[0][0] if archive else root
-                raise StoreError(f"{folder} is there twice, in {first} and {second}: keep one")
+                one = archives[found[folder]["archive"][0]].parts[0][0]
+                other = archive.parts[0][0] if archive else root
+                raise StoreError(f"{folder} is there twice, in {one} and {other}: keep one")
             rows = [(int(name[-10:-4]), number, *members[name]) for name in some]
             found[folder] = np.array(rows, _PLACE)
     if not found:
-        raise StoreError(f"no frames {FOLDERS[0]}/<clip>/frame000001.jpg in zips or folders at "
-                         f"{root}: `make run` generates the mini set, data_scripts/extract.py "
-                         "makes shards from videos")  # fmt: skip
+        raise StoreError(f"no frames {FOLDERS[0]}/<clip>/frame000001.jpg in {root}: `make run` "
+                         "makes the mini set, data_scripts/extract.py shards of videos")
     folders: dict[str, list[str]] = {}
     for folder in sorted(found):
         kind, clip = folder.rsplit("/", 1)
         clip = twin if (twin := other_spelling(clip)) in folders else clip
-        folders.setdefault(clip, [f"{kind}/{clip}" for kind in FOLDERS])
-        folders[clip][FOLDERS.index(kind)] = folder
+        folders.setdefault(clip, [f"{k}/{clip}" for k in FOLDERS])[FOLDERS.index(kind)] = folder
     frames, clips, at = [], {}, 0
     for clip in sorted(folders):
         entry = {k: v for k, v in entries.get(clip, {}).items() if v}
@@ -353,8 +341,7 @@ def _build_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, d
             step, n = (every, n) if kind else (1, len(places))
             due = range(1, n if kind and n else max(1, len(places)) * step + 1, step)
             if wrong := sorted({*due} ^ {*places["number"].tolist()}):
-                verb = "lacks" if wrong[0] in due else "should not have"
-                faults[kind > 0] = f"{verb} {folder}/frame{wrong[0]:06d}.jpg"
+                faults[kind > 0] = f"lacks {folder}/frame{wrong[0]:06d}.jpg, or has it in excess"
             frames.append(places)
             rows.append(at := at + len(places))
         clips[clip] = {"name": clip, "folders": folders[clip], "rows": rows, "every": every,

@@ -113,7 +113,8 @@ def fit(
             torch.manual_seed(seed * 100_003 + epoch + 1_000_003 * rank)
             with training.undone_if_broken():
                 sums = [train_epoch(network, training, loader, train_set.streams, at_once)]
-                share_buffers(model)
+                for buffer in model.buffers() if count > 1 else ():
+                    torch.distributed.broadcast(buffer, 0)  # batch norm: each has seen other clips
                 if val_set:
                     sums.append(validate(model, val_set, max(1, recipe.batch_size // 4), workers))
                 training.end_epoch(torch.stack(sums), began)
@@ -222,13 +223,6 @@ def cut(batch: Batch, size: int) -> list[Batch]:
     """Cut a batch into batches of ``size`` clips, the last one smaller if need be."""
     pieces = {name: value.split(size) for name, value in batch.items()}
     return [dict(zip(pieces, values)) for values in zip(*pieces.values())]
-
-
-def share_buffers(model: nn.Module) -> None:
-    """Give all processes the first one's buffers: batch norm's statistics are of other clips."""
-    if processes()[1] > 1:
-        for buffer in model.buffers():
-            torch.distributed.broadcast(buffer, 0)
 
 
 def tower_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -142,14 +143,13 @@ def test_of_two_calls_at_once_one_makes_the_shards_and_the_other_waits(small, tm
 
 
 def test_bad_arguments_are_refused_by_name(tmp_path):
-    for words, call in (
-        ("Juggling", lambda: render_clip("Juggling", 1, 1)),
-        ("Juggling", lambda: make_mini(tmp_path, classes=("Juggling",))),
-        ("groups", lambda: make(tmp_path, groups=0)),
-        ("-1", lambda: render_still(-1)),
+    for words, call, *given in (
+        ("Juggling", render_clip, "Juggling", 1, 1),
+        ("groups", partial(make, groups=0), tmp_path),
+        ("-1", render_still, -1),
     ):
         with pytest.raises(ValueError, match=words):
-            call()
+            call(*given)
 
 
 def test_stills_are_labelled_deterministic_and_share_no_scene_with_the_clips():

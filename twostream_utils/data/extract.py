@@ -8,7 +8,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -57,17 +57,10 @@ class Report:
 
 
 def extract(
-    source: str | os.PathLike,
-    out: str | os.PathLike,
-    *,
-    short_side: int = 256,
-    algorithm: str = "dis",
-    every: int = 1,
-    group_pattern: str | None = None,
-    workers: int | None = None,
-    classes: Iterable[str] | None = None,
-    progress: bool = True,
-) -> Report:
+    source: str | os.PathLike, out: str | os.PathLike, *, short_side: int = 256,
+    algorithm: str = "dis", every: int = 1, group_pattern: str | None = None,
+    workers: int | None = None, classes: Iterable[str] | None = None, progress: bool = True,
+) -> Report:  # fmt: skip
     """Folder of class folders of videos → `<out>/<Class>.zip`, one shard per class.
 
     A shard gets its final name when it is whole: after a kill at any moment the next call keeps
@@ -169,7 +162,10 @@ def _plan(folders: dict[Path, list], pattern: str | None, report: Report) -> dic
         label = SPELLING.get(folder.name, folder.name)
         videos = plan.setdefault(label, [])
         for path in paths:
-            clip = _clip_name(label, path.stem)
+            clip = f"v_{label}_{path.stem}"
+            with suppress(ValueError):
+                parse_name(path.stem)
+                clip = path.stem
             match = regex.search(path.stem)
             video = _Video(path, clip, label, match and match[1] or clip)
             if (first := seen.setdefault(clip, video.name)) == video.name:
@@ -179,18 +175,9 @@ def _plan(folders: dict[Path, list], pattern: str | None, report: Report) -> dic
     return plan
 
 
-def _clip_name(label: str, stem: str) -> str:
-    try:
-        parse_name(stem)
-    except ValueError:
-        return f"v_{label}_{stem}"
-    return stem
-
-
 def _make_shards(
-    plan: dict[str, list], out: Path, settings: dict, workers: int | None, progress: bool,
-    report: Report,
-) -> None:  # fmt: skip
+    plan: dict, out: Path, settings: dict, workers: int | None, progress: bool, report: Report
+) -> None:
     """Make the shards that are not there yet, whole and from these videos with these settings."""
     infos = {}
     for label, videos in plan.items():
@@ -199,8 +186,8 @@ def _make_shards(
     found = {label: _finished(out / f"{label}.zip", infos[label]) for label in plan}
     due = [video for label, videos in plan.items() if not found[label] for video in videos]
     results = parallel_map(partial(_encode, settings=settings), due, workers)
-    hidden = not (progress and due)
-    with closing(results), tqdm(total=len(due), unit="video", disable=hidden) as bar:
+    bar = tqdm(total=len(due), unit="video", disable=not (progress and due))
+    with closing(results), bar:
         for label, videos in plan.items():
             shard = out / f"{label}.zip"
             if found[label]:
@@ -211,10 +198,10 @@ def _make_shards(
                 clips, skipped = _write_shard(shard, infos[label], videos, results, bar)
                 report.written.extend(clips)
             report.skipped.extend(map(tuple, skipped))
-            if clips:
-                report.megabytes += shard.stat().st_size / 1e6
-            else:
+            if not clips:
                 shard.unlink(missing_ok=True)  # of an earlier run
+                continue
+            report.megabytes += shard.stat().st_size / 1e6
             report.clips += len(clips)
             report.frames += sum(meta["frames"] for meta in clips.values())
             report.ungrouped += sum(meta["group"] == clip for clip, meta in clips.items())

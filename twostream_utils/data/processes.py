@@ -23,10 +23,9 @@ def parallel_map(function: Callable, tasks: Sequence, workers: int | None = None
 
     One worker (or one task) is this process itself. At most twice as many results as workers wait
     in memory. Closing the iterator ends the workers. Raises ``RuntimeError`` if one was killed.
-
-    Not joblib's ``Parallel``: results that nobody takes yet pile up there, its workers outlive a
-    parent that was killed, and Ctrl-C ends in warnings about folders and tasks.
     """
+    # Not joblib's Parallel: what nobody takes piles up there, workers outlive a killed parent, and
+    # Ctrl-C ends in warnings about folders and tasks.
     workers = min(workers or joblib.cpu_count(), len(tasks), 61)  # the most that Windows waits for
     if workers <= 1:
         yield from map(function, tasks)
@@ -80,15 +79,14 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
     lock = FileLock(folder / ".lock")
     what = f"another command is writing to {folder}"
     with contextlib.ExitStack() as stack:
-        if os.access(folder, os.W_OK):
-            with contextlib.suppress(NotImplementedError):
-                try:
-                    stack.enter_context(lock.acquire(timeout=0))
-                except Timeout:
-                    if not wait:
-                        raise OSError(
-                            f"{what}: wait for it or stop it, or give another folder"
-                        ) from None
-                    print(f"{what}: waiting for it", flush=True)
-                    stack.enter_context(lock.acquire())
+        try:
+            if os.access(folder, os.W_OK):
+                stack.enter_context(lock.acquire(timeout=0))
+        except NotImplementedError:
+            pass
+        except Timeout:
+            if not wait:
+                raise OSError(f"{what}: wait for it or stop it, or give another folder") from None
+            print(f"{what}: waiting for it", flush=True)
+            stack.enter_context(lock.acquire())
         yield

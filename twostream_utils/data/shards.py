@@ -19,12 +19,9 @@ QUALITY = 95
 
 
 def encode_clip(
-    name: str,
-    frames: Iterable[np.ndarray],
-    algorithm: str = "dis",
-    quality: int = QUALITY,
+    name: str, frames: Iterable[np.ndarray], algorithm: str = "dis", quality: int = QUALITY,
     every: int = 1,
-) -> list[tuple[str, bytes]]:
+) -> list[tuple[str, bytes]]:  # fmt: skip
     """One clip → the members of its shard: RGB frames, then u, then v, as JPEG files.
 
     Args:
@@ -97,9 +94,10 @@ class ShardWriter:
                 yield
                 if not self.clips:
                     raise _NoClips
-                self._write("clips.json", _json(self.clips))
-                if self.info is not None:
-                    self._write("dataset.json", _json(self.info))
+                for name, value in (("clips.json", self.clips), ("dataset.json", self.info)):
+                    if value is not None:
+                        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+                        self._write(name, text.encode())
             file.flush()
             os.fsync(file.fileno())
 
@@ -121,7 +119,3 @@ class ShardWriter:
         entry.create_system = 3
         entry.external_attr = 0o644 << 16
         self._zip.writestr(entry, data)
-
-
-def _json(value: Mapping) -> bytes:
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False).encode()

@@ -21,16 +21,12 @@ MEND = (
     "makes what is missing and keeps the rest (data_scripts/fetch_ucf101.py fetches the videos). "
     "Archives that were not made here have to be fetched again."
 )
-_SAMPLE = 8  # clips of a class, and fields of a clip, that its flow is judged by
-_REST = 128
+_SAMPLE, _REST = 8, 128  # clips of a class and fields of a clip to judge by; no motion
 
 
 @dataclass
 class Verification:
-    """What `verify` found: `facts` for the reader, and `problems`; without them all is whole.
-
-    `broken`: clips that are there and damaged, with reasons.
-    """
+    """`facts` for the reader, `problems`, and of these the `broken` clips, with reasons."""
 
     facts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -48,13 +44,9 @@ class Verification:
 
 
 def verify(
-    store: FrameStore,
-    split: int | None = None,
-    classes: Iterable[str] | None = None,
-    full: bool = False,
-    workers: int | None = None,
-    progress: bool = True,
-) -> Verification:
+    store: FrameStore, split: int | None = None, classes: Iterable[str] | None = None,
+    full: bool = False, workers: int | None = None, progress: bool = True,
+) -> Verification:  # fmt: skip
     """Look a data set over.
 
     Args:
@@ -70,12 +62,8 @@ def verify(
     frames, fields = (sum(map(count, store.clips)) for count in (store.n_frames, store.n_flow))
     clips = _counted(len(store.clips), "clip")
     found.facts.append(f"{store.root}: {clips}, {frames} frames, {fields} flow fields")
-    if every := {store.flow_every(clip) for clip in store.clips} - {1}:
-        n = min(every)
-        found.facts.append(
-            f"Of some clips only one flow field in {n} was extracted (--every {n}): "
-            f"stacks can take them {n}, {2 * n}, ... apart."
-        )
+    for n in sorted({store.flow_every(clip) for clip in store.clips} - {1}):
+        found.facts.append(f"Of some clips only one flow field in {n} was extracted (--every {n}).")
     if split is not None:
         _check_split(store, split, classes, found)
     for clip in store.clips:
@@ -106,12 +94,12 @@ def _check_split(
         lost = [clip for clip in clips if clip not in have]
         found.facts.append(
             f"split {split}, {side}: {len(clips) - len(lost)} of {len(clips)} clips "
-            f"of {_counted(len(classes), 'class', 'classes')}"
+            f"of {_counted(len(classes), 'class')}"
         )
         for clip in lost:
             missing.setdefault(parse_name(clip).label, []).append(clip)
     if gone := [label for label in class_order(missing) if label not in there]:
-        count = _counted(len(gone), "class", "classes")
+        count = _counted(len(gone), "class")
         found.problems.append(f"no clip at all of {count}: {', '.join(gone)}")
     for label in class_order(missing):
         if label in there:
@@ -120,8 +108,8 @@ def _check_split(
             found.problems.append(f"{label}: {_counted(len(lost), 'clip')} missing: {names}")
 
 
-def _counted(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or f'{one}s'}"
+def _counted(number: int, one: str) -> str:
+    return f"{number} {one}" + ("" if number == 1 else "es" if one.endswith("s") else "s")
 
 
 @cache
@@ -176,5 +164,5 @@ def flow_warnings(store: FrameStore, clips: Iterable[str] | None = None) -> list
 
 def _spread(items) -> list:
     """At most eight of `items`, evenly spread from the first to the last."""
-    at = np.linspace(0, len(items) - 1, min(_SAMPLE, len(items))).round().astype(int)
-    return [items[k] for k in at]
+    at = np.linspace(0, len(items) - 1, min(_SAMPLE, len(items))).round()
+    return [items[int(k)] for k in at]
