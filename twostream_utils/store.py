@@ -262,9 +262,10 @@ def find_archives(root: Path) -> list[list[Path]]:
     if root.is_file() and name == root.name:
         return [[root]]
     found: dict[str, list[Path]] = {}
-    for path in sorted(root.iterdir() if root.is_dir() else root.parent.glob(f"{name}.*")):
+    beside = f"{glob.escape(name)}.*"
+    for path in sorted(root.iterdir() if root.is_dir() else root.parent.glob(beside)):
         # Beside an x.zip macOS leaves a ._x.zip.
-        if (match := re.fullmatch(r"([^.].*\.zip\.?)(\d{3})?", path.name)) and path.is_file():
+        if (match := re.fullmatch(r"(?i)([^.].*\.zip\.?)(\d{3})?", path.name)) and path.is_file():
             found.setdefault(match[1], []).append(path)
     return list(found.values())
 

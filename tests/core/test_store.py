@@ -132,6 +132,12 @@ def test_all_forms_hold_the_same(shards, tmp_path, monkeypatch, form):
             assert np.array_equal(*same)
 
 
+def test_parts_in_capitals_and_with_brackets_are_found(shards, tmp_path):
+    path = write_zip(tmp_path / "UCF[1].ZIP", members(shards))
+    part = cut(path, [10_000])[1]
+    assert FrameStore(part).clips == FrameStore(tmp_path).clips == FrameStore(shards).clips
+
+
 def test_what_is_read_is_what_was_written(data):
     store = FrameStore(data)
     frames = moving_frames(6, seed=6)
