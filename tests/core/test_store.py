@@ -318,6 +318,23 @@ def test_frames_of_two_sizes_in_one_clip(shards, tmp_path, form):
         store.read_rgb(CLIP, [1, 2])
 
 
+@pytest.mark.parametrize("damaged", [f"{RGB}/frame000002.jpg", "clips.json"])
+@pytest.mark.parametrize(("field", "value"), [(42, 0x7FFF), (10, 300), (10, 12), (42, None)])
+def test_a_damaged_directory_is_a_store_error(shards, tmp_path, damaged, field, value):
+    """Where a member begins (on 42; None: just before the end) or how it is packed (on 10)."""
+    path = write(tmp_path, "zip", members(shards)) / "all.zip"
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("clips.json", "{}")
+    data = bytearray(path.read_bytes())
+    entry = data.rindex(damaged.encode()) - 46
+    value, size = (len(data) - 5, 4) if value is None else (value, 2)
+    at, size = (entry + field, size) if field != 42 or size == 4 else (entry + field + 2, size)
+    data[at : at + size] = value.to_bytes(size, "little")
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match="all.zip"):
+        FrameStore(path).rgb(CLIP, 2)
+
+
 def test_one_flipped_bit_is_noticed(shards, tmp_path):
     path = write(tmp_path, "zip", members(shards)) / "all.zip"
     with zipfile.ZipFile(path) as file:
