@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 
 import cv2
@@ -178,7 +178,7 @@ class StackDataset(Dataset):
     def __getitem__(self, index: int) -> dict:
         return {name: value[0] for name, value in self.batch([index]).items()}
 
-    def batch(self, indices: Sequence[int], room: SharedRing | None = None) -> Batch:
+    def batch(self, indices: Sequence[int], room: Callable | None = None) -> Batch:
         """Return items joined, stacks ``(B, V, …)``: each picture is written to its place once."""
         clips = [index % len(self.clips) for index in indices]
         views = [self.views(index) for index in indices]
@@ -193,14 +193,19 @@ class StackDataset(Dataset):
         return batch
 
 
+def new_shared(stream: str, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return room that the other process reads: batches in a worker's heap would break it up."""
+    return torch.empty(shape, dtype=torch.uint8).share_memory_()
+
+
 class SharedRing:
     """Room for the batches of a loader's worker, in memory that the other process reads.
 
     New shared pages for every batch take a sixth of a worker's time, so ``SLOTS`` places are used
-    in turn: for the batch in use, two that torch lets a worker prefetch, and one to spare.
+    in turn: for the batch in use and for two that torch lets a worker prefetch.
     """
 
-    SLOTS = 4
+    SLOTS = 3
 
     def __init__(self):
         self.slots: dict[tuple, deque[torch.Tensor]] = defaultdict(deque)
@@ -208,7 +213,7 @@ class SharedRing:
     def __call__(self, stream: str, shape: tuple[int, ...]) -> torch.Tensor:
         slots = self.slots[stream, shape]
         if len(slots) < self.SLOTS:
-            slots.append(torch.empty(shape, dtype=torch.uint8).share_memory_())
+            slots.append(new_shared(stream, shape))
         slots.rotate()
         return slots[0]
 
@@ -236,15 +241,19 @@ class EpochSampler(Sampler):
         return iter(torch.cat(batches[rank::count])[: len(self)].tolist())
 
 
-def make_loader(dataset: StackDataset, batch_size: int, workers: int, seed: int) -> DataLoader:
+def make_loader(
+    dataset: StackDataset, batch_size: int, workers: int, seed: int, reuse: bool = False
+) -> DataLoader:
     """Return the loader of a dataset: shuffled anew each epoch for training, else in order.
 
-    Workers use their memory again: a batch is whole until the next but one is taken.
+    With ``reuse`` workers use their memory again, which is faster: a batch is whole only until the
+    next one is taken, so ``list(loader)`` would be wrong.
     """
     if not workers:  # batches lie where those of the epoch before lay
         keep_freed_memory()
     if dataset.train:
         batch_size = min(batch_size, len(dataset) // processes()[1])
+    room = SharedRing() if reuse else new_shared
     # Turned round: the loader deals out numbers, and `batch` makes a whole batch of them. The plain
     # way, DataLoader(dataset), gives the same bytes, but makes each item alone and then copies them
     # all into a batch: 1.4 times the time.
@@ -253,7 +262,7 @@ def make_loader(dataset: StackDataset, batch_size: int, workers: int, seed: int)
         batch_size,
         sampler=EpochSampler(dataset, seed, batch_size),
         num_workers=workers,
-        collate_fn=partial(dataset.batch, room=SharedRing()) if workers else dataset.batch,
+        collate_fn=partial(dataset.batch, room=room) if workers else dataset.batch,
         drop_last=dataset.train,
         pin_memory=pick_device().type == "cuda",
     )
@@ -263,8 +272,9 @@ def progress(loader: DataLoader, device: torch.device, title: str) -> Iterator[B
     """Yield the batches of a loader on ``device``, under a bar in the first of the processes."""
     quiet = {"disable": True} if processes()[0] else {}
     batches = iter(loader)  # tqdm would ask for a second iterator, with workers of its own
+    cuda = device.type == "cuda"  # MPS would read memory that is free again (pytorch issue 189690)
     for batch in tqdm(batches, title, len(loader), leave=False, unit="batch", **quiet):
-        yield {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+        yield {name: value.to(device, non_blocking=cuda) for name, value in batch.items()}
 
 
 @contextlib.contextmanager
@@ -280,7 +290,7 @@ def worker_trouble_explained() -> Iterator[None]:
             raise
         raise RuntimeError(
             "a process that loads clips was killed or ran out of memory, in a container mostly of "
-            "shared memory (docker run --shm-size=2g). Load with fewer workers; with workers=0 "
+            "shared memory (docker run --ipc=host). Load with fewer workers; with workers=0 "
             f"there is none. ({error})"
         ) from error
 

@@ -29,7 +29,7 @@ FOLDERS = "jpegs_256", "tvl1_flow/u", "tvl1_flow/v"
 _MODES = cv2.IMREAD_COLOR_RGB, cv2.IMREAD_GRAYSCALE, cv2.IMREAD_GRAYSCALE
 _MEMBER = re.compile(rf"({'|'.join(FOLDERS)})/[^/]+/frame\d{{6}}\.jpg")
 _PLACE = [("number", "<i4"), ("archive", "<i2"), ("offset", "<i8"), ("size", "<u4"),
-          ("method", "u1"), ("crc", "<u4")]  # fmt: skip
+          ("method", "<u2"), ("crc", "<u4")]  # fmt: skip
 
 
 class StoreError(ValueError):
@@ -194,9 +194,9 @@ class FrameStore:
                         raise ValueError(f"corrupt JPEG ({len(data)} bytes)")
                     if image.shape != (shape := shape or image.shape):
                         raise ValueError(f"its size {image.shape} is not {shape}")
-                except (OSError, ValueError, IndexError, zlib.error) as error:
+                except (OSError, ValueError, zlib.error) as error:
                     parts = archive.parts if archive else [(self.root, 0, 1)]
-                    at = next(path for path, _, end in parts if where[0] < end)
+                    at = next((path for path, _, end in parts if where[0] < end), parts[-1][0])
                     raise StoreError(f"{folder}/frame{number:06d}.jpg in {at}: {error}. Extract or "
                                      "fetch it again, or leave it out") from error  # fmt: skip
                 images.append(image)
@@ -244,7 +244,9 @@ class Archive:
     def member(self, offset: int, size: int, method: int, crc: int) -> bytes:
         """The unpacked bytes of the member whose header is at `offset`; ValueError if damaged."""
         # The header repeats the name and has an extra field whose length the directory lacks.
-        block = self.read_at(30 + 512 + size, offset)
+        block = self.read_at(30 + 512 + size, offset).ljust(30, b"\0")
+        if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or block[6] & 1:
+            raise ValueError("it is encrypted, or packed in another way than by deflate")
         start = 30 + block[26] + block[28] + 256 * (block[27] + block[29])
         if len(block) < start + size:
             block = self.read_at(start + size, offset)
@@ -262,9 +264,10 @@ def find_archives(root: Path) -> list[list[Path]]:
     if root.is_file() and name == root.name:
         return [[root]]
     found: dict[str, list[Path]] = {}
-    for path in sorted(root.iterdir() if root.is_dir() else root.parent.glob(f"{name}.*")):
+    beside = f"{glob.escape(name)}.*"
+    for path in sorted(root.iterdir() if root.is_dir() else root.parent.glob(beside)):
         # Beside an x.zip macOS leaves a ._x.zip.
-        if (match := re.fullmatch(r"([^.].*\.zip\.?)(\d{3})?", path.name)) and path.is_file():
+        if (match := re.fullmatch(r"(?i)([^.].*\.zip\.?)(\d{3})?", path.name)) and path.is_file():
             found.setdefault(match[1], []).append(path)
     return list(found.values())
 

@@ -99,7 +99,7 @@ def fit(
     from accelerate.utils import find_executable_batch_size
 
     rank, count = processes()
-    loader = make_loader(train_set, recipe.batch_size, workers, seed)
+    loader = make_loader(train_set, recipe.batch_size, workers, seed, reuse=True)
 
     def epochs(fitting: int) -> Training:
         at_once = math.ceil(recipe.batch_size / math.ceil(recipe.batch_size / fitting))
@@ -123,7 +123,14 @@ def fit(
         return training
 
     one = find_executable_batch_size(epochs, starting_batch_size=recipe.batch_size)
-    training = one() if count == 1 else epochs(recipe.batch_size)
+    try:
+        training = one() if count == 1 else epochs(recipe.batch_size)
+    except RuntimeError as error:
+        if "executable batch size" not in str(error):
+            raise
+        device = describe_device(pick_device())
+        raise RuntimeError(f"out of memory: not even one clip fits on {device}. Take a smaller "
+                           "profile, or TWOSTREAM_DEVICE=cpu") from error  # fmt: skip
     model.eval()
     return training.history
 

@@ -31,7 +31,7 @@ def bare_epoch(model: nn.Module, dataset: StackDataset, recipe: Recipe, workers:
     optimizer = torch.optim.SGD(
         model.parameters(), recipe.lr, 0.9, weight_decay=5e-4, fused=device.type in ("cpu", "cuda")
     )
-    for batch in make_loader(dataset, recipe.batch_size, workers, 0):
+    for batch in make_loader(dataset, recipe.batch_size, workers, 0, reuse=True):
         stack = batch["rgb"].flatten(0, 1).to(device, non_blocking=True)
         label = batch["label"].to(device, non_blocking=True)
         with torch.autocast(device.type, half, enabled=precision != "no"):

@@ -102,7 +102,7 @@ def with_workers(dataset: StackDataset, batch: int, count: int) -> Sample:
     """
 
     def sample() -> float:
-        batches = iter(make_loader(dataset, batch, count, 0))
+        batches = iter(make_loader(dataset, batch, count, 0, reuse=True))
         for _ in range(count):
             next(batches)
         began = time.perf_counter()

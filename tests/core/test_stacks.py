@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import cv2
 import numpy as np
@@ -161,19 +162,31 @@ def in_workers(trouble, train=True):
     return data
 
 
-def test_workers_write_where_the_other_process_reads_and_use_the_place_again():
-    """A batch is whole while the one before it and the two after it are there."""
+def test_batches_that_are_kept_stay_as_they_are():
     data = dataset(get_profile("mini"), streams=("rgb",), repeat=10)
-    expected = iter(make_loader(data, 3, 0, 0))
-    held, places = [], set()
-    for batch in make_loader(data, 3, 1, 0):
-        held = [*held[-1:], (batch["rgb"], next(expected)["rgb"])]
-        assert all(torch.equal(ours, theirs) for ours, theirs in held)
-        assert batch["rgb"].is_shared() and not held[-1][1].is_shared()
+    kept, expected = list(make_loader(data, 3, 1, 0)), list(make_loader(data, 3, 0, 0))
+    assert all(torch.equal(a["rgb"], b["rgb"]) for a, b in zip(kept, expected, strict=True))
+
+
+def test_workers_write_where_the_other_process_reads_and_with_reuse_in_the_same_places():
+    """A batch is whole while the two after it are there."""
+    data = dataset(get_profile("mini"), streams=("rgb",), repeat=10)
+    expected, places = iter(make_loader(data, 3, 0, 0)), set()
+    for batch in make_loader(data, 3, 1, 0, reuse=True):
+        time.sleep(0.02)  # so that the worker is as far ahead as it can be
+        assert batch["rgb"].is_shared() and torch.equal(batch["rgb"], next(expected)["rgb"])
     ring = stacks.SharedRing()
     for _ in range(9):
         places.add(ring("rgb", (2, 1, 3, 4, 4)).data_ptr())
     assert len(places) == ring.SLOTS
+
+
+@pytest.mark.parametrize(("device", "at_once"), [("cuda", True), ("mps", False)])
+def test_only_cuda_copies_a_batch_while_this_process_goes_on(device, at_once):
+    value = torch.ones(1, dtype=torch.uint8)
+    value.to = lambda where, non_blocking=False: (where.type, non_blocking)
+    (shown,) = stacks.progress([{"rgb": value}], torch.device(device), "")
+    assert shown == {"rgb": (device, at_once)}
 
 
 @pytest.mark.parametrize(

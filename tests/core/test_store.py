@@ -132,6 +132,12 @@ def test_all_forms_hold_the_same(shards, tmp_path, monkeypatch, form):
             assert np.array_equal(*same)
 
 
+def test_parts_in_capitals_and_with_brackets_are_found(shards, tmp_path):
+    path = write_zip(tmp_path / "UCF[1].ZIP", members(shards))
+    part = cut(path, [10_000])[1]
+    assert FrameStore(part).clips == FrameStore(tmp_path).clips == FrameStore(shards).clips
+
+
 def test_what_is_read_is_what_was_written(data):
     store = FrameStore(data)
     frames = moving_frames(6, seed=6)
@@ -310,6 +316,23 @@ def test_frames_of_two_sizes_in_one_clip(shards, tmp_path, form):
     store = FrameStore(write(tmp_path, form, files))
     with pytest.raises(StoreError, match=r"frame000002.jpg .*\(20, 30, 3\)"):
         store.read_rgb(CLIP, [1, 2])
+
+
+@pytest.mark.parametrize("damaged", [f"{RGB}/frame000002.jpg", "clips.json"])
+@pytest.mark.parametrize(("field", "value"), [(42, 0x7FFF), (10, 300), (10, 12), (42, None)])
+def test_a_damaged_directory_is_a_store_error(shards, tmp_path, damaged, field, value):
+    """Where a member begins (on 42; None: just before the end) or how it is packed (on 10)."""
+    path = write(tmp_path, "zip", members(shards)) / "all.zip"
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("clips.json", "{}")
+    data = bytearray(path.read_bytes())
+    entry = data.rindex(damaged.encode()) - 46
+    value, size = (len(data) - 5, 4) if value is None else (value, 2)
+    at, size = (entry + field, size) if field != 42 or size == 4 else (entry + field + 2, size)
+    data[at : at + size] = value.to_bytes(size, "little")
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match="all.zip"):
+        FrameStore(path).rgb(CLIP, 2)
 
 
 def test_one_flipped_bit_is_noticed(shards, tmp_path):

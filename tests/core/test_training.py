@@ -170,6 +170,17 @@ def test_a_batch_that_does_not_fit_goes_through_in_equal_parts(tmp_path, precisi
         torch.testing.assert_close(parts[name], value, atol=1e-6, rtol=0, msg=name)
 
 
+def test_a_clip_that_does_not_fit_alone_is_told_in_words(tmp_path):
+    def never(layer, inputs):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    model = vgg19(6, 2, width=1 / 8)
+    model.features[0].register_forward_pre_hook(never)
+    data = dataset(PROFILE, streams=("rgb",))
+    with pytest.raises(RuntimeError, match="not even one clip fits on .* smaller profile"):
+        training.fit(model, data, Recipe(1, 0.05, batch_size=2), tmp_path / "a.pt")
+
+
 def test_schedule_rises_then_falls_to_zero():
     factors = [training.warmup_cosine(step, 100, 0.1) for step in range(101)]
     assert factors[0] == pytest.approx(0.1) and factors[9] == 1.0

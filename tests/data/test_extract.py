@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -21,6 +22,7 @@ import torch
 from conftest import REPO, moving_frames, write_video
 from test_video import BAD, bad_video
 
+from twostream_utils.data import processes
 from twostream_utils.data.extract import extract
 from twostream_utils.data.processes import locked
 from twostream_utils.data.shards import ShardWriter, encode_clip
@@ -375,6 +377,26 @@ def test_one_command_at_a_time_writes_to_a_folder(video_folder, tmp_path):
     holder.wait()
     with locked(tmp_path):
         pass  # a dead holder's lock is no obstacle
+
+
+@pytest.mark.parametrize("error", [NotImplementedError(), OSError(errno.ENOLCK, "no locks")])
+def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path, monkeypatch, error):
+    def acquire(*args, **options):
+        raise error
+
+    monkeypatch.setattr(processes.FileLock, "acquire", acquire)
+    with locked(tmp_path):
+        pass
+
+
+def test_a_script_without_a_guard_is_told_of_it(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from twostream_utils.data.processes import parallel_map\n"
+        "list(parallel_map(abs, [1, 2, 3], 2))\n"
+    )
+    done = subprocess.run([sys.executable, script], env=ENV, capture_output=True, text=True)
+    assert done.returncode == 1 and 'below `if __name__ == "__main__":`' in done.stderr
 
 
 # Real video

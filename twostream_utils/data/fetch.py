@@ -128,10 +128,10 @@ def _plan(folder, dry, classes, clips: int, present: int, download: int, room: i
     """Print what it takes. Raises `OSError` if there is no room for it."""
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     plan = Plan(classes, clips, present, download, room, shutil.disk_usage(there).free)
-    said = "{}B to fetch; {}B of room needed, {}B free".format(*map(tqdm.format_sizeof, plan[3:]))
-    print(f"  {clips} clips, {present} of them here already;" if clips else " ", said, flush=True)
+    needs = "{}B to fetch; {}B of room needed, {}B free".format(*map(tqdm.format_sizeof, plan[3:]))
+    print(f"  {clips} clips, {present} of them here already;" if clips else " ", needs, flush=True)
     if room > plan.free and not dry:
-        raise OSError(f"no room left in {folder}: {said}")
+        raise OSError(f"no room left in {folder}: {needs}")
     return plan
 
 
@@ -231,11 +231,11 @@ def _patiently(where: str, work: Callable, left: Callable[[], int] = int, tries:
             return work()
         except _LOST as error:
             failed, least = failed + 1 if left() >= least else 1, min(least, left())
-            said = next((words for key, words in _WORDS.items() if key in str(error)), error)
+            reason = next((words for key, words in _WORDS.items() if key in str(error)), error)
             if "CERTIFICATE_VERIFY" in str(error):
-                raise FetchError(f"{where}: {said}. Verification stays on: {_BY_HAND}") from error
+                raise FetchError(f"{where}: {reason}. Verification stays on: {_BY_HAND}") from error
             if failed >= (tries or TRIES):
-                raise FetchError(f"{where}: {said}, {failed} times. {_AGAIN}") from error
+                raise FetchError(f"{where}: {reason}, {failed} times. {_AGAIN}") from error
             time.sleep(min(15, 2**failed / 4))
 
 
@@ -262,14 +262,14 @@ def _unpack(path: Path, folder: Path) -> Path:
         "unrar": ("x", "-o+", "-idq", path, f"{folder}/"),
     }  # Debian builds 7-Zip without rar, so it comes last
     tools |= dict.fromkeys(("7zz", "7z"), ("x", "-y", f"-o{folder}", path))
-    said = "no program here reads a rar"
+    cause = "no program here reads a rar"
     if tool := next(filter(shutil.which, tools), None):
         run = subprocess.run([tool, *tools[tool]], stdin=subprocess.DEVNULL, capture_output=True)
         if run.returncode == 0:
             return folder
-        said = f"{tool} says: {(run.stdout + run.stderr).decode(errors='replace')[-200:]}"
+        cause = f"{tool} says: {(run.stdout + run.stderr).decode(errors='replace')[-200:]}"
     raise FetchError(
-        f"{path} is no whole zip or tar, and {said}. For a rar: apt, dnf or brew install unar, or "
+        f"{path} is no whole zip or tar, and {cause}. For a rar: apt, dnf or brew install unar, or "
         "winget install 7zip.7zip. A file cut short, or a web page: delete it and get it again"
     )
 

@@ -48,7 +48,8 @@ def parallel_map(function: Callable, tasks: Sequence, workers: int | None = None
         if isinstance(error, BrokenProcessPool):
             raise RuntimeError(
                 "a worker process was killed, most likely for lack of memory; whole shards are "
-                "kept: run again with fewer workers"
+                "kept: run again with fewer workers. (In a script of your own, call this below "
+                '`if __name__ == "__main__":` only.)'
             ) from error
         raise
     finally:
@@ -82,11 +83,11 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
         try:
             if os.access(folder, os.W_OK):
                 stack.enter_context(lock.acquire(timeout=0))
-        except NotImplementedError:
-            pass
         except Timeout:
             if not wait:
                 raise OSError(f"{what}: wait for it or stop it, or give another folder") from None
             print(f"{what}: waiting for it", flush=True)
             stack.enter_context(lock.acquire())
+        except (NotImplementedError, OSError):
+            pass
         yield

@@ -80,7 +80,7 @@ class ShardWriter:
         self.clips: dict[str, dict] = {}
 
     def __enter__(self) -> ShardWriter:
-        self._open = self._written_aside()
+        self._open = self._whole_or_not_there()
         self._open.__enter__()
         return self
 
@@ -88,7 +88,7 @@ class ShardWriter:
         return self._open.__exit__(*error)
 
     @contextmanager
-    def _written_aside(self) -> Iterator[None]:
+    def _whole_or_not_there(self) -> Iterator[None]:
         with suppress(_NoClips), atomic_write(self.path) as part, open(part, "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as self._zip:
                 yield

@@ -17,9 +17,10 @@ from .ucf101_clips import ucf101_clips
 
 SHOWN = 20
 MEND = (
-    "To mend this: delete shards that are damaged, and run data_scripts/extract.py again, which "
-    "makes what is missing and keeps the rest (data_scripts/fetch_ucf101.py fetches the videos). "
-    "Archives that were not made here have to be fetched again."
+    "To mend this: delete shards that are damaged, and give the command that made them again, with "
+    "the same options (data_scripts/extract.py or make_mini.py): it makes what is missing and "
+    "keeps the rest. data_scripts/fetch_ucf101.py fetches videos. Archives that were not made here "
+    "have to be fetched again."
 )
 _SAMPLE, _REST = 8, 128  # clips of a class and fields of a clip to judge by; no motion
 
