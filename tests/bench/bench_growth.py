@@ -43,7 +43,7 @@ def write_archive(root: Path, count: int) -> FrameStore:
     return FrameStore(root)
 
 
-@row("opening an archive whose index is kept, and reading one clip's stacks from it", unit="ms",
+@row("opening an archive, and reading one clip in it", unit="ms",
      x="clips in the archive", rounds=7, one_core=True)  # fmt: skip
 def growth_clips(sizes: Sizes) -> Iterator:
     profile = get_profile("mini", crop=16, short_side=16)
