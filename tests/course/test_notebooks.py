@@ -61,6 +61,17 @@ def test_notebook_was_run_from_first_cell_to_last_and_is_fit_to_read(source):
 
 
 @each
+def test_no_figure_is_shown_twice(source):
+    shown = [
+        output.data["image/png"]
+        for cell in code_cells(committed(source))
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(shown) == len(set(shown))
+
+
+@each
 def test_anatomy(source):
     cells = bn.build(source, SOURCES).cells
     first_code = next(cell for cell in cells if cell.cell_type == "code")

@@ -9,6 +9,7 @@ import time
 import weakref
 from unittest import mock
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -125,7 +126,7 @@ def test_a_store_that_is_dropped_takes_its_cache_along(store):
 
 
 def test_quantisation_can_be_drawn_over_its_range(store):
-    for bound in 1, 20, 64:
+    for bound in 0.25, 20, 64:
         for quality in 5, 100:
             fits(quantisation.quantisation_view(store, CLIP, 3, bound, quality))
 
@@ -170,26 +171,67 @@ def test_sweep_ends_at_the_streams_themselves_and_is_drawn_at_every_weight(score
 def test_matched_pairs_are_found_where_they_were_put():
     weight = torch.cat([torch.eye(4), 3 * torch.eye(4)], dim=1)[:, :, None, None] / 4
     weight[2, 4 + 1] = 0.9  # temporal map 1 into output 2, beside spatial map 2
-    assert fusion_layer.matched_pairs(weight, 1) == [(2, 1, 2)]
-    own = fusion_layer.matched_pairs(weight, 2, own=True)
+    assert fusion_layer.matched_pairs(weight)[0] == (2, 1, 2)
+    own = fusion_layer.matched_pairs(weight, own=True)
     assert own[0] == (2, 1, 2) and own[1][0] == own[1][1]
     with pytest.raises(ValueError, match="M, 2M"):
         fusion_layer.matched_pairs(weight[:, :5])
 
 
-def test_every_pair_can_be_drawn_and_the_first_that_answers_is_found(dataset, model):
+def test_pairs_of_a_clip_are_the_strongest_that_answer_on_it(dataset, model):
     layer = fusion_layer.FusionLayer(model, dataset)
     model.spatial.train()
     for clip in dataset.clips:
-        for rank in 1, 17, fusion_layer.PAIRS:
-            for own in False, True:
-                fits(layer.view(clip, rank, own))
-        rank = layer.answering(clip)
-        silent = ["nowhere" in layer.view(clip, k)[1] for k in range(1, rank + 1)]
-        assert silent == [True] * (rank - 1) + [False]
+        for own in False, True:
+            listed = layer.answering(clip, own)
+            assert 1 <= len(listed) <= fusion_layer.PAIRS
+            answers = [p for p in layer.pairs[own] if "nowhere" not in layer.view(clip, p)[1]]
+            assert listed == answers[: fusion_layer.PAIRS]
+            fits(layer.view(clip, listed[0]))
     assert model.spatial.training and not model.temporal[0].weight.requires_grad
-    with pytest.raises(IndexError, match="1 to 30"):
-        layer.view(dataset.clips[0], 31)
+
+
+def lit(box) -> bool:
+    """Both maps of the fusion-layer explorer, and the place where they meet, are not dark."""
+    image = cv2.imdecode(np.frombuffer(box.children[-2].value, np.uint8), cv2.IMREAD_COLOR)
+    side, gap, top = fusion_layer.PANEL, fusion_layer.GAP, fusion_layer.TOP
+    lower = top + side + top + 6
+    maps = [image[y : y + side, 2 * (side + gap) :][:, :side] for y in (top, lower)]
+    return all(panel.max() > 200 for panel in maps) and "nowhere" not in box.children[-1].value
+
+
+def test_no_view_of_the_fusion_layer_explorer_is_dark_and_a_pair_outlives_its_clip(dataset, model):
+    box = fusion_layer.fusion_layer_explorer(model, dataset)
+    class_menu, clip, pair, own = controls_of(box)
+    assert lit(box)  # as it opens
+    for also in False, True:
+        own.value = also
+        for label in class_menu.options:
+            class_menu.value = label
+            for name in clip.options:
+                clip.value = name
+                for _, value in pair.options:
+                    pair.value = value
+                    assert lit(box), (name, value)
+    class_menu.value, own.value = "JumpRope", False
+    clip.value, other = clip.options
+    for_both = {p for _, p in pair.options} & set(
+        fusion_layer.FusionLayer(model, dataset).answering(other)
+    )
+    pair.value = last = max(for_both, key=[p for _, p in pair.options].index)
+    clip.value = other
+    assert pair.value == last
+
+
+def test_the_quantisation_explorer_opens_where_told_and_can_clamp_the_fastest_pixel(store):
+    box = quantisation.quantisation_explorer(store, start=("v_PullUps_g01_c01", 2))
+    assert "Flow field 2 of v_PullUps_g01_c01" in box.children[-1].value
+    bound = next(control for control in controls_of(box) if "bound" in control.description)
+    assert bound.value == 20 and " 0.0% of the pixels are clamped" in box.children[-1].value
+    bound.value = bound.options[0][1]
+    assert " 0.0% of the pixels are clamped" not in box.children[-1].value
+    quiet = 0.5  # px, the fastest pixel of the course's quietest fields
+    assert bound.value < quiet
 
 
 @pytest.mark.parametrize("cores", [1, 7, 16])

@@ -175,7 +175,7 @@ def sound(path: Path) -> Path:
     return path
 
 
-def test_files_that_are_no_videos_are_refused_in_words_that_help(tmp_path):
+def test_files_that_are_no_videos_are_refused_in_words_that_help(tmp_path, capfd):
     half = write_video(tmp_path / "half.mp4", moving_frames(40, 48, 64), codec="mp4v")
     half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])  # an mp4's index comes last
     text = tmp_path / "text.mp4"
@@ -205,6 +205,7 @@ def test_files_that_are_no_videos_are_refused_in_words_that_help(tmp_path):
                 caught.value
             )
     assert not list((tmp_path / "own").glob("*"))  # nothing half-made is left
+    assert capfd.readouterr().err == ""  # no "moov atom not found" of a decoder
     with pytest.raises(FileNotFoundError, match="nowhere.mp4"):
         own_video.own_clip(tmp_path / "nowhere.mp4", TINY, tmp_path / "own")
 

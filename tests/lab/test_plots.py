@@ -42,6 +42,7 @@ def close_figures():
         lambda: flow_plots.with_wheel(plots.contact_sheet(FRAMES[:2], ["a", "b"], 2), 3),
         lambda: flow_plots.with_wheel(plots.batch_of_stacks(FRAMES[None, :10], ["a"])),
         lambda: plots.batch_of_stacks(FRAMES.reshape(3, 4, 36, 48, 3), ["a", "b", "c"]),
+        lambda: flow_plots.batch_of_flow(np.stack([FIELDS] * 2), ["a", "b"]),
         lambda: plots.contact_sheet(FRAMES, list("abcdefghijkl")),
         lambda: plots.filters(RNG.normal(size=(20, 3, 3, 3))),
         lambda: plots.filters(RNG.normal(size=(4, 1, 3, 3)), ["a", "b", "c", "d"]),
@@ -92,6 +93,19 @@ def test_the_scale_of_a_flow_stack_is_its_speed_and_darkens_no_pixel():
     fig = flow_plots.flow_stack_grid(quantise(slanting)[None], [1])
     assert fig.axes[-1].texts[0].get_text().startswith("rim: 5.0 px")
     assert fig.axes[2].images[0].get_array().max(axis=-1).min() > 240  # full colour, not dark
+
+
+def test_the_scale_of_a_batch_of_flow_is_that_of_what_moves_in_it():
+    quiet, outlier = np.zeros((2, 12, 36, 48, 2), np.float32), np.s_[0, 0, 0, :3]
+    quiet[:, :, 10:30, 10:40, 0] = 2.0  # slow, on a third of the picture
+    quiet[outlier] = 18.0  # a mistake of the estimate, on three pixels
+    fig = flow_plots.batch_of_flow(quantise(quiet), ["a", "b"])
+    *images, wheel = fig.axes
+    assert len(images) == 20 and wheel.texts[0].get_text().startswith("rim: 2.0 px")
+    for axis in images:
+        shown = axis.images[0].get_array().astype(int)
+        assert np.ptp(shown[20, 20]) > 240  # what moves has full colour, not white
+        assert np.ptp(shown[5, 20]) < 20  # what rests is white
 
 
 def test_flow_grid_shows_raw_u_then_v_then_colour():

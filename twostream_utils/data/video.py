@@ -9,6 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+# Read with the first video: FFmpeg's own words ("moov atom not found") name no file and no way out,
+# and what it means is said by VideoError.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".mpg", ".mpeg", ".m4v", ".webm")
 
 

@@ -8,10 +8,10 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 from . import kept
 from .environment import check_environment
 from .flow_plots import liveliest, with_wheel
-from .plots import LivePlot, confusion, contact_sheet, show, training_curves
+from .plots import LivePlot, confusion, contact_sheet, show
 from .start import ROOT, setup, shown
 
 __all__ = [
     "LivePlot", "ROOT", "check_environment", "confusion", "contact_sheet", "kept", "liveliest",
-    "setup", "show", "shown", "training_curves", "with_wheel",
+    "setup", "show", "shown", "with_wheel",
 ]  # fmt: skip

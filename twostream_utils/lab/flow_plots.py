@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ..flow import decode
 from ..store import FrameStore
 from .flow_colours import colour_wheel, flow_to_rgb
-from .plots import FLOW_MAP, RED, contact_sheet, rgb_of
+from .plots import FLOW_MAP, RED, batch_of_stacks, contact_sheet, rgb_of, spread
 
 
 def liveliest_field(flow: np.ndarray) -> tuple[int, float]:
@@ -96,6 +96,21 @@ def flow_stack_grid(q: np.ndarray, indices: Sequence[int], columns: int = 10) ->
             images += [*row, *[np.full((*q.shape[1:3], 3), 255, np.uint8)] * empty]
             titles += [f"{kind} {i}" for i in indices[part]] + [""] * empty
     return with_wheel(contact_sheet(images, titles, columns), top)
+
+
+def batch_of_flow(
+    q: np.ndarray, titles: Sequence[str], columns: int = 10, width: float = 10.0
+) -> Figure:
+    """Draw a batch of flow stacks ``(N, L, H, W, 2)`` uint8 in colour, with the colour wheel.
+
+    One clip a row, its fields as :func:`batch_of_stacks` spreads them. One scale for the figure,
+    taken from what it shows: 99 % of the pixels are within the wheel's rim, and what is faster is
+    drawn darker. The very fastest pixel would leave the others nearly white.
+    """
+    flow = decode(q)
+    rim = fastest(flow[:, spread(q.shape[1], columns)], 0.99)
+    colours = np.array([[flow_to_rgb(field, rim) for field in stack] for stack in flow])
+    return with_wheel(batch_of_stacks(colours, titles, columns, width), rim)
 
 
 def with_arrows(

@@ -122,16 +122,21 @@ def contact_sheet(
     return fig
 
 
+def spread(length: int, count: int) -> np.ndarray:
+    """``count`` of ``length`` places, evenly spread from the first to the last; all if fewer."""
+    return np.linspace(0, length - 1, min(count, length)).round().astype(int)
+
+
 def batch_of_stacks(
     stacks: np.ndarray, titles: Sequence[str], columns: int = 10, width: float = 10.0
 ) -> Figure:
     """Draw a batch ``(N, T, H, W, 3)`` uint8: one clip a row, its frames from left to right.
 
     Of more than ``columns`` frames, ``columns`` evenly spread ones are drawn, in a figure ``width``
-    inches wide. For a batch of flow stacks give ``flow_to_rgb`` images.
+    inches wide. For flow stacks see ``batch_of_flow``.
     """
     n, length, height, across = stacks.shape[:4]
-    chosen = np.linspace(0, length - 1, min(columns, length)).round().astype(int)
+    chosen = spread(length, columns)
     size = (width, n * width / (len(chosen) + 1) * height / across + 0.3)
     fig, axes = plt.subplots(n, len(chosen), figsize=size, squeeze=False)
     fig.get_layout_engine().set(**TIGHT)

@@ -14,15 +14,15 @@ from ...flow import decode
 from ...stacks import StackDataset, normalise
 from ..flow_colours import colour_wheel, flow_to_rgb
 from ..flow_plots import liveliest_field
-from ..widgets import Canvas, Drawing, clip_menus, explorer, heat, int_slider, resize
+from ..widgets import Canvas, Drawing, clip_menus, explorer, heat, resize
 
 PANEL, GAP, TOP = 196, 16, 26
 PAIRS = 30
 Pair = tuple[int, int, int]  # spatial map, temporal map, output map
 
 
-def matched_pairs(weight: torch.Tensor, count: int = PAIRS, own: bool = False) -> list[Pair]:
-    """Return the ``count`` pairs of maps that a fusion layer brings together most strongly.
+def matched_pairs(weight: torch.Tensor, own: bool = False) -> list[Pair]:
+    """Return the pairs of maps that a fusion layer brings together, the strongest first.
 
     ``weight`` ``(M, 2M, …)`` of the fusion layer. Spatial map s and temporal map t meet in output o
     as strongly as ``|weight[o, s]| · |weight[o, M + t]|``; over all outputs that is summed, and o
@@ -39,7 +39,7 @@ def matched_pairs(weight: torch.Tensor, count: int = PAIRS, own: bool = False) -
     if not own:
         together.fill_diagonal_(-1)
     pairs = []
-    for _ in range(min(count, size if own else size - 1)):
+    for _ in range(size if own else size - 1):
         s, t = divmod(int(together.argmax()), size)
         pairs.append((s, t))
         together[s], together[:, t] = -1, -1
@@ -56,9 +56,9 @@ def fusion_layer_view(
     """Draw where a pair of maps answers on a clip, and where the two meet.
 
     ``frame`` and ``motion`` ``(S, S, 3)`` uint8, ``maps`` the two streams' ``(M, h, w)``,
-    ``weight`` that of the fusion layer, ``pair`` one of :func:`matched_pairs`. Single maps share
-    a scale within their stream: 0 is dark, its largest answer to this clip is yellow. Returns the
-    image and a sentence.
+    ``weight`` that of the fusion layer, ``pair`` one of :func:`matched_pairs`. Each map has a scale
+    of its own: 0 is dark, its largest answer, named above it, is yellow. Returns the image and a
+    sentence.
     """
     s, t, o = pair
     size = len(weight)
@@ -67,11 +67,11 @@ def fusion_layer_view(
     canvas = Canvas(4 * PANEL + 3 * GAP + 120, 2 * (PANEL + TOP) + 12)
     rows = ("spatial", "a frame", frame, maps[0], s), ("temporal", "its flow", motion, maps[1], t)
     for y, (stream, title, image, of_clip, k) in enumerate(rows):
-        mean = of_clip.mean(0)
+        mean, top = of_clip.mean(0), float(of_clip[k].max())
         panels = {
             title: image,
             f"{stream}: mean of all maps": heat(mean, 0, float(mean.max())),
-            f"{stream} map {k}": heat(of_clip[k], 0, float(of_clip.max())),
+            f"{stream} map {k}: up to {top:.2f}": heat(of_clip[k], 0, top),
         }
         for x, (title, panel) in enumerate(panels.items()):
             place = x * (PANEL + GAP), y * (PANEL + TOP + 6) + TOP
@@ -109,7 +109,7 @@ class FusionLayer:
         if not hasattr(getattr(model, "fuse", None), "weight"):
             raise ValueError("this fusion has no layer with weights: give one of kind 'conv'")
         self.weight = model.fuse.weight.detach().float().cpu()
-        self.pairs = {own: matched_pairs(self.weight, own=own) for own in (False, True)}
+        self.pairs = {own: matched_pairs(self.weight, own) for own in (False, True)}
         self.on_clip = lru_cache(maxsize=8)(self.on_clip)
 
     @torch.no_grad()
@@ -129,31 +129,39 @@ class FusionLayer:
         flow = decode(seen["flow"].unflatten(0, (-1, 2)).permute(0, 2, 3, 1).numpy())
         return frame, flow_to_rgb(flow[liveliest_field(flow)[0]]), maps
 
-    def view(self, clip: str, rank: int = 1, own: bool = False) -> Drawing:
-        """Draw the pair of the given ``rank``, from 1, on ``clip``."""
-        pairs = self.pairs[own]
-        if not 1 <= rank <= len(pairs):
-            raise IndexError(f"no pair {rank}: they are numbered 1 to {len(pairs)}")
-        return fusion_layer_view(*self.on_clip(clip), self.weight, pairs[rank - 1])
+    def view(self, clip: str, pair: Pair) -> Drawing:
+        """Draw ``pair`` on ``clip``."""
+        return fusion_layer_view(*self.on_clip(clip), self.weight, pair)
 
-    def answering(self, clip: str) -> int:
-        """Return the rank of the first pair whose maps both answer at a place of ``clip``.
+    def answering(self, clip: str, own: bool = False) -> list[Pair]:
+        """Return the strongest pairs whose maps both answer at a place of ``clip``, 30 at most.
 
-        Many maps are silent on a given clip, the strongest pair's among them. 1 if all pairs are.
+        Half of all maps are silent on a given clip, and a picture of them is dark. Where all pairs
+        are, the strongest one is returned.
         """
         a, b = self.on_clip(clip)[2]
-        both = (float((a[s] * b[t]).max()) > 0 for s, t, _ in self.pairs[False])
-        return next((rank for rank, answered in enumerate(both, start=1) if answered), 1)
+        pairs = self.pairs[own]
+        return [p for p in pairs if (a[p[0]] * b[p[1]]).max() > 0][:PAIRS] or pairs[:1]
 
 
 def fusion_layer_explorer(model: nn.Module, dataset: StackDataset) -> widgets.VBox:
     """Return the explorer over the matched pairs of ``model`` and the clips of ``dataset``."""
     layer = FusionLayer(model, dataset)
     class_menu, clip = clip_menus(dataset.store, dataset.clips)
-    last = min(map(len, layer.pairs.values()))
-    controls = {
-        "clip": clip,
-        "rank": int_slider("pair", layer.answering(clip.value), 1, last),
-        "own": widgets.Checkbox(value=False, description="also map m with map m"),
-    }
-    return explorer(layer.view, controls, [[class_menu, clip], list(controls.values())[1:]])
+    own = widgets.Checkbox(value=False, description="also map m with map m")
+    pair = widgets.Dropdown(description="pair")
+
+    def list_pairs(change: dict | None = None) -> None:
+        """The pairs that answer: a pair stays when the clip changes, if it answers there too."""
+        if clip.value is None:  # a menu between two lists
+            return
+        pairs, chosen = layer.answering(clip.value, own.value), pair.value
+        pair.options = [(f"spatial {s}, temporal {t}", (s, t, o)) for s, t, o in pairs]
+        stays = chosen in pairs and change["owner"] is clip
+        pair.value = chosen if stays else pairs[0]
+
+    list_pairs()
+    for control in clip, own:
+        control.observe(list_pairs, names="value")
+    controls = {"clip": clip, "pair": pair}
+    return explorer(layer.view, controls, [[class_menu, clip], [pair, own]])

@@ -26,7 +26,9 @@ from ..widgets import (
     with_mark,
 )
 
-BOUNDS = np.geomspace(1, 64, 13)  # px, the places of the error curve
+BOUNDS = np.geomspace(0.25, 64, 17)  # px, the places of the error curve
+# px, those of the control: the lowest are below the fastest pixel of a quiet clip.
+STEPS = 0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64
 RESTING = 0.3  # px per frame; slower pixels count as at rest
 FULL = 0.5  # px, the brightest colour of the image of the error
 
@@ -76,8 +78,8 @@ def _diagram(store: FrameStore, clip: str, field: int, quality: int, height: int
     curves = np.array([errors(flow, bound, quality) for bound in BOUNDS]).T
     for values, label, colour in zip(curves, ("moving pixels", "at rest"), (BLUE, RED)):
         axis.plot(BOUNDS, values, color=colour, label=label)
-    axis.set(xscale="log", yscale="log", xlim=(1, 64), ylim=(0.01, 10))
-    axis.set_xticks([1, 3, 10, 20, 60], ["1", "3", "10", "20", "60"])
+    axis.set(xscale="log", yscale="log", xlim=(0.25, 64), ylim=(0.01, 10))
+    axis.set_xticks([0.3, 1, 3, 10, 20, 60], ["0.3", "1", "3", "10", "20", "60"])
     axis.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
     axis.minorticks_off()
     axis.set_xlabel("bound, px per frame")
@@ -124,13 +126,27 @@ def quantisation_view(
     return canvas.pixels(), sentence
 
 
-def quantisation_explorer(store: FrameStore, clips: Iterable[str] | None = None) -> widgets.VBox:
-    """Return the explorer over the flow fields of ``clips`` (default: all)."""
+def quantisation_explorer(
+    store: FrameStore,
+    clips: Iterable[str] | None = None,
+    start: tuple[str, int] | None = None,
+) -> widgets.VBox:
+    """Return the explorer over the flow fields of ``clips`` (default: all).
+
+    It opens on the clip and the field of ``start``, or in the middle of the first clip.
+    """
     class_menu, clip = clip_menus(store, clips)
     field = int_slider("field", 1, 1, 2)
     follow_clip(clip, field, lambda name: store.n_frames(name) - 1)
-    field.value = (1 + field.max) // 2
-    bound = int_slider("bound, px", 20, 1, 64)
+    if start:
+        class_menu.value = store.label(start[0])
+        clip.value, field.value = start
+    else:
+        field.value = (1 + field.max) // 2
+    bound = widgets.SelectionSlider(
+        value=20, options=[(f"{step:g}", step) for step in STEPS], description="bound, px",
+        style={"description_width": "90px"},
+    )  # fmt: skip
     quality = int_slider("JPEG quality", 95, 5, 100, 5)
     controls = {"clip": clip, "field": field, "bound": bound, "quality": quality}
     rows = [[class_menu, clip, field], [bound, quality]]
