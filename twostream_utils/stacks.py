@@ -289,9 +289,8 @@ def worker_trouble_explained() -> Iterator[None]:
         if not re.search("worker .*(killed by|exited unexp)|allocate shared memory", str(error)):
             raise
         raise RuntimeError(
-            "a process that loads clips was killed or ran out of memory, in a container mostly of "
-            "shared memory (docker run --ipc=host). Load with fewer workers; with workers=0 "
-            f"there is none. ({error})"
+            "a process that loads clips was killed or ran out of memory (in a container, shared "
+            f"memory: docker run --ipc=host). Load with fewer workers, or workers=0. ({error})"
         ) from error
 
 

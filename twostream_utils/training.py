@@ -96,7 +96,7 @@ def fit(
     through ``torch.compile``: a minute or more first, then faster steps on most GPUs. Raises
     ``ValueError`` if the loss stops being a number or another precision is asked for than before.
     """
-    from accelerate.utils import find_executable_batch_size
+    from accelerate.utils.memory import should_reduce_batch_size
 
     rank, count = processes()
     loader = make_loader(train_set, recipe.batch_size, workers, seed, reuse=True)
@@ -122,15 +122,17 @@ def fit(
                 on_epoch(training.history)
         return training
 
-    one = find_executable_batch_size(epochs, starting_batch_size=recipe.batch_size)
-    try:
-        training = one() if count == 1 else epochs(recipe.batch_size)
-    except RuntimeError as error:
-        if "executable batch size" not in str(error):
-            raise
-        device = describe_device(pick_device())
-        raise RuntimeError(f"out of memory: not even one clip fits on {device}. Take a smaller "
-                           "profile, or TWOSTREAM_DEVICE=cpu") from error  # fmt: skip
+    training, fitting = None, recipe.batch_size
+    while training is None:
+        try:
+            training = epochs(fitting)
+        except RuntimeError as error:
+            if count > 1 or not should_reduce_batch_size(error):
+                raise
+            if fitting == 1:
+                fault = f"out of memory: not even one clip fits on {describe_device(pick_device())}"
+                raise RuntimeError(f"{fault}: smaller profile, or TWOSTREAM_DEVICE=cpu") from error
+            fitting //= 2
     model.eval()
     return training.history
 
@@ -271,9 +273,8 @@ def load_checkpoint(path: Path, mmap: bool = False) -> dict:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:
-        raise ValueError(
-            f"checkpoint {path} cannot be read ({error}); delete it to train again"
-        ) from error
+        fault = f"checkpoint {path} cannot be read ({error}); delete it to train again"
+        raise ValueError(fault) from error
 
 
 def trained_with(checkpoint: Path) -> list[dict[str, str]]:
