@@ -194,9 +194,9 @@ def test_only_cuda_copies_a_batch_while_this_process_goes_on(device, at_once):
 )
 def test_a_worker_without_memory_says_what_to_do(trouble, workers, tmp_path):
     model = vgg19(30, 2, 1 / 16)
-    with pytest.raises(RuntimeError, match="fewer workers; with workers=0"):
+    with pytest.raises(RuntimeError, match="fewer workers, or workers=0"):
         score(model, in_workers(trouble, False), workers=workers)
-    with pytest.raises(RuntimeError, match="fewer workers; with workers=0"):
+    with pytest.raises(RuntimeError, match="fewer workers, or workers=0"):
         fit(model, in_workers(trouble), Recipe(1, 0.01, 3), tmp_path / "a.pt", workers=workers)
     with pytest.raises(RuntimeError, match="^something else$"):
         score(model, in_workers("something else", False))
