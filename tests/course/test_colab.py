@@ -20,7 +20,7 @@ import nbformat
 import pytest
 from conftest import moving_frames, write_video
 from nbclient import NotebookClient
-from test_project import ROOT, tracked_files
+from test_project import ROOT, copy_repository
 
 REPOSITORY = "someone/two-stream"
 PYTHON = os.environ.get("TWOSTREAM_COLAB_PYTHON") or sys.executable
@@ -49,11 +49,7 @@ def publish(project: Path, name: str) -> None:
 @pytest.fixture(scope="module")
 def published(tmp_path_factory) -> Path:
     """The project with an address."""
-    project = tmp_path_factory.mktemp("published")
-    for path in tracked_files():
-        target = project / path.relative_to(ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, target)
+    project = copy_repository(tmp_path_factory.mktemp("published"))
     publish(project, REPOSITORY)
     return project
 

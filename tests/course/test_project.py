@@ -29,6 +29,15 @@ def tracked_files() -> list[Path]:
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
 
 
+def copy_repository(folder: Path) -> Path:
+    """Copy the files of the repository, and nothing else, to ``folder`` and return it."""
+    for path in tracked_files():
+        target = folder / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
+    return folder
+
+
 def made(*words: str, **variables: str) -> dict[str, str]:
     """The variables of the course that a recipe of the Makefile sees."""
     if shutil.which("make") is None:

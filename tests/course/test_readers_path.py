@@ -16,7 +16,7 @@ from pathlib import Path
 import build as bn
 import nbformat
 import pytest
-from test_project import ROOT, tracked_files
+from test_project import copy_repository
 
 SOURCES = bn.read_sources()
 NOT_YET, RIGHT = "⏳", "✅"
@@ -56,11 +56,7 @@ def test_committed_notebooks_are_unsolved(source):
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Path:
     """The files of the repository and nothing else: no data, no networks, no outputs of a run."""
-    folder = tmp_path_factory.mktemp("clone")
-    for path in tracked_files():
-        target = folder / path.relative_to(ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
+    folder = copy_repository(tmp_path_factory.mktemp("clone"))
     assert not (folder / "data").exists() and not (folder / "runs").exists()
     return folder
 
