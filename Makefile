@@ -72,7 +72,7 @@ notebooks: $(STAMP) ## rebuild the committed notebooks from notebooks/source
 book: $(STAMP) ## the course with its outputs as a web site, in build/book
 	@$(BIN)/python notebooks/make/book.py
 
-ablations: $(STAMP) ## what each choice is worth: the hours of training behind notebooks 07 and 11
+ablations: $(STAMP) ## what each choice is worth: the hours of training behind notebooks 08 and 12
 	@$(APART) -u TWOSTREAM_PROFILE $(BIN)/python -m twostream_utils.experiments.ablations
 
 bench: $(STAMP) ## how fast it is, and against what: a table, and notebooks/kept/bench.json

@@ -230,7 +230,7 @@ class NoiseStore(RampStore):
 
 
 def plain_stack(data, clip, view, stream):
-    """Read, crop once, flip once with u negated, lay the channels out: what notebook 02 teaches."""
+    """Read, crop once, flip once with u negated, lay the channels out: what notebook 03 teaches."""
     numbers = stacks.POSITIONS[stream](data.store, clip, data.profile, view.start)
     read = data.store.read_flow if stream == "flow" else data.store.read_rgb
     frames = stacks.crop_frames(read(clip, numbers), view, data.profile.crop)

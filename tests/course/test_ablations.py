@@ -254,11 +254,11 @@ def test_accuracy_pools_the_splits_of_each_seed():
     assert found["differences"]["logit_average − average_fusion"]["ci95"] == [0, 0]
 
 
-# --- notebook 11 -------------------------------------------------------------------------------
+# --- notebook 12 -------------------------------------------------------------------------------
 
 
 def test_the_live_case_trains_anew_in_whatever_sizes_the_set_up_cell_names(tiny, capsys):
-    source = Path(kept.ROOT / "notebooks" / "source" / "11_the_original_dissected.md")
+    source = Path(kept.ROOT / "notebooks" / "source" / "12_the_original_dissected.md")
     (cell,) = (c for c in re.findall(r"```python\n(.*?)```", source.read_text("utf-8"), re.S)
                if "live = " in c)  # fmt: skip
     runs = {"original": [{"history": [{"top1": 0.1}, {"top1": 0.2}]}]}

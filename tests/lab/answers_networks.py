@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from twostream_utils.lab.exercises import nb03, nb07, nb09, nb11
+from twostream_utils.lab.exercises import nb04, nb08, nb10, nb12
 
 mean_repeat = lambda weight, n: weight.mean(dim=1, keepdim=True).repeat(1, n, 1, 1)
 
@@ -139,34 +139,34 @@ weighted = lambda maps, gradient: gradient.mean((1, 2), keepdim=True) * maps
 
 
 RIGHT = {
-    nb03.transform_first_layer: [mean_repeat, mean_einsum],
-    nb03.keep_colours: [colours_repeat, colours_cat],
-    nb03.rescaled: [rescaled_mean, rescaled_sum],
-    nb07.fusion_layer: [fusion_eye, fusion_loop],
-    nb07.conv3d_size: [size_formula, size_measured],
-    nb07.trained_count: [count_sum, count_loop],
-    nb09.grad_cam: [cam_broadcast, cam_einsum, cam_loop],
-    nb09.steady_frames: [nearest_table, nearest_loop],
-    nb09.leaks: [leaks_set, leaks_loops],
-    nb11.count_filters: [
+    nb04.transform_first_layer: [mean_repeat, mean_einsum],
+    nb04.keep_colours: [colours_repeat, colours_cat],
+    nb04.rescaled: [rescaled_mean, rescaled_sum],
+    nb08.fusion_layer: [fusion_eye, fusion_loop],
+    nb08.conv3d_size: [size_formula, size_measured],
+    nb08.trained_count: [count_sum, count_loop],
+    nb10.grad_cam: [cam_broadcast, cam_einsum, cam_loop],
+    nb10.steady_frames: [nearest_table, nearest_loop],
+    nb10.leaks: [leaks_set, leaks_loops],
+    nb12.count_filters: [
         filters_loop,
         lambda w: np.unique(w.numpy().reshape(len(w), -1), axis=0).shape[0],
     ],
-    nb11.unrotate: [
+    nb12.unrotate: [
         lambda s: torch.cat([s[-2:], s[:-2]]),
         lambda s: np.roll(s.numpy(), 2, axis=0),
     ],
 }
 
 WRONG = {
-    nb03.transform_first_layer: [
+    nb04.transform_first_layer: [
         (lambda w, n: (w.sum(1)[0] / 3).expand(len(w), n, -1, -1), "filter 0"),
         (lambda w, n: w.sum(1, keepdim=True).repeat(1, n, 1, 1), "sum"),
         (lambda w, n: w[:, torch.arange(n) % 3], "mean over RGB is missing"),
         (lambda w, n: mean_repeat(w, n) * 3 / n, "rescaling"),
         (lambda w, n: mean_repeat(w.mul_(1.0).add_(1.0), n), "was changed"),
     ],
-    nb03.keep_colours: [
+    nb04.keep_colours: [
         (lambda w, n: w.repeat(1, n, 1, 1), "not divided"),
         (lambda w, n: w.repeat_interleave(n, dim=1) / n, "order"),
         (lambda w, n: mean_repeat(w, 3 * n), "colours are gone"),
@@ -174,7 +174,7 @@ WRONG = {
         (lambda w, n: w.repeat(1, n, 1, 1) / (3 * n), "frames that are counted"),
         (lambda w, n: colours_repeat(w.div_(n), n), "was changed"),
     ],
-    nb03.rescaled: [
+    nb04.rescaled: [
         (filter_0, "filter 0"),
         (lambda w, b, n: (mean_repeat(w, n), b), "Not rescaled"),
         (lambda w, b, n: (mean_repeat(w, n) / n, b), "3 / N"),
@@ -185,7 +185,7 @@ WRONG = {
         (lambda w, b, n: (rescaled_mean(w, b, n)[0], b * 0), "bias is lost"),
         (lambda w, b, n: rescaled_mean(w.mul_(3 / n), b, n), "was changed"),
     ],
-    nb07.fusion_layer: [
+    nb08.fusion_layer: [
         (lambda m, mix: fusion_eye(m, mix[::-1]), "temporal half stands first"),
         (lambda m, mix: nn.Conv2d(m, 2 * m, 1), "exchanged"),
         (lambda m, mix: fusion_eye(m, (1, 1)), "not used"),
@@ -193,14 +193,14 @@ WRONG = {
         (all_maps, "all input maps"),
         (neighbours, "Neighbouring"),
     ],
-    nb07.conv3d_size: [
+    nb08.conv3d_size: [
         (lambda s, k, p: [n + p - k + 1 for n in s], "both ends"),
         (lambda s, k, p: [n + 2 * p - k for n in s], "One too few"),
         (lambda s, k, p: s, "stay as it is"),
         (lambda s, k, p: (s[0], *size_formula(s, k, p)[1:]), "Depth is padded"),
         (lambda s, k, p: [n - k + 1 for n in s], "padding is left out"),
     ],
-    nb07.trained_count: [
+    nb08.trained_count: [
         (lambda m: sum(p.numel() for p in m.parameters()), "all parameters"),
         (lambda m: sum(p.numel() for p in m.parameters() if not p.requires_grad), "the frozen"),
         (lambda m: sum(p.requires_grad for p in m.parameters()), "numel()"),
@@ -208,7 +208,7 @@ WRONG = {
         (lambda m: count_sum(m) + sum(b.numel() for b in m.buffers()), "Running means"),
         (lambda m: sum(x.numel() for x in m.state_dict().values()), "state_dict"),
     ],
-    nb09.grad_cam: [
+    nb10.grad_cam: [
         (lambda m, g: weighted(m, g).sum(0), "cut off at zero at the end"),
         (lambda m, g: weighted(m, g).sum(0).abs(), "absolute value"),
         (lambda m, g: weighted(m, g).relu().sum(0), "before the sum"),
@@ -221,7 +221,7 @@ WRONG = {
         (lambda m, g: cam_loop(m, g) / cam_loop(m, g).max(), "scaled"),
         (lambda m, g: cam_loop(m.mul_(2), g), "were changed"),
     ],
-    nb09.steady_frames: [
+    nb10.steady_frames: [
         (lambda t, r: nearest_table(t, r) + 1, "count from 1"),
         (lambda t, r: t[nearest_table(t, r)], "times of the frames"),
         (ticks_of, "Those are the ticks"),
@@ -229,7 +229,7 @@ WRONG = {
         (lambda t, r: np.searchsorted(t, ticks_of(t, r), side="right") - 1, "before the tick"),
         (lambda t, r: nearest_table(t, r)[:-1], "missing"),
     ],
-    nb09.leaks: [
+    nb10.leaks: [
         (lambda a, b, g: sorted({g[c] for c in a} & {g[c] for c in b}), "names of the groups"),
         (lambda a, b, g: leaks_set(b, a, g), "training clips with a twin"),
         (lambda a, b, g: sorted(set(b) - set(leaks_set(a, b, g))), "clean test clips"),
@@ -238,13 +238,13 @@ WRONG = {
         (lambda a, b, g: leaks_set(a, b, g)[::-1], "not sorted"),
         (lambda a, b, g: sorted(b), "Look at"),
     ],
-    nb11.count_filters: [
+    nb12.count_filters: [
         (len, "equal ones counted again"),
         (lambda w: len(torch.unique(w)), "whole filters"),
         (lambda w: 1, "different from filter 0"),
         (lambda w: len(torch.unique(w.sum(dim=(1, 2, 3)))) + 1, "Counted"),
     ],
-    nb11.unrotate: [
+    nb12.unrotate: [
         (lambda s: s.roll(-2, dims=0), "one field further"),
         (lambda s: s.roll(1, dims=0), "two channels"),
         (lambda s: s.flip(0), "reversed"),

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import torch
 
-from twostream_utils.lab.exercises import nb04, nb06, nb08, nb10
+from twostream_utils.lab.exercises import nb05, nb07, nb09, nb11
 
 
 def weighted_torch(a, b, w, space):
@@ -165,26 +165,26 @@ scaled_in_place = lambda gradient, scale: gradient.mul_(scale).half().float() / 
 
 
 RIGHT = {
-    nb06.weighted_fusion: [weighted_torch, weighted_numpy],
-    nb04.views: [views_mean, views_loop],
-    nb04.bootstrap: [bootstrap_table, bootstrap_loop],
-    nb06.paired: [paired_gain, paired_loop],
-    nb06.choose_weight: [weight_even, weight_sorted],
-    nb04.confusion: [confusion_loop, confusion_bincount],
-    nb08.top_k: [top_k_argsort, top_k_torch],
-    nb08.mean_class: [mean_class_loop, mean_class_matrix],
-    nb08.disagreements: [differ_masks, differ_loop],
-    nb10.pace: [lambda c, ms, gpu: min(1000 * c / ms, gpu), pace_branch],
-    nb10.scaled: [
+    nb07.weighted_fusion: [weighted_torch, weighted_numpy],
+    nb05.views: [views_mean, views_loop],
+    nb05.bootstrap: [bootstrap_table, bootstrap_loop],
+    nb07.paired: [paired_gain, paired_loop],
+    nb07.choose_weight: [weight_even, weight_sorted],
+    nb05.confusion: [confusion_loop, confusion_bincount],
+    nb09.top_k: [top_k_argsort, top_k_torch],
+    nb09.mean_class: [mean_class_loop, mean_class_matrix],
+    nb09.disagreements: [differ_masks, differ_loop],
+    nb11.pace: [lambda c, ms, gpu: min(1000 * c / ms, gpu), pace_branch],
+    nb11.scaled: [
         lambda g, s: (g * s).half().float() / s,
         lambda g, s: torch.mul(g, s).to(torch.float16).to(torch.float32).div(s),
         lambda g, s: np.float32((g.numpy() * np.float32(s)).astype(np.float16)) / np.float32(s),
     ],
-    nb10.share: [lambda r, p, n: range(r, n, p), share_slice, share_blocks],
+    nb11.share: [lambda r, p, n: range(r, n, p), share_slice, share_blocks],
 }
 
 WRONG = {
-    nb06.weighted_fusion: [
+    nb07.weighted_fusion: [
         (lambda a, b, w, s: ((1 - w) * a + w * b).softmax(1), "logits are averaged, then"),
         (lambda a, b, w, s: (1 - w) * a + w * b, "no softmax"),
         (lambda a, b, w, s: a.softmax(1) + b.softmax(1), "rows sum to 2"),
@@ -197,7 +197,7 @@ WRONG = {
         (weighted_at_once, "for a single clip"),
         (lambda a, b, w, s: weighted_torch(a, b, w, "softmax"), "in logit space"),
     ],
-    nb04.views: [
+    nb05.views: [
         (lambda x: x[:, 0].argmax(1), "first view"),
         (lambda x: [np.bincount(row).argmax() for row in x.argmax(2)], "vote"),
         (lambda x: x.max(1).argmax(1), "surest view"),
@@ -206,7 +206,7 @@ WRONG = {
         (lambda x: x.mean(1), "mean logits"),
         (lambda x: x.argmax(2), "each view"),
     ],
-    nb04.bootstrap: [
+    nb05.bootstrap: [
         (lambda h, n, rng: bootstrap_of(h, n, rng, replace=False), "without replacement"),
         (percentile, "np.percentile counts in per cent"),
         (lambda h, n, rng: bootstrap_of(h, n, rng, tail=0.05), "90 %"),
@@ -215,7 +215,7 @@ WRONG = {
         (lambda h, n, rng: np.quantile(rng.choice(h, n).astype(float), [0.025, 0.975]), "single"),
         (lambda h, n, rng: bootstrap_table(~h, n, rng), "around 0.8"),
     ],
-    nb06.paired: [
+    nb07.paired: [
         (unpaired, "apart"),
         (lambda a, b, n, rng: percentile(a * 1.0 - b, n, rng), "np.percentile counts in per cent"),
         (lambda a, b, n, rng: np.quantile(a * 1.0 - b, [0.025, 0.975]), "single clips"),
@@ -226,7 +226,7 @@ WRONG = {
         (lambda a, b, n, rng: bootstrap_of(a * 1.0 - b, n, rng, tail=0.05), "90 %"),
         (lambda a, b, n, rng: bootstrap_table(a & ~b, n, rng), "count −1"),
     ],
-    nb06.choose_weight: [
+    nb07.choose_weight: [
         (lambda w, v, t: w[t.argmax()], "Chosen on the test"),
         (lambda w, v, t: v.argmax(), "place in the list"),
         (lambda w, v, t: v.max(), "accuracy"),
@@ -235,7 +235,7 @@ WRONG = {
         (lambda w, v, t: 0.5, "Half and half"),
         (lambda w, v, t: w[v == v.max()].mean(), "mean of equally good"),
     ],
-    nb04.confusion: [
+    nb05.confusion: [
         (lambda p, t, c: confusion_loop(t, p, c), "swapped"),
         (
             lambda p, t, c: (
@@ -246,20 +246,20 @@ WRONG = {
         (lambda p, t, c: (confusion_loop(p, t, c) > 0).astype(int), "only once"),
         (lambda p, t, c: np.diag(np.bincount(t[t == p], minlength=c)), "diagonal"),
     ],
-    nb08.top_k: [
+    nb09.top_k: [
         (lambda s, t, k: top_k_argsort(-s, t, k), "lowest"),
         (lambda s, t, k: top_k_argsort(s, t, 1), "k is ignored"),
         (lambda s, t, k: (np.argsort(-s, 1)[:, k - 1] == t).mean(), "exactly in place k"),
         (lambda s, t, k: top_k_torch(s, t, min(k + 1, 9)), "too many"),
     ],
-    nb08.mean_class: [
+    nb09.mean_class: [
         (lambda p, t: (p == t).mean(), "large class decides"),
         (lambda p, t: mean_class_loop(p, t) * 4 / 5, "leave it out"),
         (precision, "the class that was said; go"),
         (lambda p, t: precision(p, t) * 4 / 5, "the class that was said; go"),
         (lambda p, t: min((p == t)[t == k].mean() for k in set(t)), "worst"),
     ],
-    nb08.disagreements: [
+    nb09.disagreements: [
         (lambda a, b, t: differ_masks(b, a, t), "exchanged"),
         (lambda a, b, t: ((a == t).sum(), (b == t).sum()), "that both have right"),
         (lambda a, b, t: ((b != t).sum(), (a != t).sum())[::-1], "both have wrong"),
@@ -270,7 +270,7 @@ WRONG = {
         (lambda a, b, t: (((a == t) & (b == t)).sum(), ((a != t) & (b != t)).sum()), "agree"),
         (lambda a, b, t: np.array(differ_masks(a, b, t)) / len(t), "shares"),
     ],
-    nb10.pace: [
+    nb11.pace: [
         (lambda c, ms, gpu: max(1000 * c / ms, gpu), "slower one"),
         (lambda c, ms, gpu: 1000 * c / ms + gpu, "do not add up"),
         (lambda c, ms, gpu: min(c / ms, gpu), "1000 ms"),
@@ -279,7 +279,7 @@ WRONG = {
         (lambda c, ms, gpu: 1000 * c / ms, "faster side"),
         (lambda c, ms, gpu: 7, "you said 7"),
     ],
-    nb10.scaled: [
+    nb11.scaled: [
         (lambda g, s: (g * s).half(), "float16"),
         (lambda g, s: (g * s).half().float(), "never taken out"),
         (lambda g, s: g.half().float() * s / s, "scale before the cast"),
@@ -288,7 +288,7 @@ WRONG = {
         (lambda g, s: (g / s).half().float() * s, "divided first"),
         (scaled_in_place, "was changed"),
     ],
-    nb10.share: [
+    nb11.share: [
         (share_padded, "more than once with 7 clips"),
         (share_rounded_up, "the most"),
         (lambda r, p, n: range(r, n - n % p, p), "scored by nobody with 7"),

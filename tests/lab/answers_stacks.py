@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from twostream_utils.lab.exercises import nb00, nb01, nb02, nb05
+from twostream_utils.lab.exercises import nb00, nb01, nb03, nb06
 
 quantise_round = lambda x: np.round(255 * (np.clip(x, -20, 20) + 20) / 40).astype(np.uint8)
 
@@ -157,12 +157,12 @@ RIGHT = {
     nb01.decode: [decode_scale, decode_centre],
     nb01.official_split: [split_slices, split_loop],
     nb01.class_numbers: [numbers_lower, numbers_count],
-    nb02.stack_indices: [indices_list, indices_walk],
-    nb02.interleave: [interleave_transpose, interleave_slots],
-    nb02.one_view: [view_slices, view_torch],
-    nb05.mirror_stack: [mirror_slots, mirror_torch],
-    nb05.play_backwards: [backwards_reshape, backwards_slots],
-    nb05.normalise_flow: [normalise_once, normalise_numpy],
+    nb03.stack_indices: [indices_list, indices_walk],
+    nb03.interleave: [interleave_transpose, interleave_slots],
+    nb03.one_view: [view_slices, view_torch],
+    nb06.mirror_stack: [mirror_slots, mirror_torch],
+    nb06.play_backwards: [backwards_reshape, backwards_slots],
+    nb06.normalise_flow: [normalise_once, normalise_numpy],
 }
 
 WRONG = {
@@ -201,7 +201,7 @@ WRONG = {
         (lambda labels: {k.lower(): i for k, i in numbers_lower(labels).items()}, "changed"),
         (lambda labels: sorted(labels, key=str.lower), "dict"),
     ],
-    nb02.stack_indices: [
+    nb03.stack_indices: [
         (lambda n, c, s, a: [i - 1 for i in indices_list(n, c, s, a)], "0-based"),
         (lambda n, c, s, a: [a + k * s for k in range(c)], "beyond the end"),
         (lambda n, c, s, a: [min(a + k * s, n) for k in range(c)], "last frame is repeated"),
@@ -209,14 +209,14 @@ WRONG = {
         (lambda n, c, s, a: indices_list(n, c, s, 1), "start is ignored"),
         (lambda n, c, s, a: [(a + k * s) % n for k in range(c)], "Modulo"),
     ],
-    nb02.interleave: [
+    nb03.interleave: [
         (lambda f: np.roll(interleave_transpose(f), -2, axis=0), "channels -2 and -1"),
         (lambda f: np.concatenate([f[..., 0], f[..., 1]]), "All u come first"),
         (lambda f: interleave_transpose(f[..., ::-1]), "v comes before u"),
         (lambda f: f.reshape(-1, *f.shape[1:3]), "only reshaped"),
         (lambda f: interleave_transpose(f[::-1]), "reverse"),
     ],
-    nb02.one_view: [
+    nb03.one_view: [
         (crop_per_frame, "crop of its own"),
         (crop_per_stream, "both streams"),
         (flow_resized, "resizes the flow"),
@@ -228,7 +228,7 @@ WRONG = {
         (lambda f, q, side, rng: (f[:, :side, :side], q[:, :side, :side]), "the same square"),
         (lambda f, q, side, rng: [x[:, :, ::-1] for x in view_slices(f, q, side, rng)], "as it is"),
     ],
-    nb05.mirror_stack: [
+    nb06.mirror_stack: [
         (lambda s: s[..., ::-1], "not negated"),
         (lambda s: mirror_slots(s)[..., ::-1], "not mirrored"),
         (lambda s: 255 - s[..., ::-1], "v is negated as well"),
@@ -239,14 +239,14 @@ WRONG = {
         (lambda s: s[::-1], "channels are reversed"),
         (lambda s: s.__imul__(0) + mirror_slots(s), "was changed"),
     ],
-    nb05.play_backwards: [
+    nb06.play_backwards: [
         (lambda s: 255 - backwards_reshape(s), "must now move left"),
         (lambda s: 255 - s, "last field should come first"),
         (lambda s: 255 - s[::-1], "v stands where u"),
         (lambda s: s[::-1], "v stands where u"),
         (lambda s: -(255 - backwards_reshape(s)), "wraps around"),
     ],
-    nb05.normalise_flow: [
+    nb06.normalise_flow: [
         (lambda q: (q.float() - 128) / (0.226 * 255), "middle is 127.5"),
         (lambda q: q / 255, "rest becomes 0.5"),
         (lambda q: (q.float() - 127.5) / 0.226, "grey levels"),

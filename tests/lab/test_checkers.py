@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from twostream_utils.lab.exercises import checking, nb01, nb03, nb06, nb08
+from twostream_utils.lab.exercises import checking, nb01, nb04, nb07, nb09
 from twostream_utils.lab.exercises.checking import ExerciseError, compare, prediction
 
 TOPICS = answers_stacks, answers_networks, answers_scores
@@ -64,12 +64,12 @@ def test_questions_know_the_answer_and_their_slips(check, capsys):
 
 def test_questions_take_answers_as_people_write_them(capsys):
     for answer in 0.039, np.float32(0.0391), torch.tensor([0.039]):
-        assert nb08.sign_test(answer)
+        assert nb09.sign_test(answer)
     for answer in "b", " B) ", "(b).":
         assert checking.letter_of(answer, "abc") == "b"
     capsys.readouterr()
     for answer, word in ("0.039", "one number"), (0.5, "too high"), (float("nan"), "finite"):
-        assert not nb08.sign_test(answer) and word in capsys.readouterr().out
+        assert not nb09.sign_test(answer) and word in capsys.readouterr().out
 
 
 # --- the mechanism ------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ def test_what_stops_an_answer_is_named_with_its_line(capsys):
         (no_stub, 1, "with NotImplementedError: no kernel"),
         (lambda w, n: 1 / 0, 0, "with ZeroDivisionError: division by zero"),
     ):
-        assert not nb03.transform_first_layer(answer)
+        assert not nb04.transform_first_layer(answer)
         printed = capsys.readouterr().out
         place = f" stopped in line {answer.__code__.co_firstlineno + line} "
         assert printed.startswith("❌") and place in printed and words in printed, printed
@@ -155,7 +155,7 @@ def test_an_interval_gets_only_the_hint_that_follows_from_it(capsys):
         ((0.063, 0.098), "around 0.040"),
         ((2.26, 5.73), "not per cent"),
     ):
-        assert not nb06.paired(lambda *_, ends=ends: ends)
+        assert not nb07.paired(lambda *_, ends=ends: ends)
         assert word in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""The chooser of notebook 09: both formats of an upload, recordings, messages; bars and film."""
+"""The chooser of notebook 10: both formats of an upload, recordings, messages; bars and film."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@
 
 Each run leaves notebooks/kept/ablations/<group>/<variant>_<profile>_split<S>_seed<N>.npz: clips,
 labels, the mean logits of their views, the learning curve, commit and versions. A run whose file is
-there is not run again. Notebook 11 computes its tables and plots from these files.
+there is not run again. Notebook 12 computes its tables and plots from these files.
 """
 
 from __future__ import annotations

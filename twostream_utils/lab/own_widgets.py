@@ -1,4 +1,4 @@
-"""Notebook 09: bars of what is predicted, a film of where both streams find it, and the chooser
+"""Notebook 10: bars of what is predicted, a film of where both streams find it, and the chooser
 of a video: a clip of the course, an upload, or the webcam.
 
 Core widgets only, and the API that ipywidgets 7 (Colab) and 8 share.

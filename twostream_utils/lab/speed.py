@@ -1,4 +1,4 @@
-"""Notebook 10: who waits for whom, which stage takes the time, and the figures of both."""
+"""Notebook 11: who waits for whom, which stage takes the time, and the figures of both."""
 
 from __future__ import annotations
 

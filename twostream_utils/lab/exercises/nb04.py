@@ -1,93 +1,103 @@
-"""Checkers of notebook 04: views, the confusion matrix, the bootstrap, counting weights."""
+"""Checkers of notebook 04: the first layer on its way from 3 to N channels."""
 
 import numpy as np
+import torch
 
-from .checking import (
-    ExerciseError,
-    as_array,
-    checker,
-    compare,
-    compare_interval,
-    number_question,
-    picture,
-)
+from .checking import NO_RETURN, ExerciseError, checker, compare, picture, prediction, unchanged
 
-__all__ = ["views", "confusion", "bootstrap", "first_layer_count", "picture"]
+__all__ = ["transform_first_layer", "keep_colours", "rescaled", "picture", "prediction"]
 
 
-@checker("All views have their say, then the highest mean wins.")
-def views(answer):
-    """``answer(logits (N, V, C))`` → the class of each clip ``(N,)`` by its mean over views."""
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(60, 5, 4)) * rng.uniform(0.5, 6, size=(60, 5, 1))
-    wanted = logits.mean(axis=1).argmax(axis=1)
-    votes = np.array([np.bincount(row, minlength=4).argmax() for row in logits.argmax(axis=2)])
-    soft = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+@checker("Every filter keeps its own mean over RGB, once for each new channel.")
+def transform_first_layer(answer):
+    """``answer(weight (O, 3, k, k), in_channels)`` → ``(O, in_channels, k, k)``, not rescaled."""
+    weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    channels = 10
+    w = weight.numpy()
+    mean = w.mean(1, keepdims=True)
+    wanted = mean.repeat(channels, axis=1)
+    cycled = w[:, np.arange(channels) % 3]
     slips = {
-        "That is the first view alone": logits[:, 0].argmax(axis=1),
-        "That is a vote of the views; average their logits, then take the highest": votes,
-        "That goes by the surest view alone; average over the views": (
-            logits.max(axis=1).argmax(axis=1)
+        "All output filters are equal: you took filter 0 for all (the [0] of the original code). "
+        "Each output filter has its own mean": np.broadcast_to(wanted[:1], wanted.shape),
+        "That is the sum over RGB, three times too large; take the mean": 3 * wanted,
+        "The mean over RGB is missing: the three colour filters are only repeated": cycled,
+        "Each value is 3/in_channels of the expected one: rescaling was not asked for here": (
+            wanted * (3 / channels)
         ),
-        "Softmax is taken of each view first; the mean of the logits was asked for": (
-            soft.mean(axis=1).argmax(axis=1)
-        ),
-        "The lowest mean is taken": logits.mean(axis=1).argmin(axis=1),
     }
-    result = as_array(answer(logits.copy()), "the classes")
-    if result.shape == (60, 4):
-        raise ExerciseError("Those are the mean logits, (N, C); the class is the place of the best")
-    if result.shape == (60, 5):
-        raise ExerciseError("That is one class for each view; a clip has one answer")
-    compare(result, wanted, "the classes", slips)
+    with unchanged("The weight that came in was changed; return a new tensor", weight):
+        result = answer(weight, channels)
+    compare(result, wanted, "the new weight", slips)
+    compare(answer(weight[:2, :, :1], 3), mean[:2, :, :1].repeat(3, 1), "the new weight", {})
 
 
-@checker("Rows are the true classes, columns what was said, and a class never seen is a row of 0.")
-def confusion(answer):
-    """``answer(predicted (N,), labels (N,), classes: int)`` → counts ``(classes, classes)``."""
-    rng = np.random.default_rng(0)
-    labels, predicted, classes = rng.integers(4, size=30), rng.integers(5, size=30), 6
-    wanted = np.zeros((classes, classes))
-    np.add.at(wanted, (labels, predicted), 1)
-    share = wanted / np.maximum(wanted.sum(axis=1, keepdims=True), 1)
+@checker("Colours kept, every frame counts alike, and the response keeps its size.")
+def keep_colours(answer):
+    """``answer(weight (O, 3, k, k), frames)`` → ``(O, 3·frames, k, k)`` that keeps the colours.
+
+    To a stack of one frame over and over it must respond as ``weight`` does to that frame.
+    """
+    weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    frames = 5
+    w = weight.numpy()
+    wanted = np.tile(w, (1, frames, 1, 1)) / frames
+    middle = np.zeros_like(wanted)
+    middle[:, 3 * (frames // 2) : 3 * (frames // 2) + 3] = w
+    mean = np.repeat(w.mean(1, keepdims=True), 3 * frames, axis=1)
     slips = {
-        "Rows and columns are swapped: a row is a true class, a column a prediction": wanted.T,
-        "Those are shares of each row; the counts were asked for": share,
-        "Each pair counts at most once: m[i, j] += 1 on index arrays adds only once per place. "
-        "Loop over the clips, or use np.add.at": np.minimum(wanted, 1),
-        "Only the hits on the diagonal are counted": np.diag(wanted.diagonal()),
+        "Repeated but not divided: a stack of equal frames gives a response that is as many times "
+        "too large as there are frames": wanted * frames,
+        "Divided by the number of channels; it is frames that are counted": wanted / 3,
+        "The channels come in the order r r r … g g g … b b b …; a stack has r g b r g b …": (
+            np.repeat(w, frames, axis=1) / frames
+        ),
+        "That is the mean over RGB: the colours are gone": [mean, mean / frames],
+        "Only the frame in the middle counts; all frames should count alike": middle,
     }
-    compare(answer(predicted, labels, classes), wanted, "the matrix", slips)
+    with unchanged("The weight that came in was changed; return a new tensor", weight):
+        result = answer(weight, frames)
+    compare(result, wanted, "the new weight", slips)
 
 
-@checker("The middle 95 % of the accuracies that might have been.")
-def bootstrap(answer):
-    """``answer(hits (N,) bool, draws, rng)`` → (low, high), fractions of 1."""
-    hits = np.zeros(1000, dtype=bool)
-    hits[::5] = True
-    hits = ~hits  # 80 % right
-    error = hits.std() / len(hits) ** 0.5
-    single = "That is how single clips spread, not their mean: take the mean of each draw"
-    slips = (
-        (single, 0.5, 0.5),
-        (single, 0.8, hits.std()),
-        (single, 0.8, 1.96 * hits.std()),
-        ("The draws are too small: each has as many clips as the test", 0.8, 1.96 * error * 2**0.5),
-    )
-    compare_interval(answer(hits.copy(), 4000, np.random.default_rng(0)), 0.8, error, slips)
-
-
-first_layer_count = number_question(
-    "64 filters of 30 channels and 3 × 3 pixels, and 64 biases.",
-    right=64 * 30 * 9 + 64,
-    tolerance=0,
-    slips={
-        "The biases are missing: one for each of the 64 filters": 64 * 30 * 9,
-        "That is the layer for one RGB frame; the stack has 30 channels": 64 * 3 * 9 + 64,
-        "That is the layer for one RGB frame, without biases; the stack has 30 channels": 64 * 27,
-        "Ten frames have three colours each: 30 channels": 64 * 10 * 9 + 64,
-        "Every filter has 3 × 3 pixels in each channel": 64 * 30 + 64,
-        "Each filter has one bias, not one for each channel": 64 * 30 * 9 + 64 * 30,
-        "That is one filter; the layer has 64": 30 * 9 + 1,
-    },
-)
+@checker("As strong as before on equal channels, and the bias is the one that was learned.")
+def rescaled(answer):
+    """``answer(weight (O, 3, k, k), bias (O,), in_channels N)`` → new weight · 3 / N, and bias."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(4, 3, 3, 3, generator=generator)
+    bias = torch.randn(4, generator=generator)
+    channels = 12
+    w, b = weight.numpy(), bias.numpy()
+    mean = np.repeat(w.mean(1, keepdims=True), channels, axis=1)
+    wanted = mean * 3 / channels
+    changed = "The weight or the bias that came in was changed; return new tensors"
+    with unchanged(changed, weight, bias):
+        result = answer(weight, bias, channels)
+    if result is None:
+        raise ExerciseError(NO_RETURN.format("The result"))
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise ExerciseError("Return two tensors: the new weight and the bias")
+    slips = {
+        "All output filters are equal: you took filter 0 for all (the [0] of the original code)": (
+            np.broadcast_to(wanted[:1], wanted.shape)
+        ),
+        "Not rescaled: equal channels would answer N / 3 times as strongly": mean,
+        "Divided by N, but three channels gave the old answer: the factor is 3 / N": (
+            mean / channels
+        ),
+        "Multiplied by N / 3, which makes a strong answer stronger still; it is 3 / N": (
+            mean * channels / 3
+        ),
+        "Three times too large: take the mean over RGB, not the sum": wanted * 3,
+        "Rescaled by √(3 / N): right for unrelated channels, asked for are equal ones": (
+            mean * (3 / channels) ** 0.5
+        ),
+    }
+    compare(result[0], wanted, "the new weight", slips)
+    kept = {
+        "The bias is scaled as well. It is added once, however many channels there are": (
+            b * 3 / channels
+        ),
+        "The bias is lost; copy the one that was learned, as the original forgot to": b * 0,
+    }
+    compare(result[1], b, "the bias", kept)

@@ -1,119 +1,107 @@
-"""Checkers of notebook 06: late fusion, the paired interval, choosing a weight."""
+"""Checkers of notebook 06: flow in the mirror, backwards, normalised."""
 
 import numpy as np
 import torch
 
-from .checking import checker, compare, compare_interval, picture, prediction
+from .checking import ExerciseError, as_array, checker, choice_question, compare, shown, unchanged
 
-__all__ = ["weighted_fusion", "paired", "choose_weight", "picture", "prediction"]
-
-
-@checker("One vote for each stream, or one for each logit; each row sums to 1.")
-def weighted_fusion(answer):
-    """``answer(spatial (N, C), temporal (N, C), w, space)`` → probabilities ``(N, C)``.
-
-    ``w`` is the weight of the temporal stream; ``space`` is "softmax" or "logit".
-    """
-    generator = torch.Generator().manual_seed(0)
-    spatial = 4 * torch.randn(6, 5, generator=generator)
-    temporal = torch.randn(6, 5, generator=generator)
-    p, q = spatial.softmax(1), temporal.softmax(1)
-
-    def whole(x: torch.Tensor) -> torch.Tensor:
-        return x.flatten().softmax(0).view_as(x)
-
-    for w in 0.5, 0.7:
-        wanted = (1 - w) * p + w * q
-        logits = (1 - w) * spatial + w * temporal
-        slips = {
-            "The logits are averaged, then softmaxed. Each stream gets its softmax first: "
-            "otherwise the stream with the larger logits decides alone": logits.softmax(1),
-            "The logits are averaged and no softmax is taken": logits,
-            "The two softmax outputs are added but not weighted: rows sum to 2": p + q,
-            "The spatial stream keeps weight 1: rows do not sum to 1": p + w * q,
-            "w is the weight of the temporal stream, and 1 − w that of the spatial one": (
-                w * p + (1 - w) * q
-            ),
-            "w is not used: that is half and half": (p + q) / 2,
-            "The two softmax outputs are multiplied; the average was asked for": p * q,
-            "The softmax runs over the clips (dim 0); it runs over the classes (dim 1)": (
-                (1 - w) * spatial.softmax(0) + w * temporal.softmax(0)
-            ),
-            "Softmax is taken twice": wanted.softmax(1),
-            "The softmax runs over all clips at once: the one above is for a single clip. Take it "
-            "row by row, with dim=1": (1 - w) * whole(spatial) + w * whole(temporal),
-        }
-        result = answer(spatial, temporal, w, "softmax")
-        compare(result, wanted, f'the score for w = {w} in "softmax"', slips)
-        slips = {
-            "That is the average of softmax; in logit space the logits are averaged": wanted,
-            "The logits are averaged, but no softmax makes probabilities of them": logits,
-            "The logits are added and not averaged: that is twice too sure": (
-                (spatial + temporal).softmax(1)
-            ),
-            "w is the weight of the temporal stream, also in logit space": (
-                w * spatial + (1 - w) * temporal
-            ).softmax(1),
-            "The softmax runs over all clips at once: take it by row, with dim=1": whole(logits),
-            "w is not used in logit space": ((spatial + temporal) / 2).softmax(1),
-        }
-        result = answer(spatial, temporal, w, "logit")
-        compare(result, logits.softmax(1), f'the score for w = {w} in "logit"', slips)
+__all__ = ["mirror_stack", "normalise_flow", "play_backwards", "exchanged", "shown"]
 
 
-@checker("The same clips for both methods in every draw.")
-def paired(answer):
-    """``answer(new (N,) bool, old (N,) bool, draws, rng)`` → (low, high) of new − old."""
-    old = np.arange(1000) % 5 > 0
-    new = old.copy()
-    new[np.flatnonzero(~old)[:60]] = True  # 60 clips won
-    new[np.flatnonzero(old)[:20]] = False  # 20 lost
-    gain = new.astype(float) - old
-    middle, error = gain.mean(), gain.std() / 1000**0.5
-    each, won = (new.std(), old.std()), np.maximum(gain, 0)
-    single = "That is how single clips spread, not their mean: take the mean of each draw"
-    one = "That is the accuracy of one method; their difference was asked for"
-    slips = (
-        ("The clips are drawn for each method apart. Draw once, and use the same clips for both: "
-         "what is easy for both then drops out", middle, 1.96 * np.hypot(*each) / 1000**0.5),
-        ("That is the gap between the ends of two intervals, one for each method: take the "
-         "difference on each draw", middle, 1.96 * sum(each) / 1000**0.5),
-        ("The sign is the other way round: new − old, so a gain lies above 0",
-         -middle, 1.96 * error),
-        (one, new.mean(), 1.96 * each[0] / 1000**0.5),
-        (one, old.mean(), 1.96 * each[1] / 1000**0.5),
-        ("Lost clips count −1, not 0: take new − old, clip by clip",
-         won.mean(), 1.96 * won.std() / 1000**0.5),
-        (single, 0.5, 0.5),
-        (single, middle, gain.std()),
-        (single, middle, 1.96 * gain.std()),
-    )  # fmt: skip
-    result = answer(new.copy(), old.copy(), 4000, np.random.default_rng(0))
-    compare_interval(result, middle, error, slips)
+@checker("Mirrored, and what moved right now moves left, in every field.")
+def mirror_stack(answer):
+    """``answer(stack (2L, H, W) uint8, u1 v1 u2 …)`` → mirrored in x, u negated (255 − u)."""
+    stack = np.random.default_rng(0).integers(1, 255, (6, 4, 5), dtype=np.uint8)
+    mirrored = stack[..., ::-1].astype(int)
+    wanted = mirrored.copy()
+    wanted[0::2] = 255 - wanted[0::2]
+    not_mirrored = stack.astype(int)
+    not_mirrored[0::2] = 255 - not_mirrored[0::2]
+    only_v, first, half, minus = (mirrored.copy() for _ in range(4))
+    only_v[1::2] = 255 - only_v[1::2]
+    first[0] = 255 - first[0]
+    half[: len(half) // 2] = 255 - half[: len(half) // 2]
+    minus[0::2] = -minus[0::2]
+    upside_down = stack[:, ::-1].astype(int)
+    upside_down[0::2] = 255 - upside_down[0::2]
+    slips = {
+        "u is mirrored but not negated: in a mirror, right goes left": mirrored,
+        "u is negated but the pictures are not mirrored from left to right": not_mirrored,
+        "v is negated as well: up stays up in a left-right mirror": 255 - mirrored,
+        "v is negated where u should be: u, along x, is in channels 0, 2, 4, …": only_v,
+        "Only the first u is negated: there is one in every second channel": first,
+        "The first half of the channels is negated, but u and v take turns: u1, v1, u2, …": half,
+        "The pictures are turned upside down: mirror along the last axis, x": upside_down,
+        "The channels are reversed, so that v stands where u should be": stack[::-1].astype(int),
+        "u is negated as -u, but rest is 127.5 in quantised flow: the opposite is 255 - u": minus,
+        "u is negated as -u, which wraps around in uint8; the opposite is 255 - u": minus % 256,
+    }
+    with unchanged("The stack that came in was changed; return a new one", stack):
+        result = as_array(answer(stack), "the mirrored stack")
+    compare(result, wanted, "the mirrored stack", slips)
+    if result.dtype != np.uint8:
+        raise ExerciseError(f"The values are right, but the type is {result.dtype}, not uint8")
 
 
-@checker("Chosen on clips that are not the test, and the most even of equally good weights.")
-def choose_weight(answer):
-    """``answer(weights (K,), held_out (K,), test (K,))``, top-1 each → the weight to use."""
-    weights = np.linspace(0, 1, 11)
-    plateau = np.array([0.5, 0.6, 0.7, 0.8, 0.8, 0.7, 0.7, 0.8, 0.8, 0.8, 0.5])
-    peak = np.array([0.5, 0.6, 0.7, 0.9, 0.8, 0.8, 0.8, 0.8, 0.7, 0.6, 0.5])
-    test = np.array([0.5, 0.6, 0.7, 0.7, 0.8, 0.8, 0.8, 0.8, 0.9, 0.6, 0.5])
-    for held_out in peak, plateau, plateau[::-1]:
-        best = np.flatnonzero(held_out == held_out.max())
-        place = best[np.abs(weights[best] - 0.5).argmin()]
-        slips = {
-            "Chosen on the test: the accuracy there would be one part luck": weights[test.argmax()],
-            "That is the place in the list; return the weight that stands there": place,
-            "That is the accuracy; return the weight that reaches it": held_out.max(),
-            "Of equally good weights take the most even one, nearest to 0.5; that is the first": (
-                weights[best[0]]
-            ),
-            "Of equally good weights take the most even one, nearest to 0.5; that is the last": (
-                weights[best[-1]]
-            ),
-            "Half and half, whatever the held-out clips say": 0.5,
-            "The mean of equally good weights need not be good itself": weights[best].mean(),
-        }
-        result = answer(weights.copy(), held_out.copy(), test.copy())
-        compare(result, weights[place], "the weight", slips, tolerance=1e-6)
+@checker("Rest is zero, u and v share one scale, and so do all fields.")
+def normalise_flow(answer):
+    """``answer(q (2L, H, W) uint8 tensor)`` → ``(q − 127.5) / (0.226 · 255)``, float."""
+    stack = torch.randint(90, 170, (4, 3, 5), generator=torch.Generator().manual_seed(0))
+    stack = stack.to(torch.uint8)
+    q = stack.numpy().astype(np.float64)
+    wanted = (q - 127.5) / (0.226 * 255)
+    low, high = q.min((1, 2), keepdims=True), q.max((1, 2), keepdims=True)
+    slips = {
+        "Centred on 128. The scale runs from 0 to 255, and its middle is 127.5": (
+            (q - 128) / (0.226 * 255)
+        ),
+        "Only divided by 255: rest becomes 0.5 instead of 0": q / 255,
+        "Centred, but in units of 0…1 the deviation of 0.226 is 0.226 · 255 grey levels": (
+            (q - 127.5) / 0.226
+        ),
+        "The deviation is missing: divide by 0.226 · 255": [(q - 127.5) / 255, q - 127.5],
+        "That is ImageNet's normalisation of red, as if flow were a picture: rest is not 0": (
+            (q / 255 - 0.485) / 0.229
+        ),
+        "Normalised by the mean and deviation of this stack: then each clip has its own scale, and "
+        "slow and fast look alike": [(q - q.mean()) / q.std(ddof=k) for k in (0, 1)],
+        "Each field is stretched to its own range: that loses the speed": (q - low) / (high - low),
+        "Subtracted in uint8, which wraps around below rest: make it float first": [
+            ((q - rest) % 256) / (0.226 * 255) for rest in (127, 128)
+        ],
+    }
+    compare(answer(stack), wanted, "the normalised stack", slips)
+
+
+@checker("The last field first, every motion the other way, and u still before v.")
+def play_backwards(answer):
+    """``answer(stack (2L, H, W) uint8)`` → the stack of the same film shown backwards."""
+    stack = np.random.default_rng(0).integers(1, 255, (8, 3, 4), dtype=np.uint8)
+    pairs = stack.reshape(-1, 2, *stack.shape[1:])
+    wanted = 255 - pairs[::-1].reshape(stack.shape).astype(int)
+    slips = {
+        "The order is reversed, but what moved right must now move left: 255 - q": 255 - wanted,
+        "Every motion is reversed, but the last field should come first": 255 - stack.astype(int),
+        "All channels are reversed one by one, so v stands where u should be": 255
+        - stack[::-1].astype(int),
+        "All channels are reversed one by one, so v stands where u should be; and what moved "
+        "right must now move left: 255 - q": stack[::-1],
+        "Motion is reversed as -q, which wraps around in uint8; the opposite is 255 - q": (
+            (wanted + 1) % 256
+        ),
+    }
+    with unchanged("The stack that came in was changed; return a new one", stack):
+        compare(answer(stack), wanted, "the stack", slips)
+
+
+exchanged = choice_question(
+    "All filters of the first layer start alike, so it does not matter which channel is which, as "
+    "long as training and test agree.",
+    right="a",
+    wrong={
+        "b": "Is there anything by which the network could know that channel 0 ought to be u? Its "
+        "first layer starts with equal filters in all channels",
+        "c": "Chance would mean that nothing can be learned from the stacks. All of the motion is "
+        "still in them, only in other channels",
+    },
+)

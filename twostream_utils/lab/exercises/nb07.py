@@ -1,98 +1,119 @@
-"""Checkers of notebook 07: the fusion layer, the size behind a Conv3d, what is trained."""
+"""Checkers of notebook 07: late fusion, the paired interval, choosing a weight."""
 
 import numpy as np
 import torch
-from torch import nn
 
-from .checking import NO_RETURN, ExerciseError, checker, compare, picture, prediction
+from .checking import checker, compare, compare_interval, picture, prediction
 
-__all__ = ["fusion_layer", "conv3d_size", "trained_count", "picture", "prediction"]
+__all__ = ["weighted_fusion", "paired", "choose_weight", "picture", "prediction"]
 
 
-@checker("Map o of the result is a mix of map o of both streams; with (1, 1) it is sum fusion.")
-def fusion_layer(answer):
-    """``answer(channels M, mix)`` → a 1×1 ``nn.Conv2d`` from cat([a, b]), 2M, to M maps."""
+@checker("One vote for each stream, or one for each logit; each row sums to 1.")
+def weighted_fusion(answer):
+    """``answer(spatial (N, C), temporal (N, C), w, space)`` → probabilities ``(N, C)``.
+
+    ``w`` is the weight of the temporal stream; ``space`` is "softmax" or "logit".
+    """
     generator = torch.Generator().manual_seed(0)
-    for channels, (s, t) in (4, (0.25, 0.75)), (3, (1.0, 1.0)), (3, (1.0, 0.5)):
-        a, b = torch.rand(2, 2, channels, 3, 3, generator=generator)
-        layer = answer(channels, (s, t))
-        if layer is None:
-            raise ExerciseError(NO_RETURN.format("The result"))
-        if not isinstance(layer, nn.Conv2d):
-            raise ExerciseError(f"Return an nn.Conv2d, not {type(layer).__name__}")
-        shape, wanted_shape = tuple(layer.weight.shape), (channels, 2 * channels, 1, 1)
-        if shape == (2 * channels, channels, 1, 1):
-            raise ExerciseError("In and out are exchanged: 2M maps come in, M go out")
-        if shape != wanted_shape:
-            raise ExerciseError(f"The weight has shape {shape}, expected {wanted_shape}")
-        if layer.bias is not None and layer.bias.detach().abs().max() > 1e-6:
-            raise ExerciseError(
-                "The bias is not zero: nn.Conv2d draws it at random, so set it to zero or leave it "
-                "out"
-            )
-        with torch.no_grad():
-            made = layer(torch.cat([a, b], dim=1))
-        every = (s * a + t * b).sum(1, keepdim=True).expand_as(a)
-        interleaved = torch.cat([a, b], dim=1)[:, 0::2] * s + torch.cat([a, b], 1)[:, 1::2] * t
+    spatial = 4 * torch.randn(6, 5, generator=generator)
+    temporal = torch.randn(6, 5, generator=generator)
+    p, q = spatial.softmax(1), temporal.softmax(1)
+
+    def whole(x: torch.Tensor) -> torch.Tensor:
+        return x.flatten().softmax(0).view_as(x)
+
+    for w in 0.5, 0.7:
+        wanted = (1 - w) * p + w * q
+        logits = (1 - w) * spatial + w * temporal
         slips = {
-            "The temporal half stands first; the maps are concatenated [spatial, temporal]": (
-                t * a + s * b
+            "The logits are averaged, then softmaxed. Each stream gets its softmax first: "
+            "otherwise the stream with the larger logits decides alone": logits.softmax(1),
+            "The logits are averaged and no softmax is taken": logits,
+            "The two softmax outputs are added but not weighted: rows sum to 2": p + q,
+            "The spatial stream keeps weight 1: rows do not sum to 1": p + w * q,
+            "w is the weight of the temporal stream, and 1 − w that of the spatial one": (
+                w * p + (1 - w) * q
             ),
-            "Every output map mixes all input maps; it should see map o of each stream only": every,
-            "The mix is not used: both streams get weight 1": a + b,
-            "Neighbouring channels are mixed, but cat puts all spatial maps before all temporal "
-            "ones": interleaved,
+            "w is not used: that is half and half": (p + q) / 2,
+            "The two softmax outputs are multiplied; the average was asked for": p * q,
+            "The softmax runs over the clips (dim 0); it runs over the classes (dim 1)": (
+                (1 - w) * spatial.softmax(0) + w * temporal.softmax(0)
+            ),
+            "Softmax is taken twice": wanted.softmax(1),
+            "The softmax runs over all clips at once: the one above is for a single clip. Take it "
+            "row by row, with dim=1": (1 - w) * whole(spatial) + w * whole(temporal),
         }
-        what = f"layer(cat([a, b])) for the mix ({s:g}, {t:g})"
-        compare(made, s * a + t * b, what, slips, 1e-5)
-
-
-@checker("Each axis alike, time included: size + 2 · padding − kernel + 1.")
-def conv3d_size(answer):
-    """``answer(size (D, H, W), kernel, padding)`` → size behind a Conv3d of stride 1."""
-    cases = ((2, 9, 9), 2, 2), ((1, 7, 7), 1, 1), ((5, 14, 14), 3, 1), ((4, 6, 8), 3, 0)
-    for size, kernel, padding in cases:
-        n = np.array(size)
-        wanted = n + 2 * padding - kernel + 1
-        flat = wanted.copy()
-        flat[0] = n[0]
+        result = answer(spatial, temporal, w, "softmax")
+        compare(result, wanted, f'the score for w = {w} in "softmax"', slips)
         slips = {
-            "Padding is added at both ends of an axis": n + padding - kernel + 1,
-            "One too few: a kernel as large as the input fits once": n + 2 * padding - kernel,
-            "The size is taken to stay as it is; that holds only for kernel = 2 · padding + 1": n,
-            "Depth is padded too, as padding stands for all three axes": flat,
-            "The padding is left out": n - kernel + 1,
+            "That is the average of softmax; in logit space the logits are averaged": wanted,
+            "The logits are averaged, but no softmax makes probabilities of them": logits,
+            "The logits are added and not averaged: that is twice too sure": (
+                (spatial + temporal).softmax(1)
+            ),
+            "w is the weight of the temporal stream, also in logit space": (
+                w * spatial + (1 - w) * temporal
+            ).softmax(1),
+            "The softmax runs over all clips at once: take it by row, with dim=1": whole(logits),
+            "w is not used in logit space": ((spatial + temporal) / 2).softmax(1),
         }
-        what = f"the size behind (size={size}, kernel={kernel}, padding={padding})"
-        compare(answer(size, kernel, padding), wanted, what, slips)
+        result = answer(spatial, temporal, w, "logit")
+        compare(result, logits.softmax(1), f'the score for w = {w} in "logit"', slips)
 
 
-@checker("What has a gradient is trained; all else is frozen.")
-def trained_count(answer):
-    """``answer(model)`` → how many numbers of ``model`` are trained, an int."""
-    for frozen_bias in False, True:
-        trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
-        trunk.requires_grad_(False)
-        model = nn.Sequential(trunk, nn.Flatten(), nn.Linear(36, 5), nn.Linear(5, 2))
-        model[2].bias.requires_grad_(not frozen_bias)
-        everything = list(model.parameters())
-        trained = [weights for weights in everything if weights.requires_grad]
-        wanted = sum(weights.numel() for weights in trained)
-        total = sum(weights.numel() for weights in everything)
-        buffers = sum(buffer.numel() for buffer in model.buffers())
+@checker("The same clips for both methods in every draw.")
+def paired(answer):
+    """``answer(new (N,) bool, old (N,) bool, draws, rng)`` → (low, high) of new − old."""
+    old = np.arange(1000) % 5 > 0
+    new = old.copy()
+    new[np.flatnonzero(~old)[:60]] = True  # 60 clips won
+    new[np.flatnonzero(old)[:20]] = False  # 20 lost
+    gain = new.astype(float) - old
+    middle, error = gain.mean(), gain.std() / 1000**0.5
+    each, won = (new.std(), old.std()), np.maximum(gain, 0)
+    single = "That is how single clips spread, not their mean: take the mean of each draw"
+    one = "That is the accuracy of one method; their difference was asked for"
+    slips = (
+        ("The clips are drawn for each method apart. Draw once, and use the same clips for both: "
+         "what is easy for both then drops out", middle, 1.96 * np.hypot(*each) / 1000**0.5),
+        ("That is the gap between the ends of two intervals, one for each method: take the "
+         "difference on each draw", middle, 1.96 * sum(each) / 1000**0.5),
+        ("The sign is the other way round: new − old, so a gain lies above 0",
+         -middle, 1.96 * error),
+        (one, new.mean(), 1.96 * each[0] / 1000**0.5),
+        (one, old.mean(), 1.96 * each[1] / 1000**0.5),
+        ("Lost clips count −1, not 0: take new − old, clip by clip",
+         won.mean(), 1.96 * won.std() / 1000**0.5),
+        (single, 0.5, 0.5),
+        (single, middle, gain.std()),
+        (single, middle, 1.96 * gain.std()),
+    )  # fmt: skip
+    result = answer(new.copy(), old.copy(), 4000, np.random.default_rng(0))
+    compare_interval(result, middle, error, slips)
+
+
+@checker("Chosen on clips that are not the test, and the most even of equally good weights.")
+def choose_weight(answer):
+    """``answer(weights (K,), held_out (K,), test (K,))``, top-1 each → the weight to use."""
+    weights = np.linspace(0, 1, 11)
+    plateau = np.array([0.5, 0.6, 0.7, 0.8, 0.8, 0.7, 0.7, 0.8, 0.8, 0.8, 0.5])
+    peak = np.array([0.5, 0.6, 0.7, 0.9, 0.8, 0.8, 0.8, 0.8, 0.7, 0.6, 0.5])
+    test = np.array([0.5, 0.6, 0.7, 0.7, 0.8, 0.8, 0.8, 0.8, 0.9, 0.6, 0.5])
+    for held_out in peak, plateau, plateau[::-1]:
+        best = np.flatnonzero(held_out == held_out.max())
+        place = best[np.abs(weights[best] - 0.5).argmin()]
         slips = {
-            "Those are all parameters; leave out the frozen ones": total,
-            "Those are the frozen ones": total - wanted,
-            "That is the number of tensors; count the numbers in them with numel()": len(trained),
-            "That is the number of all tensors; count the numbers in those that are trained": len(
-                everything
+            "Chosen on the test: the accuracy there would be one part luck": weights[test.argmax()],
+            "That is the place in the list; return the weight that stands there": place,
+            "That is the accuracy; return the weight that reaches it": held_out.max(),
+            "Of equally good weights take the most even one, nearest to 0.5; that is the first": (
+                weights[best[0]]
             ),
-            "Running means and variances are no parameters, and none of them is trained": (
-                wanted + buffers
+            "Of equally good weights take the most even one, nearest to 0.5; that is the last": (
+                weights[best[-1]]
             ),
-            "That is all of state_dict(), running means and frozen weights included": (
-                total + buffers
-            ),
-            "Biases are trained as well": 36 * 5 + 5 * 2,
+            "Half and half, whatever the held-out clips say": 0.5,
+            "The mean of equally good weights need not be good itself": weights[best].mean(),
         }
-        compare(answer(model), float(wanted), "the count", slips, tolerance=0.5)
+        result = answer(weights.copy(), held_out.copy(), test.copy())
+        compare(result, weights[place], "the weight", slips, tolerance=1e-6)

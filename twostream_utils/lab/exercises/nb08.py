@@ -1,92 +1,98 @@
-"""Checkers of notebook 08: top-k, classes that count alike, and when a difference counts."""
+"""Checkers of notebook 08: the fusion layer, the size behind a Conv3d, what is trained."""
 
 import numpy as np
+import torch
+from torch import nn
 
-from .checking import checker, compare, number_question, shown
+from .checking import NO_RETURN, ExerciseError, checker, compare, picture, prediction
 
-__all__ = ["top_k", "mean_class", "disagreements", "sign_test", "shown"]
+__all__ = ["fusion_layer", "conv3d_size", "trained_count", "picture", "prediction"]
 
 
-@checker("The label is among the k highest scores, as a share of all clips.")
-def top_k(answer):
-    """``answer(scores (N, C), labels (N,), k)`` → fraction of clips with the label in the top k."""
-    rng = np.random.default_rng(0)
-    scores, labels = rng.normal(size=(40, 9)), rng.integers(9, size=40)
-    ranks = (scores > scores[np.arange(40), labels][:, None]).sum(axis=1)
-    for k in (3, 1, 9):
+@checker("Map o of the result is a mix of map o of both streams; with (1, 1) it is sum fusion.")
+def fusion_layer(answer):
+    """``answer(channels M, mix)`` → a 1×1 ``nn.Conv2d`` from cat([a, b]), 2M, to M maps."""
+    generator = torch.Generator().manual_seed(0)
+    for channels, (s, t) in (4, (0.25, 0.75)), (3, (1.0, 1.0)), (3, (1.0, 0.5)):
+        a, b = torch.rand(2, 2, channels, 3, 3, generator=generator)
+        layer = answer(channels, (s, t))
+        if layer is None:
+            raise ExerciseError(NO_RETURN.format("The result"))
+        if not isinstance(layer, nn.Conv2d):
+            raise ExerciseError(f"Return an nn.Conv2d, not {type(layer).__name__}")
+        shape, wanted_shape = tuple(layer.weight.shape), (channels, 2 * channels, 1, 1)
+        if shape == (2 * channels, channels, 1, 1):
+            raise ExerciseError("In and out are exchanged: 2M maps come in, M go out")
+        if shape != wanted_shape:
+            raise ExerciseError(f"The weight has shape {shape}, expected {wanted_shape}")
+        if layer.bias is not None and layer.bias.detach().abs().max() > 1e-6:
+            raise ExerciseError(
+                "The bias is not zero: nn.Conv2d draws it at random, so set it to zero or leave it "
+                "out"
+            )
+        with torch.no_grad():
+            made = layer(torch.cat([a, b], dim=1))
+        every = (s * a + t * b).sum(1, keepdim=True).expand_as(a)
+        interleaved = torch.cat([a, b], dim=1)[:, 0::2] * s + torch.cat([a, b], 1)[:, 1::2] * t
         slips = {
-            "The k lowest scores were taken; argsort puts the highest last": (8 - ranks < k).mean(),
-            "That is the number of clips, not their share": (ranks < k).sum(),
-            "k is ignored: that is top-1": (ranks < 1).mean(),
-            "Only the clips whose label is exactly in place k are counted": (ranks == k - 1).mean(),
-            "One place too many: the label may be in places 1 to k": (ranks < k + 1).mean(),
+            "The temporal half stands first; the maps are concatenated [spatial, temporal]": (
+                t * a + s * b
+            ),
+            "Every output map mixes all input maps; it should see map o of each stream only": every,
+            "The mix is not used: both streams get weight 1": a + b,
+            "Neighbouring channels are mixed, but cat puts all spatial maps before all temporal "
+            "ones": interleaved,
         }
-        compare(answer(scores, labels, k), (ranks < k).mean(), f"top-{k}", slips)
+        what = f"layer(cat([a, b])) for the mix ({s:g}, {t:g})"
+        compare(made, s * a + t * b, what, slips, 1e-5)
 
 
-@checker("Every class counts alike, however many clips it has.")
-def mean_class(answer):
-    """``answer(predicted (N,), labels (N,))`` → mean over classes of the accuracy of each."""
-    labels = np.repeat([0, 1, 2, 4], [20, 6, 3, 2])  # class 3 is never true
-    predicted = labels.copy()
-    predicted[[0, 1, 2, 20, 21, 22, 26, 29]] = [1, 3, 1, 0, 0, 4, 0, 0]
-    hits = predicted == labels
-    recall = np.array([hits[labels == k].mean() for k in (0, 1, 2, 4)])
-    found = np.array([hits[predicted == k].mean() for k in (0, 1, 2, 4)])
-    slips = {
-        "That is the share of all clips: the large class decides": hits.mean(),
-        "A class without test clips counts as 0; it has no accuracy, leave it out": (
-            recall.sum() / 5
-        ),
-        "That goes by the class that was said; go by the true class": [
-            found.mean(),
-            found.sum() / 5,  # with a class that was never true
-        ],
-        "Those are per cent; give a fraction of 1": 100 * recall.mean(),
-        "That is the worst class; take the mean": recall.min(),
-    }
-    result = answer(predicted.copy(), labels.copy())
-    compare(result, recall.mean(), "the mean class accuracy", slips)
+@checker("Each axis alike, time included: size + 2 · padding − kernel + 1.")
+def conv3d_size(answer):
+    """``answer(size (D, H, W), kernel, padding)`` → size behind a Conv3d of stride 1."""
+    cases = ((2, 9, 9), 2, 2), ((1, 7, 7), 1, 1), ((5, 14, 14), 3, 1), ((4, 6, 8), 3, 0)
+    for size, kernel, padding in cases:
+        n = np.array(size)
+        wanted = n + 2 * padding - kernel + 1
+        flat = wanted.copy()
+        flat[0] = n[0]
+        slips = {
+            "Padding is added at both ends of an axis": n + padding - kernel + 1,
+            "One too few: a kernel as large as the input fits once": n + 2 * padding - kernel,
+            "The size is taken to stay as it is; that holds only for kernel = 2 · padding + 1": n,
+            "Depth is padded too, as padding stands for all three axes": flat,
+            "The padding is left out": n - kernel + 1,
+        }
+        what = f"the size behind (size={size}, kernel={kernel}, padding={padding})"
+        compare(answer(size, kernel, padding), wanted, what, slips)
 
 
-@checker("Only the clips on which the two differ count.")
-def disagreements(answer):
-    """``answer(new (N,), old (N,), labels (N,))``, classes → (only new right, only old right)."""
-    labels = np.zeros(30, dtype=int)
-    new, old = labels.copy(), labels.copy()
-    old[:9] = 1  # 9 clips only new has right
-    new[9:13] = 2  # 4 only old has right
-    new[13:18], old[13:18] = 1, 2  # both wrong, and not alike
-    new[18:20], old[18:20] = 1, 1  # both wrong alike
-    both = int(((new == labels) & (old == labels)).sum())
-    slips = {
-        "The two are exchanged: first the clips that only the new method has right": (4, 9),
-        "Those are all clips that each has right; leave out those that both have right": (
-            (new == labels).sum(),
-            (old == labels).sum(),
-        ),
-        "Those are all clips that each has wrong; leave out those that both have wrong": (
-            (new != labels).sum(),
-            (old != labels).sum(),
-        ),
-        "Clips on which the answers differ but both are wrong are counted as well": (14, 9),
-        "That is where both are right and where both are wrong: there the methods agree": (both, 7),
-        "Those are shares; the counts were asked for": (9 / 30, 4 / 30),
-    }
-    result = answer(new.copy(), old.copy(), labels.copy())
-    compare(result, (9, 4), "(only new, only old)", slips)
-
-
-sign_test = number_question(
-    "2 · (1 + 9) / 512: rare enough to doubt the coin, from nine clips.",
-    right=2 * 10 / 512,
-    tolerance=5e-4,
-    slips={
-        "That is one side. A coin that falls 1 to 8 is as odd as one that falls 8 to 1": 10 / 512,
-        "That is exactly 8 to 1; count what is at least as uneven, 9 to 0 as well": 9 / 512,
-        "That is exactly 8 to 1 and 1 to 8; count 9 to 0 and 0 to 9 as well": 18 / 512,
-        "That is the share of clips won, no probability under a fair coin": 8 / 9,
-        "Give a fraction of 1, not per cent": 100 * 20 / 512,
-        "That is 9 to 0 and 0 to 9 only; 8 to 1 is what was seen": 2 / 512,
-    },
-)
+@checker("What has a gradient is trained; all else is frozen.")
+def trained_count(answer):
+    """``answer(model)`` → how many numbers of ``model`` are trained, an int."""
+    for frozen_bias in False, True:
+        trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        trunk.requires_grad_(False)
+        model = nn.Sequential(trunk, nn.Flatten(), nn.Linear(36, 5), nn.Linear(5, 2))
+        model[2].bias.requires_grad_(not frozen_bias)
+        everything = list(model.parameters())
+        trained = [weights for weights in everything if weights.requires_grad]
+        wanted = sum(weights.numel() for weights in trained)
+        total = sum(weights.numel() for weights in everything)
+        buffers = sum(buffer.numel() for buffer in model.buffers())
+        slips = {
+            "Those are all parameters; leave out the frozen ones": total,
+            "Those are the frozen ones": total - wanted,
+            "That is the number of tensors; count the numbers in them with numel()": len(trained),
+            "That is the number of all tensors; count the numbers in those that are trained": len(
+                everything
+            ),
+            "Running means and variances are no parameters, and none of them is trained": (
+                wanted + buffers
+            ),
+            "That is all of state_dict(), running means and frozen weights included": (
+                total + buffers
+            ),
+            "Biases are trained as well": 36 * 5 + 5 * 2,
+        }
+        compare(answer(model), float(wanted), "the count", slips, tolerance=0.5)

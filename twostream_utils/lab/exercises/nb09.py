@@ -1,158 +1,92 @@
-"""Checkers of notebook 09: Grad-CAM, frame times, groups."""
+"""Checkers of notebook 09: top-k, classes that count alike, and when a difference counts."""
 
 import numpy as np
-import torch
 
-from .checking import (
-    ExerciseError,
-    as_array,
-    checker,
-    choice_question,
-    compare,
-    compare_names,
-    number_question,
-    unchanged,
-)
+from .checking import checker, compare, number_question, shown
 
-__all__ = ["grad_cam", "steady_frames", "leaks", "growth", "coarse"]
+__all__ = ["top_k", "mean_class", "disagreements", "sign_test", "shown"]
 
 
-@checker("Each map weighted by its mean gradient, summed, and cut off at zero.")
-def grad_cam(answer):
-    """``answer(maps (K, h, w), gradient (K, h, w))``, tensors → ``(h, w)``, not scaled."""
-    generator = torch.Generator().manual_seed(0)
-    maps = torch.rand(5, 3, 4, generator=generator)
-    gradient = torch.randn(5, 3, 4, generator=generator)
-    m, g = maps.numpy(), gradient.numpy()
-    weights = g.mean(axis=(1, 2), keepdims=True)
-    summed = (weights * m).sum(axis=0)
-    wanted = np.maximum(summed, 0)
-    every_place = (g * m).sum(axis=0)
+@checker("The label is among the k highest scores, as a share of all clips.")
+def top_k(answer):
+    """``answer(scores (N, C), labels (N,), k)`` → fraction of clips with the label in the top k."""
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(size=(40, 9)), rng.integers(9, size=40)
+    ranks = (scores > scores[np.arange(40), labels][:, None]).sum(axis=1)
+    for k in (3, 1, 9):
+        slips = {
+            "The k lowest scores were taken; argsort puts the highest last": (8 - ranks < k).mean(),
+            "That is the number of clips, not their share": (ranks < k).sum(),
+            "k is ignored: that is top-1": (ranks < 1).mean(),
+            "Only the clips whose label is exactly in place k are counted": (ranks == k - 1).mean(),
+            "One place too many: the label may be in places 1 to k": (ranks < k + 1).mean(),
+        }
+        compare(answer(scores, labels, k), (ranks < k).mean(), f"top-{k}", slips)
+
+
+@checker("Every class counts alike, however many clips it has.")
+def mean_class(answer):
+    """``answer(predicted (N,), labels (N,))`` → mean over classes of the accuracy of each."""
+    labels = np.repeat([0, 1, 2, 4], [20, 6, 3, 2])  # class 3 is never true
+    predicted = labels.copy()
+    predicted[[0, 1, 2, 20, 21, 22, 26, 29]] = [1, 3, 1, 0, 0, 4, 0, 0]
+    hits = predicted == labels
+    recall = np.array([hits[labels == k].mean() for k in (0, 1, 2, 4)])
+    found = np.array([hits[predicted == k].mean() for k in (0, 1, 2, 4)])
     slips = {
-        "What speaks against the class is still in it: cut off at zero at the end": summed,
-        "The absolute value turns evidence against the class into evidence for it: cut off at zero "
-        "instead": np.abs(summed),
-        "Each map was cut off before the sum. Evidence for and against must be weighed first": (
-            np.maximum(weights * m, 0).sum(axis=0)
+        "That is the share of all clips: the large class decides": hits.mean(),
+        "A class without test clips counts as 0; it has no accuracy, leave it out": (
+            recall.sum() / 5
         ),
-        "The gradient is multiplied place by place; Grad-CAM takes its mean over all places of a "
-        "map, one weight for each map": np.maximum(every_place, 0),
-        "The gradient is multiplied place by place, and nothing is cut off": every_place,
-        "The gradient is summed over the places of a map; take the mean": wanted * m[0].size,
-        "That is the mean over the maps; Grad-CAM sums them": wanted / len(m),
-        "The maps are not weighted: that is their plain sum": m.sum(axis=0),
-        "The weights come from the maps; they come from the gradient": np.maximum(
-            (m.mean(axis=(1, 2), keepdims=True) * m).sum(axis=0), 0
-        ),
-        "Right, but scaled to a maximum of 1, which was not asked for": wanted / wanted.max(),
+        "That goes by the class that was said; go by the true class": [
+            found.mean(),
+            found.sum() / 5,  # with a class that was never true
+        ],
+        "Those are per cent; give a fraction of 1": 100 * recall.mean(),
+        "That is the worst class; take the mean": recall.min(),
     }
-    with unchanged("The maps that came in were changed; return a new tensor", maps):
-        result = answer(maps, gradient)
-    compare(result, wanted, "the map", slips)
+    result = answer(predicted.copy(), labels.copy())
+    compare(result, recall.mean(), "the mean class accuracy", slips)
 
 
-@checker("For each tick the nearest frame, however unsteady the camera.")
-def steady_frames(answer):
-    """``answer(times (T,), rate)`` → 0-based indices of the frames nearest to 0, 1/rate, 2/rate …
-
-    ``times`` in seconds, rising from 0; the last tick is not after the last time.
-    """
-    gaps = [0.03, 0.05, 0.04, 0.11, 0.02, 0.02, 0.13, 0.04, 0.21, 0.03, 0.02, 0.06]
-    for times, rate in (
-        (np.concatenate([[0.0], np.cumsum(gaps)]), 13.0),
-        (np.arange(31) / 30, 12.5),
-    ):
-        ticks = np.arange(0, times[-1] + 1e-9, 1 / rate)
-        wanted = np.abs(times[None] - ticks[:, None]).argmin(axis=1)
-        after = np.searchsorted(times, ticks).clip(0, len(times) - 1)
-        before = (np.searchsorted(times, ticks, side="right") - 1).clip(0)
-        mean = (len(times) - 1) / times[-1]
-        counted = np.rint(np.arange(len(ticks)) * mean / rate).astype(int)
-        slips = {
-            "The indices count from 1; arrays count from 0": wanted + 1,
-            "Those are the times of the frames; their indices are asked for": times[wanted],
-            "Those are the ticks; the indices of the frames nearest to them are asked for": ticks,
-            "Always the frame after the tick; the one before may be nearer": after,
-            "Always the frame before the tick; the one after may be nearer": before,
-            "That counts frames as if the rate were steady; look at the times": counted,
-        }
-        result = as_array(answer(times.copy(), rate), "the indices")
-        if result.shape == (len(ticks) - 1,):
-            raise ExerciseError(
-                f"{len(ticks)} ticks fit, {len(result)} indices came back: is the first or the "
-                "last tick missing?"
-            )
-        # A tick in the middle between two frames has two right answers.
-        if result.shape == wanted.shape and result.dtype.kind in "iu":
-            valid = result.clip(0, len(times) - 1) == result
-            distance = np.abs(times[result.clip(0, len(times) - 1)] - ticks)
-            if valid.all() and np.allclose(distance, np.abs(times[wanted] - ticks), atol=1e-6):
-                continue
-        compare(result, wanted, "the indices", slips, tolerance=1e-6)
+@checker("Only the clips on which the two differ count.")
+def disagreements(answer):
+    """``answer(new (N,), old (N,), labels (N,))``, classes → (only new right, only old right)."""
+    labels = np.zeros(30, dtype=int)
+    new, old = labels.copy(), labels.copy()
+    old[:9] = 1  # 9 clips only new has right
+    new[9:13] = 2  # 4 only old has right
+    new[13:18], old[13:18] = 1, 2  # both wrong, and not alike
+    new[18:20], old[18:20] = 1, 1  # both wrong alike
+    both = int(((new == labels) & (old == labels)).sum())
+    slips = {
+        "The two are exchanged: first the clips that only the new method has right": (4, 9),
+        "Those are all clips that each has right; leave out those that both have right": (
+            (new == labels).sum(),
+            (old == labels).sum(),
+        ),
+        "Those are all clips that each has wrong; leave out those that both have wrong": (
+            (new != labels).sum(),
+            (old != labels).sum(),
+        ),
+        "Clips on which the answers differ but both are wrong are counted as well": (14, 9),
+        "That is where both are right and where both are wrong: there the methods agree": (both, 7),
+        "Those are shares; the counts were asked for": (9 / 30, 4 / 30),
+    }
+    result = answer(new.copy(), old.copy(), labels.copy())
+    compare(result, (9, 4), "(only new, only old)", slips)
 
 
-@checker("No person of the training set in the test, in any class.")
-def leaks(answer):
-    """``answer(train, test, group)`` → sorted test clips whose group is also in training.
-
-    ``train`` and ``test`` are lists of clip names, ``group`` maps a clip to its group.
-    """
-    group = {
-        "wave_3": "anna", "wave_1": "ben", "jump_2": "carl", "jump_5": "anna", "clap_4": "dora",
-        "clap_9": "ben", "wave_7": "emil", "jump_8": "fay", "clap_6": "gus", "clap_2": "dora",
-    }  # fmt: skip
-    cases = (
-        (["wave_3", "jump_2", "clap_4"], ["wave_7", "jump_5", "clap_9", "clap_2"]),
-        (["wave_1", "clap_6"], ["clap_9", "jump_8"]),
-        (["wave_1", "wave_7"], ["wave_3", "jump_8", "jump_5"]),
-    )
-    for train, test in cases:
-        known = {group[clip] for clip in train}
-        wanted = sorted(clip for clip in test if group[clip] in known)
-        tested = {group[clip] for clip in test}
-        slips = {
-            "Those are the names of the groups; the test clips are asked for": sorted(
-                known & tested
-            ),
-            "Those are the training clips with a twin in the test; the test clips are asked for": (
-                sorted(clip for clip in train if group[clip] in tested)
-            ),
-            "Those are the clean test clips; the ones that leak are asked for": sorted(
-                set(test) - set(wanted)
-            ),
-            "Clip names are compared. No clip is in both parts, yet a person may be: compare "
-            "groups": sorted(set(train) & set(test)),
-            "Only clips of the same class are compared; a person leaks from one class to another, "
-            "too": sorted(
-                clip
-                for clip in test
-                if any(
-                    group[clip] == group[other] and clip.split("_")[0] == other.split("_")[0]
-                    for other in train
-                )
-            ),
-        }
-        case = f"with {', '.join(train)} in training"
-        compare_names(answer(list(train), list(test), dict(group)), wanted, slips, case)
-
-
-growth = number_question(
-    "Twice as far from one frame to the next: flow is px per frame, and not px per second.",
-    2,
-    {
-        "Half the frames, but each step spans twice the time: flow grows": 0.5,
-        "The motion is as fast as before in px per second; flow is px per frame": 1.0,
-        "Both u and v double, and so does their length; it is not squared": 4.0,
-    },
-    0.01,
-)
-
-
-coarse = choice_question(
-    "ReLU5 has one cell for 16 × 16 px; the picture of the evidence is no finer than that.",
-    "b",
-    {
-        "a": "The frames are sharp enough: look at the picture below the light",
-        "c": "It may look at fine things; the map that is shown cannot tell where within a cell",
+sign_test = number_question(
+    "2 · (1 + 9) / 512: rare enough to doubt the coin, from nine clips.",
+    right=2 * 10 / 512,
+    tolerance=5e-4,
+    slips={
+        "That is one side. A coin that falls 1 to 8 is as odd as one that falls 8 to 1": 10 / 512,
+        "That is exactly 8 to 1; count what is at least as uneven, 9 to 0 as well": 9 / 512,
+        "That is exactly 8 to 1 and 1 to 8; count 9 to 0 and 0 to 9 as well": 18 / 512,
+        "That is the share of clips won, no probability under a fair coin": 8 / 9,
+        "Give a fraction of 1, not per cent": 100 * 20 / 512,
+        "That is 9 to 0 and 0 to 9 only; 8 to 1 is what was seen": 2 / 512,
     },
 )

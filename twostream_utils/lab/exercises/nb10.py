@@ -1,4 +1,4 @@
-"""Checkers of notebook 10: who waits, small gradients in float16, shares of a test set."""
+"""Checkers of notebook 10: Grad-CAM, frame times, groups."""
 
 import numpy as np
 import torch
@@ -9,109 +9,150 @@ from .checking import (
     checker,
     choice_question,
     compare,
-    number_in,
+    compare_names,
     number_question,
     unchanged,
 )
 
-__all__ = ["pace", "cores", "scaled", "share", "bottleneck"]
+__all__ = ["grad_cam", "steady_frames", "leaks", "growth", "coarse"]
 
 
-@checker("The slower of the two sets the pace.")
-def pace(answer):
-    """``answer(cores, decode_ms, gpu_clips)`` → clips a second of loader and GPU together."""
-    for cores, ms, gpu in (2, 80, 40), (4, 10, 50), (1, 25, 40), (3, 90, 400):
-        loader = 1000 * cores / ms
-        given = number_in(answer(cores, ms, gpu), "the pace")
-        if np.isclose(given, min(loader, gpu), rtol=1e-3):
-            continue
+@checker("Each map weighted by its mean gradient, summed, and cut off at zero.")
+def grad_cam(answer):
+    """``answer(maps (K, h, w), gradient (K, h, w))``, tensors → ``(h, w)``, not scaled."""
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.rand(5, 3, 4, generator=generator)
+    gradient = torch.randn(5, 3, 4, generator=generator)
+    m, g = maps.numpy(), gradient.numpy()
+    weights = g.mean(axis=(1, 2), keepdims=True)
+    summed = (weights * m).sum(axis=0)
+    wanted = np.maximum(summed, 0)
+    every_place = (g * m).sum(axis=0)
+    slips = {
+        "What speaks against the class is still in it: cut off at zero at the end": summed,
+        "The absolute value turns evidence against the class into evidence for it: cut off at zero "
+        "instead": np.abs(summed),
+        "Each map was cut off before the sum. Evidence for and against must be weighed first": (
+            np.maximum(weights * m, 0).sum(axis=0)
+        ),
+        "The gradient is multiplied place by place; Grad-CAM takes its mean over all places of a "
+        "map, one weight for each map": np.maximum(every_place, 0),
+        "The gradient is multiplied place by place, and nothing is cut off": every_place,
+        "The gradient is summed over the places of a map; take the mean": wanted * m[0].size,
+        "That is the mean over the maps; Grad-CAM sums them": wanted / len(m),
+        "The maps are not weighted: that is their plain sum": m.sum(axis=0),
+        "The weights come from the maps; they come from the gradient": np.maximum(
+            (m.mean(axis=(1, 2), keepdims=True) * m).sum(axis=0), 0
+        ),
+        "Right, but scaled to a maximum of 1, which was not asked for": wanted / wanted.max(),
+    }
+    with unchanged("The maps that came in were changed; return a new tensor", maps):
+        result = answer(maps, gradient)
+    compare(result, wanted, "the map", slips)
+
+
+@checker("For each tick the nearest frame, however unsteady the camera.")
+def steady_frames(answer):
+    """``answer(times (T,), rate)`` → 0-based indices of the frames nearest to 0, 1/rate, 2/rate …
+
+    ``times`` in seconds, rising from 0; the last tick is not after the last time.
+    """
+    gaps = [0.03, 0.05, 0.04, 0.11, 0.02, 0.02, 0.13, 0.04, 0.21, 0.03, 0.02, 0.06]
+    for times, rate in (
+        (np.concatenate([[0.0], np.cumsum(gaps)]), 13.0),
+        (np.arange(31) / 30, 12.5),
+    ):
+        ticks = np.arange(0, times[-1] + 1e-9, 1 / rate)
+        wanted = np.abs(times[None] - ticks[:, None]).argmin(axis=1)
+        after = np.searchsorted(times, ticks).clip(0, len(times) - 1)
+        before = (np.searchsorted(times, ticks, side="right") - 1).clip(0)
+        mean = (len(times) - 1) / times[-1]
+        counted = np.rint(np.arange(len(ticks)) * mean / rate).astype(int)
         slips = {
-            "That is the faster side: the slower one sets the pace": max(loader, gpu),
-            "One of your seconds has no 1000 ms": min(loader / 1000, gpu),
-            "Loader and GPU work on one clip after the other, not in one and the same second: they "
-            "do not add up": loader + gpu,
-            "That would be right if the GPU waited while a clip is loaded and the loader while the "
-            "GPU computes; workers load ahead": 1 / (1 / loader + 1 / gpu),
-            "More cores load more clips a second: multiply by them": min(1000 / ms / cores, gpu),
-            "That is one core's pace; each of them loads": min(1000 / ms, gpu),
+            "The indices count from 1; arrays count from 0": wanted + 1,
+            "Those are the times of the frames; their indices are asked for": times[wanted],
+            "Those are the ticks; the indices of the frames nearest to them are asked for": ticks,
+            "Always the frame after the tick; the one before may be nearer": after,
+            "Always the frame before the tick; the one after may be nearer": before,
+            "That counts frames as if the rate were steady; look at the times": counted,
         }
-        for slip, value in slips.items():
-            if np.isclose(given, value, rtol=1e-3):
-                raise ExerciseError(slip)
-        raise ExerciseError(
-            f"{cores} cores at {ms} ms a clip and a GPU of {gpu} clips/s: you said {given:.4g} "
-            f"clips/s, it is {min(loader, gpu):.4g}"
-        )
+        result = as_array(answer(times.copy(), rate), "the indices")
+        if result.shape == (len(ticks) - 1,):
+            raise ExerciseError(
+                f"{len(ticks)} ticks fit, {len(result)} indices came back: is the first or the "
+                "last tick missing?"
+            )
+        # A tick in the middle between two frames has two right answers.
+        if result.shape == wanted.shape and result.dtype.kind in "iu":
+            valid = result.clip(0, len(times) - 1) == result
+            distance = np.abs(times[result.clip(0, len(times) - 1)] - ticks)
+            if valid.all() and np.allclose(distance, np.abs(times[wanted] - ticks), atol=1e-6):
+                continue
+        compare(result, wanted, "the indices", slips, tolerance=1e-6)
 
 
-cores = number_question(
-    "Five cores load 56 clips a second, which is not enough for 60; six load 67.",
-    6,
+@checker("No person of the training set in the test, in any class.")
+def leaks(answer):
+    """``answer(train, test, group)`` → sorted test clips whose group is also in training.
+
+    ``train`` and ``test`` are lists of clip names, ``group`` maps a clip to its group.
+    """
+    group = {
+        "wave_3": "anna", "wave_1": "ben", "jump_2": "carl", "jump_5": "anna", "clap_4": "dora",
+        "clap_9": "ben", "wave_7": "emil", "jump_8": "fay", "clap_6": "gus", "clap_2": "dora",
+    }  # fmt: skip
+    cases = (
+        (["wave_3", "jump_2", "clap_4"], ["wave_7", "jump_5", "clap_9", "clap_2"]),
+        (["wave_1", "clap_6"], ["clap_9", "jump_8"]),
+        (["wave_1", "wave_7"], ["wave_3", "jump_8", "jump_5"]),
+    )
+    for train, test in cases:
+        known = {group[clip] for clip in train}
+        wanted = sorted(clip for clip in test if group[clip] in known)
+        tested = {group[clip] for clip in test}
+        slips = {
+            "Those are the names of the groups; the test clips are asked for": sorted(
+                known & tested
+            ),
+            "Those are the training clips with a twin in the test; the test clips are asked for": (
+                sorted(clip for clip in train if group[clip] in tested)
+            ),
+            "Those are the clean test clips; the ones that leak are asked for": sorted(
+                set(test) - set(wanted)
+            ),
+            "Clip names are compared. No clip is in both parts, yet a person may be: compare "
+            "groups": sorted(set(train) & set(test)),
+            "Only clips of the same class are compared; a person leaks from one class to another, "
+            "too": sorted(
+                clip
+                for clip in test
+                if any(
+                    group[clip] == group[other] and clip.split("_")[0] == other.split("_")[0]
+                    for other in train
+                )
+            ),
+        }
+        case = f"with {', '.join(train)} in training"
+        compare_names(answer(list(train), list(test), dict(group)), wanted, slips, case)
+
+
+growth = number_question(
+    "Twice as far from one frame to the next: flow is px per frame, and not px per second.",
+    2,
     {
-        "That many cores load fewer clips than the GPU takes: round up": 5,
-        "There is no part of a core: round up": 5.4,
-        "That is what one core loads in a second": 1000 / 90,
-        "That is milliseconds of loading in a second; how many cores is that?": 5400,
+        "Half the frames, but each step spans twice the time: flow grows": 0.5,
+        "The motion is as fast as before in px per second; flow is px per frame": 1.0,
+        "Both u and v double, and so does their length; it is not squared": 4.0,
     },
-    0.05,
+    0.01,
 )
 
 
-@checker("Scaled before the cast, unscaled after it, in float32.")
-def scaled(answer):
-    """``answer(gradient float32, scale)`` → what is left of it by way of float16, float32."""
-    gradient = torch.tensor([3e-9, -2e-8, 1.5e-6, 4e-4, -0.25])
-    scale = 1024.0
-    half = (gradient * scale).half()
-    wanted = half.float() / scale
-    with unchanged("The gradient that was handed in was changed", gradient):
-        found = answer(gradient, scale)
-    if isinstance(found, torch.Tensor) and found.dtype == torch.float16:
-        raise ExerciseError("The result is float16; go back to float32 before you unscale")
-    slips = {
-        "The scale was never taken out again": half.float(),
-        "The small ones are 0. In float16 they must be large: scale before the cast, and unscale "
-        "only when it is float32 again": gradient.half().float(),
-        "It never was float16, so it shows nothing": gradient,
-        "It was divided first: multiply before the cast": (gradient / scale).half().float() * scale,
-    }
-    array = as_array(found, "the gradient")
-    if array.shape == wanted.shape and not np.allclose(array, wanted, rtol=1e-6, atol=0):
-        for slip, values in slips.items():
-            if np.allclose(array, values, rtol=1e-6, atol=0):
-                raise ExerciseError(slip)
-    # Relative, since the smallest of these is far below any absolute tolerance.
-    size = np.abs(wanted.numpy())
-    compare(array / size, wanted.numpy() / size, "the gradient, in parts of what it should be,", {})
-
-
-@checker("Every clip once, whatever the number of processes.")
-def share(answer):
-    """``answer(rank, processes, n)`` → the test clips, numbers below n, that ``rank`` scores."""
-    for processes, n in (2, 10), (2, 7), (4, 10), (3, 2):
-        shares = [[int(k) for k in answer(rank, processes, n)] for rank in range(processes)]
-        every = [k for share in shares for k in share]
-        case = f"with {n} clips and {processes} processes"
-        if twice := [k for k in every if every.count(k) > 1]:
-            raise ExerciseError(f"Clip {twice[0]} is scored more than once {case}")
-        if missing := sorted(set(range(n)) - set(every)):
-            raise ExerciseError(f"Clip {missing[0]} is scored by nobody {case}")
-        if strangers := sorted(set(every) - set(range(n))):
-            raise ExerciseError(f"There is no clip {strangers[0]} {case}: they begin at 0")
-        if max(map(len, shares)) - min(map(len, shares)) > 1:
-            sizes = ", ".join(str(len(share)) for share in shares)
-            raise ExerciseError(
-                f"The shares are {sizes} clips {case}: all wait for the process with the most"
-            )
-
-
-bottleneck = choice_question(
-    "The loader needs 60 ms a clip and the GPU 18, so only what shortens the loading helps; "
-    "smaller JPEGs are read, decoded and resized faster.",
-    "c",
+coarse = choice_question(
+    "ReLU5 has one cell for 16 × 16 px; the picture of the evidence is no finer than that.",
+    "b",
     {
-        "a": "A faster GPU would wait longer: it waits already, 42 of every 60 ms",
-        "b": "Mixed precision makes forward and backward shorter, and the GPU waits already",
-        "d": "A larger batch loads as many clips a second as before",
+        "a": "The frames are sharp enough: look at the picture below the light",
+        "c": "It may look at fine things; the map that is shown cannot tell where within a cell",
     },
 )

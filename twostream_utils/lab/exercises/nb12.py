@@ -1,0 +1,58 @@
+"""Checkers of notebook 12, whose wrong answers are the original's own."""
+
+import torch
+
+from .checking import ExerciseError, checker, compare, number_in, number_question, shown
+
+__all__ = ["count_filters", "unrotate", "constant_share", "shown"]
+
+
+@checker("It counts filters, so it would have found what no error reported.")
+def count_filters(answer):
+    """``answer(weight (O, C, k, k))`` → the number of different filters, an int."""
+    generator = torch.Generator().manual_seed(0)
+    own = torch.randn(6, 4, 3, 3, generator=generator)
+    same = own[:1].expand(6, 4, 3, 3).clone()
+    pairs = own[[0, 0, 1, 1, 2, 5]].clone()
+    shifted = own[:1].expand(6, 4, 3, 3).clone()
+    shifted[3] = shifted[3].flip(-1)  # the same numbers in other places
+    for weight, wanted in (own, 6), (same, 1), (pairs, 4), (shifted, 2):
+        found = number_in(answer(weight.clone()), "the count")
+        if found == wanted:
+            continue
+        if found == len(torch.unique(weight)):
+            raise ExerciseError("Those are different numbers; whole filters were asked for (dim=0)")
+        if found == len(weight):
+            raise ExerciseError("That is the number of filters, equal ones counted again")
+        if found == 1:
+            raise ExerciseError("More than one of these filters is different from filter 0")
+        raise ExerciseError(f"Counted {found:g} different filters where there are {wanted}")
+
+
+@checker("The first field stands first again, u before v.")
+def unrotate(answer):
+    """``answer(stack (2L, H, W))``, first field at the end → the stack in order."""
+    u = torch.arange(1, 6).float()
+    right = torch.stack([u, -u], dim=1).flatten()[:, None, None].expand(10, 2, 2)
+    rotated = right.roll(-2, dims=0)
+    slips = {
+        "That turns it one field further; roll towards higher indices": rotated.roll(-2, dims=0),
+        "One channel is not one field: a field is u and v, two channels": rotated.roll(1, dims=0),
+        "The order of time is reversed": rotated.flip(0),
+        "It is unchanged": rotated,
+        "The picture is rolled, not the channels: dims=0": rotated.roll(2, dims=1),
+    }
+    compare(answer(rotated.clone()), right, "the stack", slips)
+
+
+constant_share = number_question(
+    "194 of 243 values are the bias alone: the network pools over four fifths of nothing.",
+    194 / 243,
+    {
+        "That is the share that carries a picture; the rest was asked for": 49 / 243,
+        "The slices before and behind are constant too: the output is 3×9×9": 32 / 81,
+        "Only the slices before and behind were counted; the middle one has a border": 162 / 243,
+        "That is a number of values; give a share of 1": 194.0,
+    },
+    0.006,
+)
