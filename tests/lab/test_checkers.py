@@ -7,6 +7,7 @@ WRONG to pairs of a wrong answer and a part of the message that names its slip.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import answers_networks
 import answers_scores
@@ -23,7 +24,8 @@ RIGHT = {check: answers for topic in TOPICS for check, answers in topic.RIGHT.it
 WRONG = {check: answers for topic in TOPICS for check, answers in topic.WRONG.items()}
 CHECKERS = {
     getattr(module, name): name
-    for module in (importlib.import_module(f"{checking.__package__}.nb{n:02d}") for n in range(12))
+    for file in sorted(Path(checking.__file__).parent.glob("nb*.py"))
+    for module in [importlib.import_module(f"{checking.__package__}.{file.stem}")]
     for name in module.__all__
 }
 QUESTIONS = [check for check in CHECKERS if hasattr(check, "slips")]
