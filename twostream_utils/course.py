@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -94,6 +94,15 @@ class Course:
         """Return the same course on snippets: 1 RGB frame and 1/``chunks`` of the flow fields."""
         sizes = {"rgb_frames": 1, "rgb_step": 1, "flow_fields": self.profile.flow_fields // chunks}
         return replace(self, profile=replace(self.profile, **sizes))
+
+    def groups(self, clips: Sequence[str]) -> list[str]:
+        """Return what each clip shares with others, as keys of ``evaluation.bootstrap_interval``.
+
+        Where the split is UCF101's, g07 of one class and g07 of another are two people, so the key
+        is class and group; elsewhere one person may act in every class, and the group is the key.
+        """
+        official = self.profile.split_rule == "official"
+        return [self.store.label(c) * official + self.store.group(c) for c in clips]
 
     def recipe(self, name: str) -> Recipe:
         """Return how a network is trained. Raises ``ValueError`` for a name that is none."""
@@ -212,7 +221,8 @@ class Course:
 
     def results(self) -> dict:
         """Return the content of ``results.json``, computed from the score files."""
-        methods = {key: summary(*values) for key, values in self.method_scores().items()}
+        groups = self.groups(self.dataset("test").clips)
+        methods = {key: summary(*values, groups) for key, values in self.method_scores().items()}
         made = self.trained_with()  # after them: what is missing was trained just now
         return {
             "profile": self.profile.name, "split": self.split, "n_train": len(self.train),
