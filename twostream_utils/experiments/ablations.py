@@ -137,15 +137,15 @@ def by_clip(course: Course) -> Course:
     return other
 
 
-# The choices of MapFusion that the appendix of notebook 12 shows, beside the course's own.
+# What the appendix of notebook 12 shows beside the course's own conv fusion.
 FUSIONS = {
-    name: {"network": MapFusion, **choices}
-    for name, choices in {
-        "sum": {"kind": "sum"}, "max": {"kind": "max"}, "concat": {"kind": "concat"},
-        "conv": {"kind": "conv"}, "conv at relu4": {"layer": "relu4"},
-        "conv, two towers": {"towers": 2},
-    }.items()
-}  # fmt: skip
+    "sum": {"network": MapFusion, "kind": "sum"},
+    "max": {"network": MapFusion, "kind": "max"},
+    "concat": {"network": MapFusion, "kind": "concat"},
+    "conv at relu4": {"network": MapFusion, "layer": "relu4"},
+    "conv, 3D pool": {"form": "seed"},
+    "conv, two towers": {"form": "two_towers"},
+}
 TEST_ONLY = ("temporal / backwards", "temporal / shuffled")
 VARIANTS = {
     "course": ("all methods",),
