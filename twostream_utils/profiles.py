@@ -42,10 +42,10 @@ class Profile:
     the stored frames, ``crop`` the side of the square that the network sees, both in px;
     ``min_scale`` is the smallest random crop as a fraction of the short side. ``positions``
     temporal positions, each as is and flipped and cut as ``crops`` says (``views.eval_views``),
-    are the test views. ``weights`` start
-    the trunks (``vgg.load_weights``); ``rgb_first_layer`` and ``flow_first_layer`` say what becomes
-    of their first layer (``vgg.transform_first_layer``). ``fusion`` holds choices of ``conv_fusion.ConvFusion`` other than its
-    defaults. An epoch draws every clip equally often, ``epoch_clips`` views or more in all.
+    are the test views. ``weights`` start the trunks (``vgg.load_weights``), ``rgb_first_layer`` and
+    ``flow_first_layer`` their first layers (``vgg.transform_first_layer``). ``fusion`` holds
+    choices of ``conv_fusion.ConvFusion`` other than its defaults. An epoch draws every clip equally
+    often, ``epoch_clips`` views or more in all.
 
     Raises ``ValueError`` for one of :data:`SIZES` that is not a whole number from 1 up.
     """
