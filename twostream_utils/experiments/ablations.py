@@ -117,28 +117,36 @@ def by_clip(course: Course) -> Course:
 
 
 FUSIONS = {
-    **{kind: {"kind": kind} for kind in KINDS},
-    **{f"conv at {name}": {"layer": name} for name in ("relu2", "relu3", "relu4", "relu5+fc8")},
-    "conv, two towers": {"towers": 2},
+    **{kind: {"network": MapFusion, "kind": kind} for kind in KINDS if kind != "conv"},
+    "conv": {},
+    **{f"conv at {name}": {"network": MapFusion, "layer": name}
+       for name in ("relu2", "relu3", "relu4", "relu5+fc8")},
+    "conv, two towers": {"form": "two_towers"},
     "conv, trunks trained": {"train_trunks": True},
-    "5 chunks, 2D conv + 2D pool": {"chunks": 5, "time": "2d"},
-    "5 chunks, 2D conv + 3D pool": {"chunks": 5, "time": "3dpool"},
-    "5 chunks, 3D conv + 3D pool": {"chunks": 5, "time": "3d"},
-    "5 chunks, 3D, two towers": {"chunks": 5, "time": "3d", "towers": 2},
-}
+    "the seed's form": {"form": "seed"},
+    "5 chunks, 2D conv + 3D pool": {"form": "two_towers", "towers": 1},
+    "5 chunks, 3D conv + 3D pool": {"form": "paper", "towers": 1},
+    "5 chunks, 3D, two towers": {"form": "paper"},
+}  # fmt: skip
+
+
+def snippets(course: Course, chunks: int) -> Course:
+    """The same course on single moments: 1 RGB frame and 1/``chunks`` of the flow fields."""
+    fields = course.profile.flow_fields // chunks
+    sizes = {"rgb_frames": 1, "rgb_step": 1, "flow_fields": fields, "chunks": chunks}
+    return replace(course, profile=replace(course.profile, **sizes))
 
 
 def fusion(run: Run, course: Course) -> tuple:
     """Conv fusion of another kind, at another layer, over time; or a stream of snippets."""
-    if run.variant.startswith("snippet "):
-        course, name, choices = course.snippets(5), run.variant.split()[1], {}
-    elif run.variant in INPUTS:
-        name, choices = run.variant, {}
-    else:
-        name, choices = "conv", {"network": MapFusion, **FUSIONS[run.variant]}
+    name, choices = "conv", FUSIONS.get(run.variant, {})
+    if run.variant.startswith(("snippet ", "5 chunks")):
+        course = snippets(course, 5)
+    if run.variant not in FUSIONS:
+        name = run.variant.removeprefix("snippet ")
     model = course.new(name, **choices)
     history = course.fit(name, model, **choices)
-    return model, course.dataset("test", INPUTS[name]), history
+    return model, course.dataset("test", INPUTS[name], over_time=name == "conv"), history
 
 
 def as_original(run: Run, course: Course) -> tuple:

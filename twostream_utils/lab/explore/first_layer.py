@@ -69,7 +69,6 @@ def first_layer_view(
     for x in (128, 578, 728):
         canvas.text(x, 87, "→", size=17)
 
-
     def colours(frame: torch.Tensor) -> np.ndarray:
         values = frame.permute(1, 2, 0).numpy()
         return (255 * (values - values.min()) / max(float(np.ptp(values)), 1e-6)).astype(np.uint8)
