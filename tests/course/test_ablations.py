@@ -82,15 +82,6 @@ def test_first_layers(which):
         torch.testing.assert_close(layer.weight, by_hand, atol=1e-6, rtol=1e-5)
 
 
-def test_folding_batch_norm_keeps_the_function():
-    torch.manual_seed(0)
-    model = vgg19(3, 7, width=1 / 16, batch_norm=True)
-    model(torch.randn(8, 3, 64, 64))  # moves the running statistics
-    state = original.without_batch_norm(model.state_dict(), 1 / 16)
-    plain, x = vgg19(3, 7, width=1 / 16, weights=state).eval(), torch.randn(2, 3, 64, 64)
-    torch.testing.assert_close(plain(x), model.eval()(x), atol=1e-4, rtol=1e-4)
-
-
 def test_original_fusion_frames_its_maps_with_a_constant():
     fusion = original.OriginalFusion(vgg19(30, 5, 1 / 16), vgg19(100, 5, 1 / 16))
     maps = fusion.fuse(torch.randn(1, 64, 1, 7, 7))

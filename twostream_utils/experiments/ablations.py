@@ -35,7 +35,7 @@ from ..files import atomic_write
 from ..lab.kept import KEPT, commit, load_run
 from ..lab.start import setup
 from ..training import fit, load_checkpoint, save_checkpoint
-from ..vgg import load_weights, vgg19
+from ..vgg import fold_batch_norm, load_weights, vgg19
 from . import original
 from .fusions import KINDS, MapFusion
 
@@ -76,7 +76,7 @@ def first_layer(run: Run, course: Course) -> tuple:
     state = load_weights(profile.weights, profile.batch_norm)
     recipe = replace(profile.temporal, epochs=SHORT)
     if plain:
-        state = original.without_batch_norm(state, profile.width)
+        state = fold_batch_norm(state)
         recipe = replace(recipe, lr=0.005)
     torch.manual_seed(run.seed)
     model = vgg19(

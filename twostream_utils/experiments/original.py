@@ -10,14 +10,13 @@ import cv2
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils import fuse_conv_bn_eval
 from torch.utils.data import default_collate
 
 from .. import stacks
 from ..course import INPUTS, Course
 from ..device import pick_device, to_model_layout
 from ..flow import flip_flow
-from ..vgg import VGG, load_weights, transform_first_layer, vgg19
+from ..vgg import VGG, load_weights, transform_first_layer
 from ..views import View, random_view
 
 DEFECTS = {
@@ -111,7 +110,7 @@ def with_first_layer(model: VGG, rgb: torch.Tensor, which: str) -> VGG:
         "random": (fresh.weight, zero),
         "original": (original_first_layer(rgb, channels), fresh.bias),
         "mean": (transform_first_layer(rgb, channels), layer.bias),
-        "mean, rescaled": (transform_first_layer(rgb, channels, True), layer.bias),
+        "mean, rescaled": (transform_first_layer(rgb, channels, "mean_rescaled"), layer.bias),
         "mean, no bias": (transform_first_layer(rgb, channels), zero),
     }
     if which not in starts:
@@ -121,20 +120,6 @@ def with_first_layer(model: VGG, rgb: torch.Tensor, which: str) -> VGG:
         layer.weight.copy_(weight)
         layer.bias.copy_(bias)
     return model
-
-
-def without_batch_norm(state: dict[str, torch.Tensor], width: float) -> dict[str, torch.Tensor]:
-    """Fold the batch norm of RGB weights into the convolutions: the same function, plain VGG-19."""
-    layers = vgg19(3, width=width, batch_norm=True, weights=state).eval().features
-    pairs = zip(layers, layers[1:])
-    fused = [fuse_conv_bn_eval(*pair) for pair in pairs if isinstance(pair[1], nn.BatchNorm2d)]
-    plain = vgg19(3, width=width).features
-    places = [k for k, layer in enumerate(plain) if isinstance(layer, nn.Conv2d)]
-    return {n: p for n, p in state.items() if n.startswith("classifier")} | {
-        f"features.{k}.{name}": p.detach()
-        for k, conv in zip(places, fused)
-        for name, p in conv.named_parameters()
-    }
 
 
 def original_stream(course: Course, name: str) -> VGG:
