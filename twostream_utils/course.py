@@ -112,9 +112,10 @@ class Course:
     def new_stream(self, name: str) -> VGG:
         """Return an untrained stream: pre-trained VGG-19 with its first layer transformed."""
         p, dropout = self.profile, self.recipe(name).dropout
-        channels, classes = p.channels[INPUTS[name][0]], len(self.classes)
+        (kind,), classes = INPUTS[name], len(self.classes)
+        how = p.rgb_first_layer if kind == "rgb" else p.flow_first_layer
         torch.manual_seed(self.seed)
-        return vgg19(channels, classes, p.width, p.batch_norm, p.weights, p.rescale, dropout)
+        return vgg19(p.channels[kind], classes, p.width, p.batch_norm, p.weights, how, dropout)
 
     def new(self, name: str, **choices) -> nn.Module:
         """Return an untrained network; conv fusion starts from both trained streams."""

@@ -46,9 +46,11 @@ class Profile:
     the stored frames, ``crop`` the side of the square that the network sees, both in px;
     ``min_scale`` is the smallest random crop as a fraction of the short side. ``positions``
     temporal positions, each as is and flipped and cut as ``crops`` says (``views.eval_views``),
-    are the test views. ``fusion`` is the form of conv fusion, one of ``conv_fusion.FORMS``, which
-    takes ``chunks`` such pairs of stacks, one after the other. An epoch draws every clip equally
-    often, ``epoch_clips`` views or more in all.
+    are the test views. ``weights`` start the trunks (``vgg.load_weights``), ``rgb_first_layer`` and
+    ``flow_first_layer`` their first layers (``vgg.transform_first_layer``). ``fusion`` is the form
+    of conv fusion, one of ``conv_fusion.FORMS``, which takes ``chunks`` such pairs of stacks, one
+    after the other. An epoch draws every clip equally often, ``epoch_clips``
+    views or more in all.
 
     Raises ``ValueError`` for one of :data:`SIZES` that is not a whole number from 1 up.
     """
@@ -68,7 +70,8 @@ class Profile:
     width: float = 1.0
     batch_norm: bool = False
     weights: str = "imagenet"
-    rescale: bool = False
+    rgb_first_layer: str = "inflate"
+    flow_first_layer: str = "mean"
     fusion: str = "conv"
     chunks: int = 1
     positions: int = 5
@@ -114,7 +117,7 @@ _SMALL = Profile(
     "mini", "generated clips, quarter-width VGG-19, minutes on a laptop",
     data="mini", source="generated", flow="dis_fine",
     rgb_step=5, flow_step=1, short_side=72, crop=64, min_scale=0.8,
-    width=0.25, batch_norm=True, weights="mini", positions=3, cache_gb=3.0,
+    width=0.25, batch_norm=True, weights="stills", positions=3, cache_gb=3.0,
     spatial=Recipe(5, 0.02), temporal=Recipe(12, 0.02), conv=Recipe(4, 0.01),
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ from twostream_utils.experiments.original_loader import OriginalClips, write_fol
 from twostream_utils.lab import kept
 from twostream_utils.stacks import RGB_MEAN, RGB_STD
 from twostream_utils.store import FrameStore
-from twostream_utils.vgg import vgg19
+from twostream_utils.vgg import transform_first_layer, vgg19
 
 # --- defects: each does what its name says, and nothing else -----------------------------------
 
@@ -80,20 +80,20 @@ def test_unregistered_flow_is_the_whole_field_and_fixed_frames_start_at_one(tiny
 
 @pytest.mark.parametrize("which", original.FIRST_LAYERS)
 def test_first_layers(which):
-    weight, model = torch.randn(8, 3, 3, 3), vgg19(20, 5, width=1 / 8)
+    weight, model = torch.randn(8, 3, 3, 3), vgg19(30, 5, width=1 / 8)
     with torch.no_grad():
         model.features[0].bias.fill_(3)
     layer = original.with_first_layer(model, weight, which).features[0]
-    assert bool((layer.bias == 3).all()) == (which in ("mean", "rescaled", "inflated"))
-    if which == "inflated":
-        torch.testing.assert_close(layer.weight[:, :3] * 20 / 3, weight)
-        assert torch.equal(layer.weight[:, 3:6], layer.weight[:, :3])
-        return
-    filters = weight[:1] if which == "original" else weight
-    scale = {"random": None, "rescaled": 3 / 20}.get(which, 1)
-    if scale:
-        by_hand = (filters.mean(1, keepdim=True) * scale).expand(8, 20, 3, 3)
-        torch.testing.assert_close(layer.weight, by_hand, atol=1e-6, rtol=1e-5)
+    own = which in ("mean", "mean_rescaled", "inflate")
+    assert bool((layer.bias == 3).all()) == own
+    if own:
+        wanted = transform_first_layer(weight, 30, which)
+    elif which == "original":
+        wanted = (weight[0].sum(0) / 3).expand(8, 30, 3, 3)
+    else:
+        wanted = layer.weight
+        assert len(torch.unique(wanted.flatten(1), dim=0)) == 8 and wanted.std() < 0.5
+    torch.testing.assert_close(layer.weight, wanted)
 
 
 def test_the_original_keeps_torchvisions_dropout_in_its_streams(tiny, monkeypatch):
@@ -167,7 +167,7 @@ def kept_apart(tmp_path, monkeypatch):
 
 
 VARIANTS = {
-    "course": ("all methods",), "first_layer": ("temporal / original", "spatial / inflated"),
+    "course": ("all methods",), "first_layer": ("temporal / original", "spatial / random"),
     "defects": ("conv / own crops", "temporal / rotated", "temporal / backwards",
                 "spatial / split by clip"),
     "fusion": ("sum",), "original": ("streams", "conv"),

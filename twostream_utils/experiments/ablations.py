@@ -67,6 +67,9 @@ def of_course(run: Run, course: Course) -> dict[str, np.ndarray]:
 def first_layer(run: Run, course: Course) -> Found:
     """A stream from one of ``original.FIRST_LAYERS``."""
     name, _, which = run.variant.partition(" / ")
+    stream = INPUTS[name][0]
+    if which == getattr(course.profile, f"{stream}_first_layer"):  # the course's own
+        return course.trained(name), course.dataset("test", (stream,)), []
     weights = load_weights(course.profile.weights, course.profile.batch_norm)["features.0.weight"]
     model = original.with_first_layer(course.new_stream(name), weights, which)
     return trained(run, course, name, model, course.dataset("train", INPUTS[name]))
@@ -150,7 +153,7 @@ TEST_ONLY = ("temporal / backwards", "temporal / shuffled")
 VARIANTS = {
     "course": ("all methods",),
     "first_layer": (
-        *(f"temporal / {which}" for which in ("random", "original", "mean", "rescaled")),
+        *(f"temporal / {which}" for which in ("random", "original", "mean", "mean_rescaled")),
         *(f"spatial / {which}" for which in original.FIRST_LAYERS),
     ),
     "defects": (

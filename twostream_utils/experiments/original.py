@@ -16,7 +16,7 @@ from .. import stacks
 from ..course import INPUTS, Course
 from ..device import pick_device, to_model_layout
 from ..flow import flip_flow
-from ..vgg import VGG, load_weights
+from ..vgg import VGG, load_weights, transform_first_layer
 from ..views import View, random_view
 
 DEFECTS = {
@@ -110,29 +110,25 @@ FIRST_LAYERS = {
     "random": "He initialisation, as if there were no weights",
     "original": "the mean of filter 0 for every filter, a random bias",
     "mean": "the mean of each filter, repeated; the bias is kept",
-    "rescaled": "the same times 3/N",
-    "inflated": "each colour repeated for every frame, times 3/N (RGB only)",
+    "mean_rescaled": "the same times 3/N",
+    "inflate": "each colour repeated for every frame, divided by their number (RGB only)",
 }
 
 
 def with_first_layer(model: VGG, rgb: torch.Tensor, which: str) -> VGG:
-    """Start a stream's first layer as one of ``FIRST_LAYERS``, from ``rgb`` ``(O, 3, 3, 3)``."""
+    """Start a stream's first layer as one of ``FIRST_LAYERS``, from ``rgb`` ``(O, 3, 3, 3)``.
+
+    Raises ``ValueError`` for any other.
+    """
     layer = model.features[0]
-    channels = layer.in_channels
-    fresh = nn.Conv2d(channels, layer.out_channels, 3, padding=1)
+    fresh = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1)
     nn.init.kaiming_normal_(fresh.weight, mode="fan_out", nonlinearity="relu")
-    mean = rgb.mean(dim=1, keepdim=True).repeat(1, channels, 1, 1)
-    starts = {
-        "random": (fresh.weight, torch.zeros_like(layer.bias)),
-        "original": (original_first_layer(rgb, channels), fresh.bias),
-        "mean": (mean, layer.bias),
-        "rescaled": (mean * 3 / channels, layer.bias),
-        "inflated": (rgb.repeat(1, -(-channels // 3), 1, 1)[:, :channels] * 3 / channels,
-                     layer.bias),
-    }  # fmt: skip
-    if which not in starts:
-        raise ValueError(f"no first layer {which!r}; there are {', '.join(starts)}")
-    weight, bias = starts[which]
+    if which == "random":
+        weight, bias = fresh.weight, torch.zeros_like(layer.bias)
+    elif which == "original":
+        weight, bias = original_first_layer(rgb, layer.in_channels), fresh.bias
+    else:
+        weight, bias = transform_first_layer(rgb, layer.in_channels, which), layer.bias
     with torch.no_grad():
         layer.weight.copy_(weight)
         layer.bias.copy_(bias)
