@@ -161,31 +161,40 @@ def correct(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
 
 
 def bootstrap_interval(
-    values: np.ndarray, confidence: float = 0.95, draws: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a mean (Efron 1979).
+    values: np.ndarray, groups: Sequence | None = None, confidence: float = 0.95,
+    draws: int = 10_000, seed: int = 0,
+) -> tuple[float, float]:  # fmt: skip
+    """Return the percentile bootstrap interval of a mean (Efron 1979), over whole groups.
 
-    ``values`` are those of clips, ``(N,)``: 0/1 for an accuracy; the difference of two methods on
-    the same clips for a paired comparison. Or those of several trainings, ``(seeds, N)``: then each
-    draw takes as many seeds as there are, with replacement, and N clips, the same for all of them.
+    ``values`` are those of clips, ``(N,)``: 0/1 for an accuracy, the difference of two methods on
+    the same clips for a paired comparison. Clips of one group, that is, with equal keys in
+    ``groups`` ``(N,)``, are drawn together (see ``course.Course.groups``); without it each clip is
+    drawn alone. Values of several trainings are ``(seeds, N)``: each draw then takes as many seeds
+    as there are as well. Raises ``ValueError`` for another number of keys than of clips.
     """
     values = np.atleast_2d(np.asarray(values, dtype=np.float64))
-    (seeds, clips), rng = values.shape, np.random.default_rng(seed)
-    weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
-    chosen = rng.integers(clips, size=(draws, clips))
-    of_clips = values if seeds == 1 else weights @ values
-    drawn = values[0, chosen] if seeds == 1 else np.take_along_axis(of_clips, chosen, axis=1)
+    seeds, clips = values.shape
+    keys = range(clips) if groups is None else groups
+    if len(keys) != clips:
+        raise ValueError(f"values of {clips} clips, but {len(keys)} groups")
+    member = np.unique(np.asarray(keys), return_inverse=True)[1]
+    sizes = np.bincount(member)
+    sums = np.stack([np.bincount(member, row) for row in values])
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
+    chosen = rng.integers(len(sizes), size=(draws, len(sizes)))
+    drawn = np.take_along_axis(times @ sums, chosen, axis=1).sum(axis=1)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn.mean(axis=1), [tail, 1 - tail])
+    low, high = np.quantile(drawn / sizes[chosen].sum(axis=1), [tail, 1 - tail])
     return float(low), float(high)
 
 
 def paired_difference(
-    better: np.ndarray, worse: np.ndarray, labels: np.ndarray
+    better: np.ndarray, worse: np.ndarray, labels: np.ndarray, groups: Sequence | None = None
 ) -> tuple[float, tuple[float, float]]:
     """Top-1 of one method minus that of another on the same clips, with its bootstrap interval."""
     gain = correct(better, labels).astype(float) - correct(worse, labels)
-    return float(gain.mean()), bootstrap_interval(gain)
+    return float(gain.mean()), bootstrap_interval(gain, groups)
 
 
 def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -195,12 +204,14 @@ def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return confusion_matrix(labels, scores.argmax(axis=1), labels=np.arange(scores.shape[1]))
 
 
-def summary(scores: np.ndarray, labels: np.ndarray, seconds: float) -> dict:
+def summary(
+    scores: np.ndarray, labels: np.ndarray, seconds: float, groups: Sequence | None = None
+) -> dict:
     """Return ``{"top1", "ci95", "top5", "seconds"}``, fractions of 1, of one method."""
     hits = correct(scores, labels)
     return {
         "top1": float(hits.mean()),
-        "ci95": list(bootstrap_interval(hits)),
+        "ci95": list(bootstrap_interval(hits, groups)),
         "top5": float(correct(scores, labels, k=5).mean()),
         "seconds": round(float(seconds), 2),
     }

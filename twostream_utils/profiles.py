@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 
@@ -10,7 +9,10 @@ from .splits import UCF101_CLASSES
 
 # The stacks that each network reads.
 INPUTS = {"spatial": ("rgb",), "temporal": ("flow",), "conv": ("rgb", "flow")}
-SIZES = ("rgb_frames", "rgb_step", "flow_fields", "flow_step", "short_side", "crop", "positions")
+SIZES = (
+    "rgb_frames", "rgb_step", "flow_fields", "flow_step", "chunks",
+    "short_side", "crop", "positions",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Recipe:
 
     ``epochs`` passes over the training clips, batches of ``batch_size`` clips, peak learning
     rate ``lr`` after ``warmup`` (a fraction of all steps) and then a cosine down to zero.
+    ``trunk_lr`` times that rate trains the trunks of conv fusion; 0 leaves them as they are.
     """
 
     epochs: int
@@ -29,6 +32,7 @@ class Recipe:
     dropout: float = 0.5
     clip_norm: float = 5.0
     label_smoothing: float = 0.0
+    trunk_lr: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,11 @@ class Profile:
     the stored frames, ``crop`` the side of the square that the network sees, both in px;
     ``min_scale`` is the smallest random crop as a fraction of the short side. ``positions``
     temporal positions, each as is and flipped and cut as ``crops`` says (``views.eval_views``),
-    are the test views. ``fusion`` holds choices of ``conv_fusion.ConvFusion`` other than its
-    defaults. An epoch draws every clip equally often, ``epoch_clips`` views or more in all.
+    are the test views. ``weights`` start the trunks (``vgg.load_weights``), ``rgb_first_layer`` and
+    ``flow_first_layer`` their first layers (``vgg.transform_first_layer``). ``fusion`` is the form
+    of conv fusion, one of ``conv_fusion.FORMS``, which takes ``chunks`` such pairs of stacks, one
+    after the other. An epoch draws every clip equally often, ``epoch_clips``
+    views or more in all.
 
     Raises ``ValueError`` for one of :data:`SIZES` that is not a whole number from 1 up.
     """
@@ -63,8 +70,10 @@ class Profile:
     width: float = 1.0
     batch_norm: bool = False
     weights: str = "imagenet"
-    rescale: bool = False
-    fusion: Mapping[str, str | int] = field(default_factory=dict)
+    rgb_first_layer: str = "inflate"
+    flow_first_layer: str = "mean"
+    fusion: str = "conv"
+    chunks: int = 1
     positions: int = 5
     crops: str = "centre"
     split_rule: str = "official"
@@ -88,9 +97,16 @@ class Profile:
         """Number of channels of each stack: three colours a frame, u and v a field."""
         return {"rgb": 3 * self.rgb_frames, "flow": 2 * self.flow_fields}
 
+    def over_time(self) -> Profile:
+        """The sizes of ``chunks`` moments in a row, each with its frames and fields."""
+        frames, fields = self.chunks * self.rgb_frames, self.chunks * self.flow_fields
+        apart = max(1, self.flow_fields * self.flow_step // self.rgb_frames)
+        return replace(self, rgb_frames=frames, rgb_step=apart, flow_fields=fields, chunks=1)
+
     def shaping(self, network: str) -> dict:
         """All sizes that the weights of ``network`` depend on, as plain values."""
-        free = {"title", "data", "source", "flow", "cache_gb", "positions", "crops", "fusion"}
+        free = {"title", "data", "source", "flow", "cache_gb", "positions", "crops"}
+        free |= {"fusion", "chunks"}  # conv fusion's choices, see ``Course.checkpoint``
         if network != "conv":
             free |= set(INPUTS) - {network}
         return {name: value for name, value in asdict(self).items() if name not in free}
@@ -101,7 +117,7 @@ _SMALL = Profile(
     "mini", "generated clips, quarter-width VGG-19, minutes on a laptop",
     data="mini", source="generated", flow="dis_fine",
     rgb_step=5, flow_step=1, short_side=72, crop=64, min_scale=0.8,
-    width=0.25, batch_norm=True, weights="mini", positions=3, cache_gb=3.0,
+    width=0.25, batch_norm=True, weights="stills", positions=3, cache_gb=3.0,
     spatial=Recipe(5, 0.02), temporal=Recipe(12, 0.02), conv=Recipe(4, 0.01),
 )  # fmt: skip
 
@@ -109,7 +125,7 @@ _SMALL = Profile(
 _FOLDER = replace(
     _SMALL, name="folder", title="your own folder of labelled videos, <class>/<clip>.avi",
     data="folder", source="", short_side=80, crop=72, split_rule="folds", val_fraction=0.0,
-    rgb_frames=5, flow_fields=20, positions=8, crops="five", fusion={"towers": 2}, epoch_clips=480,
+    rgb_frames=5, flow_fields=20, positions=8, crops="five", fusion="two_towers", epoch_clips=480,
     spatial=Recipe(14, 0.02, label_smoothing=0.1),
     temporal=Recipe(24, 0.02, label_smoothing=0.1),
     conv=Recipe(4, 0.01, label_smoothing=0.1),

@@ -250,12 +250,20 @@ def warmup_cosine(step: int, total: int, warmup: float) -> float:
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
-    """Return the trainable parameters; biases and batch-norm parameters get no weight decay."""
-    trained = [p for p in model.parameters() if p.requires_grad]
+    """Return the trainable parameters; biases and batch-norm parameters get no weight decay.
+
+    Those of conv fusion's trunks, ``spatial`` and ``temporal``, have a learning rate of their own.
+    """
+    groups: dict[tuple[bool, bool], list] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            kind = name.startswith(("spatial.", "temporal.")), parameter.ndim <= 1
+            groups.setdefault(kind, []).append(parameter)
     return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+        {"params": groups[of_trunk, flat], "weight_decay": 0.0 if flat else recipe.weight_decay,
+         "lr": recipe.lr * (recipe.trunk_lr or 1 if of_trunk else 1)}
+        for of_trunk, flat in sorted(groups)
+    ]  # fmt: skip
 
 
 def save_checkpoint(path: Path, payload: dict) -> None:

@@ -16,6 +16,7 @@ from twostream_utils.experiments.fusions import MapFusion
 from twostream_utils.fusion import METHODS, Method, softmax
 from twostream_utils.profiles import PROFILES, Recipe, get_profile
 from twostream_utils.store import FrameStore
+from twostream_utils.training import parameter_groups
 
 
 def groups(clips):
@@ -128,7 +129,7 @@ def test_what_shapes_a_network_names_its_checkpoint_and_nothing_else_does(tiny):
 
     assert same(width=1 / 8) == []
     assert same(temporal=Recipe(2, 0.01)) == ["spatial"]
-    assert same(fusion={}) == ["spatial", "temporal"]
+    assert same(fusion="seed") == ["spatial", "temporal"]
     free = {"title": "t", "data": "d", "source": "s", "flow": "tvl1", "cache_gb": 1.0}
     assert same(**free, positions=7, crops="centre") == ["spatial", "temporal", "conv"]
 
@@ -144,21 +145,38 @@ def test_scores_of_other_views_and_parts_lie_beside_the_first(tiny):
         assert (again.logits == kept.logits).all()
 
 
-def test_fusions_of_other_kinds_have_checkpoints_of_their_own(tiny):
-    one = tiny.scores("conv", towers=1)
-    assert tiny.checkpoint("conv", towers=1).exists() and one.logits.shape == (8, 20, 2)
-    assert tiny.checkpoint("conv", towers=1) != tiny.checkpoint("conv")
-    assert tiny.checkpoint("conv", towers=2) == tiny.checkpoint("conv")  # the profile's choice
-    assert tiny.snippets(3).profile.flow_fields == 1
-    long = replace(TINY, rgb_frames=3)
-    chunks = Course(long, tiny.store, tiny.run_dir).scores(
-        "conv", network=MapFusion, chunks=3, kind="sum", time="3dpool", crops="centre"
-    )
-    assert chunks.logits.shape == (8, 4, 2)
+def test_fusions_of_other_forms_have_checkpoints_of_their_own(tiny):
+    one = tiny.scores("conv", form="conv")
+    assert tiny.checkpoint("conv", form="conv").exists() and one.logits.shape == (8, 20, 2)
+    assert tiny.checkpoint("conv", form="conv") != tiny.checkpoint("conv")
+    assert tiny.checkpoint("conv", form=TINY.fusion) == tiny.checkpoint("conv")
+
+
+def test_a_profile_of_several_chunks_fuses_them_all(tiny, tmp_path):
+    chunks = replace(TINY, rgb_frames=1, flow_fields=2, chunks=3, fusion="paper")
+    course = Course(chunks, tiny.store, tmp_path)
+    over_time = course.dataset("test", over_time=True)
+    shapes = {name: x.shape[1] for name, x in over_time[0].items() if name in ("rgb", "flow")}
+    assert shapes == {"rgb": 9, "flow": 12} and over_time.profile.rgb_step == 2 * TINY.flow_step
+    assert course.dataset("test")[0]["flow"].shape[1] == 4
+    assert course.scores("conv", crops="centre").logits.shape == (8, 4, 2)
+
+
+def test_trunks_learn_at_a_rate_of_their_own(tiny):
+    recipe = Recipe(1, 0.01, trunk_lr=0.1)
+    course = changed(tiny, conv=recipe)
+    assert course.checkpoint("conv") != tiny.checkpoint("conv")
+    model = course.new("conv")
+    rates = {p: g["lr"] for g in parameter_groups(model, recipe) for p in g["params"]}
+    assert rates[model.spatial[0].weight] == pytest.approx(0.001)
+    assert rates[model.temporal[0].bias] == pytest.approx(0.001)
+    assert rates[model.fuse.weight] == rates[model.classifier[-1].bias] == 0.01
+    frozen = tiny.new("conv")
+    assert len(parameter_groups(frozen, recipe)) == 2 and not frozen.train_trunks
 
 
 def test_a_new_fusion_is_a_class_and_a_line_in_the_table(tiny, monkeypatch):
-    choices = {"network": MapFusion, "kind": "max", "towers": 1}
+    choices = {"network": MapFusion, "kind": "max"}
     of_maps = Method("Max", ("conv",), lambda z: softmax(z["conv"]), choices=choices)
     monkeypatch.setitem(METHODS, "max_fusion", of_maps)
     results = tiny.results()["methods"]
@@ -168,7 +186,7 @@ def test_a_new_fusion_is_a_class_and_a_line_in_the_table(tiny, monkeypatch):
 
 def test_fusion_starts_alike_whether_its_streams_are_trained_or_loaded(tiny, tmp_path):
     fresh = Course(TINY, tiny.store, tmp_path)
-    choices = {"network": MapFusion, "kind": "bilinear", "towers": 1}  # a random classifier
+    choices = {"network": MapFusion, "kind": "bilinear"}  # a random classifier
     trained, loaded = (fresh.new("conv", **choices) for _ in range(2))
     assert torch.equal(trained.classifier.weight, loaded.classifier.weight)
 
