@@ -22,7 +22,6 @@ from ..data.fetch import FetchError
 from ..device import PRECISIONS, describe_device, mixed_precision, pick_device
 from ..profiles import PROFILES, Profile, get_profile
 from ..store import FOLDERS, FrameStore, find_archives
-from .own_classes import group_warnings
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVE = Path("/content/drive/MyDrive")  # where Colab shows a mounted Google Drive
@@ -178,6 +177,8 @@ def report(course: Course) -> None:
             f"without {first}. To get the rest:\n  {_commands(course.profile)[0]}"
         )
     if course.profile.split_rule == "folds":
+        from .own_classes import group_warnings  # which imports this file
+
         for warning in group_warnings(course):
             print(f"warning: {warning}")
     if course.run_dir.is_relative_to(DRIVE):
