@@ -36,6 +36,7 @@ from ..vgg import load_weights
 from . import original
 from .accuracy import WAYS, made, row
 from .fusions import MapFusion
+from .lessons import LESSONS
 
 SEEDS = 0, 1, 2
 ORIGINAL_SEEDS = (0,)  # its 25 epochs a stream take longer than all seeds of the rest
@@ -164,6 +165,14 @@ VARIANTS = {
     "fusion": tuple(FUSIONS),
     "original": ("streams", "conv"),
 }  # fmt: skip
+# The classes whose lesson a defect spoils: an accuracy over all classes would hide it.
+CONCERNS = {
+    "spatial / jitter": LESSONS["ring"],
+    "conv / own crops": LESSONS["where"],
+    "temporal / rotated": LESSONS["time"],
+    "temporal / unflipped u": tuple(n for n in LESSONS["ring"] if n.startswith(("Flap", "Clap"))),
+    "temporal / min-max flow": LESSONS["ring"],
+}
 GROUPS: dict[str, Callable] = {
     "course": of_course, "first_layer": first_layer, "defects": defect,
     "fusion": fusion, "original": as_original,
