@@ -128,17 +128,17 @@ def eval_views(
 
     ``"centre"`` is the largest square; ``"five"`` the four corners and the centre, each 7/8 of the
     short side, which is 224 of 256 px (Simonyan & Zisserman 2014, §5). Start by start, as is before
-    flipped. Segments cover the whole clip and have one start. Raises ``ValueError`` for other
-    ``crops``.
+    flipped. Segments cover the whole clip and have one start. ``"single"`` is one view: the middle,
+    as is, the largest square. Raises ``ValueError`` for other ``crops``.
     """
-    if crops not in ("centre", "five"):
-        raise ValueError(f"no crops {crops!r}; there are centre, five")
-    side = min(size) if crops == "centre" else round(min(size) * 7 / 8)
+    if crops not in ("centre", "five", "single"):
+        raise ValueError(f"no crops {crops!r}; there are centre, five, single")
+    side = round(min(size) * 7 / 8) if crops == "five" else min(size)
     places = corners_and_centre(size, side, side)[: 5 if crops == "five" else 1]
-    positions = 1 if profile.sampling == "segments" else profile.positions
+    one = crops == "single" or profile.sampling == "segments"
     return [
         View(start, top, left, side, flip)
-        for start in view_starts(n_frames, span(profile), positions)
-        for flip in (False, True)
+        for start in view_starts(n_frames, span(profile), 1 if one else profile.positions)
+        for flip in ((False,) if crops == "single" else (False, True))
         for top, left in places
     ]
