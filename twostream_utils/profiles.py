@@ -57,8 +57,9 @@ class Profile:
     temporal positions, each as is and flipped and cut as ``crops`` says (``views.eval_views``),
     are the test views. ``weights`` start the trunks (``vgg.load_weights``), ``rgb_first_layer`` and
     ``flow_first_layer`` their first layers (``vgg.transform_first_layer``). ``fusion`` is the form
-    of conv fusion, one of ``conv_fusion.FORMS``, which takes ``chunks`` such pairs of stacks, one
-    after the other. An epoch draws every clip equally often, ``epoch_clips`` views or more in all.
+    of conv fusion, one of ``conv_fusion.FORMS``, after block ``fusion_block``; it takes ``chunks``
+    such pairs of stacks, one after the other. An epoch draws every clip equally often,
+    ``epoch_clips`` views or more in all.
     ``val_fraction`` of the training clips, as whole groups, are left out of it, and scored by one
     view every ``val_every`` epochs; published figures come from trainings on all of them: 0.
 
@@ -87,6 +88,7 @@ class Profile:
     rgb_first_layer: str = "inflate"
     flow_first_layer: str = "mean"
     fusion: str = "conv"
+    fusion_block: int = 5
     chunks: int = 1
     positions: int = 5
     crops: str = "five"
@@ -126,7 +128,7 @@ class Profile:
     def shaping(self, network: str) -> dict:
         """All sizes that the weights of ``network`` depend on, as plain values."""
         free = {"title", "data", "source", "flow", "cache_gb", "positions", "crops", "val_every"}
-        free |= {"fusion", "chunks"}  # conv fusion's choices, see ``Course.checkpoint``
+        free |= {"fusion", "fusion_block", "chunks"}  # choices: see ``Course.checkpoint``
         if network != "conv":
             free |= set(INPUTS) - {network}
         return {name: value for name, value in asdict(self).items() if name not in free}
