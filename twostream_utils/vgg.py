@@ -63,7 +63,7 @@ class AveragePool(nn.AdaptiveAvgPool2d):
 
 def vgg_block(convolutions: int, channels: int, out: int, batch_norm: bool) -> list[nn.Module]:
     """Return a block's layers: convolutions from ``channels`` to ``out`` channels, and a pool."""
-    layers: list[nn.Module] = []
+    layers = []
     for _ in range(convolutions):
         layers.append(nn.Conv2d(channels, out, 3, padding=1))
         if batch_norm:
@@ -131,7 +131,7 @@ def fold_batch_norm(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor
     Batch norm then only scales and shifts each channel, as the convolution before it can do alone.
     """
     first = state["features.0.weight"]
-    layers: list[nn.Module] = []
+    layers = []
     for layer in vgg19(first.shape[1], 1, len(first) / 64, True, state).eval().features:
         if isinstance(layer, nn.BatchNorm2d):
             layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
