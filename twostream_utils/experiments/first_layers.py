@@ -1,6 +1,6 @@
 """What a first layer costs where no batch norm follows it: short trainings on real video.
 
-    python -m twostream_utils.experiments.first_layers WEIZMANN_SHARDS UCF101_SHARDS
+    python -m twostream_utils.experiments.first_layers --weizmann SHARDS --ucf101 SHARDS
 
 A plain VGG-19 at a quarter of its width starts from the weights of photographs, batch norm folded
 in, as the UCF101 profiles start from ImageNet's. For each way to fit its first layer to a stack,
@@ -12,7 +12,9 @@ choose nothing here: the defaults follow from the response and the loss. One JSO
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +29,20 @@ from ..splits import class_order, group_folds
 from ..stacks import StackDataset, normalise
 from ..store import FrameStore
 from ..training import warmup_cosine
-from ..vgg import load_weights, vgg19
+from ..vgg import vgg19
 
 KEPT = ROOT / "notebooks" / "kept" / "first_layers.json"
-STEPS, BATCH, DROPOUT, CLIP_NORM = 200, 16, 0.5, 5.0
-RATES = (1e-3, 1e-2)
+STEPS, BATCH, DROPOUT, CLIP_NORM, RATE = 150, 16, 0.5, 5.0, 0.005
 VIEWS = 4  # random views of each clip, cut once and shown to every network
 WAYS = {"rgb": ("mean", "mean_rescaled", "inflate"), "flow": ("mean", "mean_rescaled")}
-PLAIN = {
-    "rgb_frames": 10, "flow_fields": 50, "flow_step": 2, "crop": 64, "width": 0.25, "batch_norm": False,
-    "weights": "photos", "positions": 1, "crops": "centre",
+_PLAIN = {
+    "rgb_frames": 10, "flow_fields": 50, "crop": 64, "width": 0.25, "batch_norm": False,
+    "positions": 1, "crops": "centre",
 }  # fmt: skip
+SIZES = {
+    "weizmann": _PLAIN | {"rgb_step": 5, "flow_step": 1, "short_side": 80},
+    "ucf101": _PLAIN | {"rgb_step": 10, "flow_step": 2, "short_side": 240},
+}
 
 
 def stacks_of(
@@ -99,7 +104,7 @@ def train(
         loss.backward()
         norms.append(float(nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)))
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
         right.append(float((logits.argmax(1).cpu() == labels[rows]).float().mean()))
     result |= {
         "loss": np.round(losses, 3).tolist(), "gradient_norm": np.round(norms, 3).tolist(),
@@ -117,37 +122,35 @@ def train(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("weizmann", type=Path)
-    parser.add_argument("ucf101", type=Path)
+    for data in SIZES:
+        parser.add_argument(f"--{data}", type=Path, metavar="SHARDS")
     parser.add_argument("--weights", default="photos")
+    parser.add_argument("--rates", type=float, nargs="+", default=[RATE])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=KEPT)
     options = parser.parse_args()
-    runs, sizes = [], PLAIN | {"weights": options.weights}
-    load_weights(options.weights, batch_norm=False)  # says at once if there are none
-    for data, root, change in (
-        ("weizmann", options.weizmann, {"rgb_step": 5, "flow_step": 1, "short_side": 80}),
-        ("ucf101", options.ucf101, {"short_side": 240}),
-    ):
-        profile, store = get_profile(data, **(sizes | change)), FrameStore(root)
+    known = json.loads(options.out.read_text())["runs"] if options.out.is_file() else []
+    asked = [data for data in SIZES if getattr(options, data)]
+    runs = [run for run in known if run["data"] not in asked]
+    for data in asked:
+        profile = get_profile(data, weights=options.weights, **SIZES[data])
+        store = FrameStore(getattr(options, data))
         clips, held_out = sorted(store.clips), []
         if data == "weizmann":
-            fold = group_folds({clip: store.group(clip) for clip in clips}, 3, seed=0)[0]
-            clips, held_out = fold.train, fold.test
+            groups = {clip: store.group(clip) for clip in clips}
+            clips, held_out = group_folds(groups, 3, seed=0)[0]
         for stream, ways in WAYS.items():
             train_set = stacks_of(store, clips, profile, stream, train=True)
             test_set = stacks_of(store, held_out, profile, stream, False) if held_out else None
-            for how in ways:
-                for rate in RATES:
-                    for seed in options.seeds:
-                        run = train(train_set, test_set, stream, how, rate, profile, seed)
-                        runs.append({"data": data, **run})
-                        shown = {k: v for k, v in runs[-1].items() if not isinstance(v, list)}
-                        print(shown, flush=True)
-    write_json(options.out, {
-        "commit": commit(), "torch": str(torch.__version__), "weights": options.weights,
-        "steps": STEPS, "batch": BATCH, "dropout": DROPOUT, "clip_norm": CLIP_NORM, "runs": runs,
-    })  # fmt: skip
+            for rate, how, seed in product(options.rates, ways, options.seeds):
+                run = train(train_set, test_set, stream, how, rate, profile, seed)
+                runs.append({"data": data, "clips": len(clips), **run})
+                print({k: v for k, v in runs[-1].items() if not isinstance(v, list)}, flush=True)
+                write_json(options.out, {
+                    "commit": commit(), "torch": str(torch.__version__), "rate": RATE,
+                    "weights": options.weights, "steps": STEPS, "batch": BATCH,
+                    "dropout": DROPOUT, "clip_norm": CLIP_NORM, "runs": runs,
+                })  # fmt: skip
 
 
 if __name__ == "__main__":
