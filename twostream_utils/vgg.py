@@ -26,8 +26,8 @@ def transform_first_layer(
 ) -> torch.Tensor:
     """Fit the first convolution of an RGB network to a stack of ``in_channels`` channels.
 
-    ``weight`` is ``(O, 3, kH, kW)``; the result ``(O, in_channels, kH, kW)`` of the same dtype.
-    ``how`` says what becomes of a filter:
+    ``weight`` is ``(O, 3, kH, kW)``; the result ``(O, in_channels, kH, kW)`` of the same dtype. Of
+    a filter, ``how`` makes
 
     - ``"mean"``: its average over RGB, repeated (Wang et al. 2015, arXiv:1507.02159, §3, for
       flow). The response to input that is alike in all channels grows by in_channels/3.
@@ -126,10 +126,7 @@ class VGG(nn.Module):
 
 
 def fold_batch_norm(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return weights of a plain VGG-19 that computes what these do with batch norm in eval mode.
-
-    Batch norm then only scales and shifts each channel, as the convolution before it can do alone.
-    """
+    """Return weights of a plain VGG-19 that computes what these do with batch norm in eval mode."""
     first = state["features.0.weight"]
     layers = []
     for layer in vgg19(first.shape[1], 1, len(first) / 64, True, state).eval().features:
