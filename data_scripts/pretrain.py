@@ -33,7 +33,7 @@ from twostream_utils.vgg import SHIPPED, vgg19
 CHUNK = 200
 SAVE_EVERY = 250  # steps between two checkpoints
 GREY = 0.2  # fraction of grey images: a flow stream uses the mean over RGB of the first filters
-SIZES = ((0.0, 32), (0.55, 40), (0.85, 48))  # crop in px from this share of the run on: small is fast
+SIZES = ((0.0, 32), (0.55, 40), (0.85, 48))  # crop in px from this share of the run on
 POSES = len({name.split("/")[1] for name in STILL_CLASSES})
 
 
