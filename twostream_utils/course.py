@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import cycle
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -20,7 +22,7 @@ from .profiles import INPUTS, Profile, Recipe
 from .splits import Split, class_order, group_folds, hold_out_groups, official_split
 from .stacks import StackDataset
 from .store import FrameStore
-from .training import History, fingerprint, fit, trained_with
+from .training import History, fingerprint, fit, train_epoch, trained_with
 from .vgg import VGG, vgg19
 
 
@@ -79,7 +81,7 @@ class Course:
         """Return the stacks of ``part``: ``"train"`` (random views), ``"val"`` or ``"test"``.
 
         Test views are cut as the profile says. ``crops`` asks for test views of any part and for
-        another cut, see ``views.eval_views``; validation during training takes the centre.
+        another cut, see ``views.eval_views``; validation during training takes a single view.
         ``over_time`` takes all of the profile's ``chunks``, as conv fusion does, and not one.
         """
         if part not in ("train", "val", "test"):
@@ -111,10 +113,20 @@ class Course:
 
     def new_stream(self, name: str) -> VGG:
         """Return an untrained stream: pre-trained VGG-19 with its first layer transformed."""
-        p, dropout = self.profile, self.recipe(name).dropout
-        channels, classes = p.channels[INPUTS[name][0]], len(self.classes)
+        p, _ = self.profile, self.recipe(name)  # which says so if there is no such network
+        (kind,), classes = INPUTS[name], len(self.classes)
+        how = p.rgb_first_layer if kind == "rgb" else p.flow_first_layer
         torch.manual_seed(self.seed)
-        return vgg19(channels, classes, p.width, p.batch_norm, p.weights, p.rescale, dropout)
+        model = vgg19(p.channels[kind], classes, p.width, p.batch_norm, p.weights, how)
+        return self.with_dropout(name, model)
+
+    def with_dropout(self, name: str, model: nn.Module) -> nn.Module:
+        """Give both hidden layers of each classifier in ``model`` the dropout of the recipe."""
+        layers = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
+        rates = np.broadcast_to(self.recipe(name).dropout, 2).tolist()
+        for layer, rate in zip(layers, cycle(rates)):
+            layer.p = rate
+        return model
 
     def new(self, name: str, **choices) -> nn.Module:
         """Return an untrained network; conv fusion starts from both trained streams."""
@@ -123,11 +135,7 @@ class Course:
         trunks = self.trained("spatial"), self.trained("temporal")
         torch.manual_seed(self.seed)  # after them: training draws, loading does not
         choices = self._choices(choices)
-        model = choices.pop("network", fuse_streams)(*trunks, **choices)
-        for layer in model.modules():
-            if isinstance(layer, nn.Dropout):
-                layer.p = self.recipe(name).dropout
-        return model
+        return self.with_dropout(name, choices.pop("network", fuse_streams)(*trunks, **choices))
 
     def _choices(self, choices: dict) -> dict:
         """What conv fusion is made with: ``choices``, and the profile's where they say nothing."""
@@ -155,15 +163,15 @@ class Course:
 
     def fit(
         self, name: str, model: nn.Module, on_epoch: Callable[[History], None] | None = None,
-        compiled: bool = False, **choices,
+        compiled: bool = False, loop: Callable = train_epoch, **choices,
     ) -> History:  # fmt: skip
         """Train ``model`` as ``name``, or load it if it is complete (see ``training.fit``)."""
         over = name == "conv"
-        val = self.dataset("val", INPUTS[name], "centre", over) if self.val else None
+        val = self.dataset("val", INPUTS[name], "single", over) if self.val else None
         return fit(
             model, self.dataset("train", INPUTS[name], over_time=over), self.recipe(name),
             self.checkpoint(name, **choices), val, seed=self.seed, workers=self.workers,
-            on_epoch=on_epoch, compiled=compiled,
+            on_epoch=on_epoch, val_every=self.profile.val_every, compiled=compiled, loop=loop,
         )  # fmt: skip
 
     def trained(self, name: str, **choices) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from .device import autocast, pick_device, processes, to_model_layout
+from .device import Prepared, pick_device, processes, to_model_layout
 from .files import atomic_write
-from .stacks import (
-    Batch,
-    StackDataset,
-    make_loader,
-    network_input,
-    progress,
-    worker_trouble_explained,
-)
+from .stacks import StackDataset, inputs, make_loader, worker_trouble_explained
 
 
 @dataclass(frozen=True)
@@ -68,39 +61,35 @@ class Scores:
 
 # Not inference_mode: parameters that move to the device under it could never be trained again.
 @torch.no_grad()
-def view_logits(
-    model: nn.Module, batches: Iterable[Batch], streams: Sequence[str]
-) -> Iterator[tuple[torch.Tensor, Batch]]:
-    """Yield the logits of every view, ``(B, V, classes)`` float32, of each batch, and the batch.
+def view_logits(network: nn.Module, loader: Iterable) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits of every view ``(N, V, classes)`` float32, and the labels ``(N,)`` int64.
 
-    The one loop of inference: model and batches lie on one device, the model is switched to
-    evaluation mode, nothing keeps gradients.
+    ``loader`` yields ``(stacks, labels)`` as ``stacks.inputs`` does: a list of ``(B·V, C, H, W)``,
+    one a stream, in which all views of a clip lie side by side, and ``(B,)``.
     """
-    model.eval()
-    for batch in batches:
-        stacks = network_input(batch, streams)
-        with autocast(stacks[0].device):
-            logits = model(*stacks)
-        yield logits.float().unflatten(0, batch[streams[0]].shape[:2]), batch
+    network.eval()
+    found, wanted = [], []
+    for stacks, labels in loader:
+        logits = network(*stacks)
+        found.append(logits.unflatten(0, (len(labels), -1)))
+        wanted.append(labels)
+    return torch.cat(found), torch.cat(wanted)
 
 
 def validate(
     model: nn.Module, clips: StackDataset, batch_size: int = 8, workers: int = 0
-) -> torch.Tensor:
-    """Return the sums of loss, of right clips, and of clips, ``(3,)`` float32, over fixed views.
+) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Return the sum of losses, of right clips, and of clips, over fixed views.
 
     Under torchrun each process sums up its share of the clips.
     """
     device = next(model.parameters()).device
     loader = make_loader(clips, batch_size, workers, 0)
-    sums = torch.zeros(3, device=device)
-    batches = progress(loader, device, "validation")
-    for logits, batch in view_logits(model, batches, clips.streams):
-        logits, labels = logits.mean(1), batch["label"]
-        sums[0] += nn.functional.cross_entropy(logits, labels, reduction="sum")
-        sums[1] += (logits.argmax(1) == labels).sum()
-        sums[2] += len(labels)
-    return sums
+    batches = inputs(loader, device, clips.streams, "validation")
+    views, labels = view_logits(Prepared(model, device), batches)
+    logits = views.mean(dim=1)
+    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+    return loss, (logits.argmax(1) == labels).sum(), len(labels)
 
 
 @worker_trouble_explained()
@@ -115,9 +104,9 @@ def score(model: nn.Module, dataset: StackDataset, batch_size: int = 8, workers:
         raise ValueError("score needs a dataset of test views; make it with train=False")
     device = pick_device()
     loader = make_loader(dataset, batch_size, workers, 0)
-    clips = progress(loader, device, "scoring")
-    found = view_logits(to_model_layout(model, device), clips, dataset.streams)
-    mine = [row for logits, _ in found for row in logits.cpu().numpy()]
+    batches = inputs(loader, device, dataset.streams, "scoring")
+    network = Prepared(to_model_layout(model, device), device)
+    mine = list(view_logits(network, batches)[0].cpu().numpy())
     shares = [mine]
     if (count := processes()[1]) > 1:
         shares = [None] * count

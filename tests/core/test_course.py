@@ -14,7 +14,7 @@ from twostream_utils.course import Course
 from twostream_utils.data.extract import extract
 from twostream_utils.experiments.fusions import MapFusion
 from twostream_utils.fusion import METHODS, Method, softmax
-from twostream_utils.profiles import PROFILES, Recipe, get_profile
+from twostream_utils.profiles import INPUTS, PROFILES, Recipe, get_profile
 from twostream_utils.store import FrameStore
 from twostream_utils.training import parameter_groups
 
@@ -191,6 +191,32 @@ def test_fusion_starts_alike_whether_its_streams_are_trained_or_loaded(tiny, tmp
     assert torch.equal(trained.classifier.weight, loaded.classifier.weight)
 
 
+def test_recipes_count_steps_and_make_whole_epochs_of_them():
+    mini, folder, full = (PROFILES[name] for name in ("mini", "weizmann", "ucf101"))
+    assert [getattr(mini, n).epochs(640) for n in INPUTS] == [5, 12, 4]
+    assert [getattr(folder, n).epochs(480) for n in INPUTS] == [14, 24, 4]
+    assert full.temporal.epochs(9537) * 9537 == pytest.approx(3e6, rel=0.01)
+    assert Recipe(1, 0.01).epochs(10_000) == 1  # at least one
+
+
+def test_dropout_is_a_rate_or_one_for_each_hidden_layer(tiny):
+    for dropout, wanted in (0.3, [0.3, 0.3]), ((0.9, 0.8), [0.9, 0.8]):
+        course = changed(tiny, spatial=Recipe(1, 0.01, dropout=dropout))
+        layers = [m for m in course.new("spatial").modules() if isinstance(m, torch.nn.Dropout)]
+        assert [layer.p for layer in layers] == wanted
+
+
+def test_validation_is_a_single_view_every_so_many_epochs(tiny, tmp_path):
+    sizes = {"val_fraction": 0.4, "val_every": 2, "spatial": Recipe(5, 0.01, batch_size=8)}
+    course = replace(changed(tiny, **sizes), run_dir=tmp_path)
+    clips = course.dataset("val", ("rgb",), "single")
+    assert clips.clips and all(len(clips.views(i)) == 1 for i in range(len(clips)))
+    assert not clips.views(0)[0].flip
+    history = course.fit("spatial", course.new("spatial"))
+    assert len(history) == 5
+    assert [row["epoch"] for row in history if "val_top1" in row] == [2, 4, 5]
+
+
 def test_profiles_refuse_what_is_none_of_them():
     with pytest.raises(ValueError, match="no profile 'tiny'; there are: mini, folder, weizmann"):
         get_profile("tiny")
@@ -203,5 +229,8 @@ def test_profiles_refuse_what_is_none_of_them():
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_official_splits_keep_the_two_stacks_of_the_original(profile):
-    if profile.split_rule == "official":
+    if profile.name == "paper":
+        assert profile.channels == {"rgb": 3, "flow": 20}
+        assert profile.over_time().channels == {"rgb": 15, "flow": 100}
+    elif profile.split_rule == "official":
         assert profile.channels == {"rgb": 30, "flow": 100}

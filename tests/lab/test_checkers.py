@@ -134,7 +134,7 @@ def nb01_right(q):
 
 def test_what_a_check_fails_on_is_not_blamed_on_the_answer(capsys):
     def lazy(names, split):
-        return [[name] for name in names]
+        return names, [[name] for name in names]
 
     assert not nb01.official_split(lazy)
     assert "This check cannot read what lazy returned" in capsys.readouterr().out

@@ -15,14 +15,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from ..conv_fusion import ConvFusion
+from ..conv_fusion import ConvFusion, fuse_streams
 from ..course import INPUTS, Course
-from ..device import pick_device, to_model_layout
+from ..device import Prepared, pick_device, to_model_layout
 from ..evaluation import confusion, score, view_logits
 from ..files import atomic_write
 from ..fusion import METHODS
 from ..profiles import Profile
-from ..stacks import read_stacks
+from ..stacks import normalise, read_stacks
 from ..store import FrameStore
 from ..vgg import VGG
 from ..views import eval_views
@@ -81,12 +81,12 @@ class Trained:
         views = eval_views(store.n_frames(clip), size, self.profile, self.profile.crops)
         logits = {}
         for name, network in self.networks.items():
-            stacks = {
-                stream: read_stacks(store, clip, views, self.profile, stream)[None].to(device)
-                for stream in INPUTS[name]
-            }
-            model = to_model_layout(network, device)
-            ((of_views, _),) = view_logits(model, [stacks], INPUTS[name])
+            stacks = []
+            for stream in INPUTS[name]:
+                read = read_stacks(store, clip, views, self.profile, stream)
+                stacks.append(normalise(read.to(device), stream))
+            ready = Prepared(to_model_layout(network, device), device)
+            of_views, _ = view_logits(ready, [(stacks, torch.zeros(1))])
             logits[name] = of_views[0].mean(0).cpu().numpy()
         return Prediction(clip, self.classes, fused(logits), logits)
 
@@ -154,7 +154,7 @@ class Trained:
     def _fusion(self) -> ConvFusion:
         """Conv fusion of both streams before any training."""
         streams = self.networks["spatial"], self.networks["temporal"]
-        return ConvFusion(*streams, **self.profile.fusion)
+        return fuse_streams(*streams, self.profile.fusion, self.profile.chunks)
 
 
 def trained(course: Course, networks: Mapping[str, nn.Module] | None = None) -> Trained:
