@@ -59,8 +59,6 @@ class Scores:
             ) from error
 
 
-# Not inference_mode: parameters that move to the device under it could never be trained again.
-@torch.no_grad()
 def view_logits(network: nn.Module, loader: Iterable) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the logits of every view ``(N, V, classes)`` float32, and the labels ``(N,)`` int64.
 
@@ -69,27 +67,29 @@ def view_logits(network: nn.Module, loader: Iterable) -> tuple[torch.Tensor, tor
     """
     network.eval()
     found, wanted = [], []
-    for stacks, labels in loader:
-        logits = network(*stacks)
-        found.append(logits.unflatten(0, (len(labels), -1)))
-        wanted.append(labels)
+    # Not inference_mode: what moves to the device under it could never be trained again.
+    with torch.no_grad():
+        for stacks, labels in loader:
+            logits = network(*stacks)
+            found.append(logits.unflatten(0, (len(labels), -1)))
+            wanted.append(labels)
     return torch.cat(found), torch.cat(wanted)
 
 
-def validate(
-    model: nn.Module, clips: StackDataset, batch_size: int = 8, workers: int = 0
-) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Return the sum of losses, of right clips, and of clips, over fixed views.
+def validate(network: nn.Module, loader: Iterable) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Return the sum of losses, of right clips, and of clips; a clip's logits are its views' mean.
 
-    Under torchrun each process sums up its share of the clips.
+    ``loader`` as for :func:`view_logits`.
     """
-    device = next(model.parameters()).device
-    loader = make_loader(clips, batch_size, workers, 0)
-    batches = inputs(loader, device, clips.streams, "validation")
-    views, labels = view_logits(Prepared(model, device), batches)
-    logits = views.mean(dim=1)
-    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-    return loss, (logits.argmax(1) == labels).sum(), len(labels)
+    network.eval()
+    loss_sum, right, seen = 0.0, 0, 0
+    with torch.no_grad():
+        for stacks, labels in loader:
+            logits = network(*stacks).unflatten(0, (len(labels), -1)).mean(dim=1)
+            loss_sum += nn.functional.cross_entropy(logits, labels, reduction="sum")
+            right += (logits.argmax(dim=1) == labels).sum()
+            seen += len(labels)
+    return loss_sum, right, seen
 
 
 @worker_trouble_explained()
