@@ -8,7 +8,7 @@ import math
 import numpy as np
 import torch
 
-from twostream_utils.lab.exercises import nb05, nb07, nb09, nb11
+from twostream_utils.lab.exercises import nb07, nb09, nb11
 
 
 def weighted_torch(a, b, w, space):
@@ -39,18 +39,9 @@ def weighted_at_once(a, b, w, space):
     return (1 - w) * softmax_of_one_clip(a) + w * softmax_of_one_clip(b)
 
 
-views_mean = lambda logits: logits.mean(axis=1).argmax(axis=1)
-views_loop = lambda logits: [int(torch.as_tensor(clip).sum(0).argmax()) for clip in logits]
-
-
 def bootstrap_table(hits, draws, rng):
     means = hits[rng.integers(len(hits), size=(draws, len(hits)))].mean(axis=1)
     return np.quantile(means, [0.025, 0.975])
-
-
-def bootstrap_loop(hits, draws, rng):
-    means = sorted(rng.choice(hits, len(hits)).mean() for _ in range(draws))
-    return means[int(0.025 * draws)], means[int(0.975 * draws)]
 
 
 def bootstrap_of(values, draws, rng, tail=0.025, size=None, replace=True):
@@ -99,11 +90,6 @@ def confusion_loop(predicted, labels, classes):
     for true, said in zip(labels, predicted):
         matrix[true, said] += 1
     return matrix
-
-
-def confusion_bincount(predicted, labels, classes):
-    pairs = torch.as_tensor(labels) * classes + torch.as_tensor(predicted)
-    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
 
 
 def top_k_argsort(scores, labels, k):
@@ -166,11 +152,8 @@ scaled_in_place = lambda gradient, scale: gradient.mul_(scale).half().float() / 
 
 RIGHT = {
     nb07.weighted_fusion: [weighted_torch, weighted_numpy],
-    nb05.views: [views_mean, views_loop],
-    nb05.bootstrap: [bootstrap_table, bootstrap_loop],
     nb07.paired: [paired_gain, paired_loop],
     nb07.choose_weight: [weight_even, weight_sorted],
-    nb05.confusion: [confusion_loop, confusion_bincount],
     nb09.top_k: [top_k_argsort, top_k_torch],
     nb09.mean_class: [mean_class_loop, mean_class_matrix],
     nb09.disagreements: [differ_masks, differ_loop],
@@ -197,24 +180,6 @@ WRONG = {
         (weighted_at_once, "for a single clip"),
         (lambda a, b, w, s: weighted_torch(a, b, w, "softmax"), "in logit space"),
     ],
-    nb05.views: [
-        (lambda x: x[:, 0].argmax(1), "first view"),
-        (lambda x: [np.bincount(row).argmax() for row in x.argmax(2)], "vote"),
-        (lambda x: x.max(1).argmax(1), "surest view"),
-        (lambda x: views_mean(np.exp(x) / np.exp(x).sum(2, keepdims=True)), "Softmax"),
-        (lambda x: views_mean(-x), "lowest"),
-        (lambda x: x.mean(1), "mean logits"),
-        (lambda x: x.argmax(2), "each view"),
-    ],
-    nb05.bootstrap: [
-        (lambda h, n, rng: bootstrap_of(h, n, rng, replace=False), "without replacement"),
-        (percentile, "np.percentile counts in per cent"),
-        (lambda h, n, rng: bootstrap_of(h, n, rng, tail=0.05), "90 %"),
-        (lambda h, n, rng: bootstrap_of(h, n, rng, tail=0.005), "99 %"),
-        (lambda h, n, rng: bootstrap_of(h, n, rng, size=len(h) // 2), "too small"),
-        (lambda h, n, rng: np.quantile(rng.choice(h, n).astype(float), [0.025, 0.975]), "single"),
-        (lambda h, n, rng: bootstrap_table(~h, n, rng), "around 0.8"),
-    ],
     nb07.paired: [
         (unpaired, "apart"),
         (lambda a, b, n, rng: percentile(a * 1.0 - b, n, rng), "np.percentile counts in per cent"),
@@ -234,17 +199,6 @@ WRONG = {
         (lambda w, v, t: w[::-1][v[::-1].argmax()], "the last"),
         (lambda w, v, t: 0.5, "Half and half"),
         (lambda w, v, t: w[v == v.max()].mean(), "mean of equally good"),
-    ],
-    nb05.confusion: [
-        (lambda p, t, c: confusion_loop(t, p, c), "swapped"),
-        (
-            lambda p, t, c: (
-                confusion_loop(p, t, c) / confusion_loop(p, t, c).sum(1).clip(1)[:, None]
-            ),
-            "shares",
-        ),
-        (lambda p, t, c: (confusion_loop(p, t, c) > 0).astype(int), "only once"),
-        (lambda p, t, c: np.diag(np.bincount(t[t == p], minlength=c)), "diagonal"),
     ],
     nb09.top_k: [
         (lambda s, t, k: top_k_argsort(-s, t, k), "lowest"),
