@@ -119,23 +119,18 @@ def score(model: nn.Module, dataset: StackDataset, batch_size: int = 8, workers:
 def check_same_clips(a: Scores, b: Scores) -> None:
     """Raise ``ValueError`` unless two score files hold the same classes, clips and labels in order.
 
-    The message names what only one of them has, or the first place where they part.
+    The message names the first place where they part.
     """
-    for what, one, two in (("classes", a.classes, b.classes), ("clips", a.clips, b.clips)):
-        only_a, only_b = sorted(set(one) - set(two)), sorted(set(two) - set(one))
-        if only_a or only_b:
-            raise ValueError(
-                f"scores of different {what}: {len(only_a)} only in the first ({only_a[:3]}), "
-                f"{len(only_b)} only in the second ({only_b[:3]})"
+    for what in "classes", "clips", "labels":
+        one, two = list(getattr(a, what)), list(getattr(b, what))
+        if one != two:
+            k = next(
+                (k for k, (x, y) in enumerate(zip(one, two)) if x != y), min(len(one), len(two))
             )
-        if len(one) != len(two):
-            raise ValueError(f"{what} that stand twice: {len(one)} and {len(two)} in all")
-        for number, (x, y) in enumerate(zip(one, two), start=1):
-            if x != y:
-                raise ValueError(f"{what} in another order: number {number} is {x} and {y}")
-    for clip, x, y in zip(a.clips, a.labels, b.labels):
-        if x != y:
-            raise ValueError(f"other labels: {clip} is {a.classes[x]} and {a.classes[y]}")
+            raise ValueError(
+                f"scores of different {what}, {len(one)} and {len(two)}: number {k + 1} is "
+                f"{(*one, None)[k]} in the first and {(*two, None)[k]} in the second"
+            )
 
 
 def correct(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
@@ -210,10 +205,3 @@ def write_json(path: str | Path, content: dict) -> None:
     """Write ``content`` to ``path``, aside and then renamed."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def mean_class_accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean over classes of each class's top-1; a class without a clip does not count."""
-    matrix = confusion(scores, labels)
-    count = matrix.sum(axis=1)
-    return float((matrix.diagonal()[count > 0] / count[count > 0]).mean())
