@@ -8,6 +8,7 @@ import math
 import numpy as np
 import torch
 
+from twostream_utils.evaluation import bootstrap_interval
 from twostream_utils.lab.exercises import nb05, nb07, nb09, nb11
 
 
@@ -106,41 +107,45 @@ def confusion_bincount(predicted, labels, classes):
     return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
 
 
-def top_k_argsort(scores, labels, k):
-    best = np.argsort(scores, axis=1)[:, -k:]
-    return np.mean([label in row for label, row in zip(labels, best)])
+def gain_by_rows(new, old, aligned=True, key=None, seeds=True):
+    """The difference of kept runs with its interval, and something to get wrong."""
+    key = key or (lambda run, k: (run["split"], run["groups"][k]))
+    partner = {(run["split"], run["seed"]): run for run in old}
+    rows, keys = {}, {}
+    for run in new:
+        other = partner[run["split"], run["seed"]]
+        order = [other["clips"].index(clip) for clip in run["clips"]]
+        order = order if aligned else range(len(order))
+        rows.setdefault(run["seed"], []).append(run["right"] * 1.0 - other["right"][list(order)])
+        keys[run["seed"]] = keys.get(run["seed"], []) + [
+            str(key(run, k)) for k in range(len(order))
+        ]
+    values = np.array([np.concatenate(parts) for parts in rows.values()])
+    keys = next(iter(keys.values()))
+    return values.mean(), bootstrap_interval(values if seeds else values.mean(axis=0), keys)
 
 
-def top_k_torch(scores, labels, k):
-    best = torch.as_tensor(scores).topk(k, dim=1).indices
-    return (best == torch.as_tensor(labels)[:, None]).any(1).float().mean()
+def gain_by_name(new, old):
+    """The same by a table of (split, group): seed: [differences], drawn in a loop."""
+    found = {(run["split"], run["seed"], clip): hit for run in old
+             for clip, hit in zip(run["clips"], run["right"])}  # fmt: skip
+    table, rng, means = {}, np.random.default_rng(5), []
+    for run in new:
+        for clip, group, hit in zip(run["clips"], run["groups"], run["right"]):
+            row = table.setdefault((run["split"], group), {0: [], 1: [], 2: []})
+            row[run["seed"]].append(int(hit) - int(found[run["split"], run["seed"], clip]))
+    sums = np.array([[sum(row[seed]) for seed in range(3)] for row in table.values()])
+    for _ in range(20_000):
+        groups = sums[rng.integers(len(sums), size=len(sums))]
+        means.append(groups[:, rng.integers(3, size=3)].sum() / (12 * len(sums)))
+    return sums.sum() / (12 * len(sums)), np.percentile(means, [2.5, 97.5])
 
 
-def mean_class_loop(predicted, labels):
-    return np.mean([(predicted == labels)[labels == k].mean() for k in set(labels)])
-
-
-def mean_class_matrix(predicted, labels):
-    matrix = confusion_loop(predicted, labels, 5)
-    row = matrix.sum(axis=1)
-    return torch.tensor(matrix.diagonal()[row > 0] / row[row > 0]).mean()
-
-
-def precision(predicted, labels):
-    return np.mean([(predicted == labels)[predicted == k].mean() for k in (0, 1, 2, 4)])
-
-
-def differ_masks(new, old, labels):
-    a, b = new == labels, old == labels
-    return (a & ~b).sum(), (b & ~a).sum()
-
-
-def differ_loop(new, old, labels):
-    counts = [0, 0]
-    for x, y, label in zip(new, old, labels):
-        if (x == label) != (y == label):
-            counts[int(y == label)] += 1
-    return counts
+def two_intervals(new, old):
+    """Each method's own interval, the ends subtracted."""
+    empty = [run | {"right": np.zeros(len(run["right"]), bool)} for run in new]
+    (a, ends), (minus_b, minus_ends) = gain_by_rows(new, empty), gain_by_rows(empty, old)
+    return a + minus_b, np.add(ends, minus_ends)
 
 
 def pace_branch(cores, decode_ms, gpu_clips):
@@ -171,9 +176,7 @@ RIGHT = {
     nb07.paired: [paired_gain, paired_loop],
     nb07.choose_weight: [weight_even, weight_sorted],
     nb05.confusion: [confusion_loop, confusion_bincount],
-    nb09.top_k: [top_k_argsort, top_k_torch],
-    nb09.mean_class: [mean_class_loop, mean_class_matrix],
-    nb09.disagreements: [differ_masks, differ_loop],
+    nb09.difference_interval: [gain_by_rows, gain_by_name],
     nb11.pace: [lambda c, ms, gpu: min(1000 * c / ms, gpu), pace_branch],
     nb11.scaled: [
         lambda g, s: (g * s).half().float() / s,
@@ -246,29 +249,15 @@ WRONG = {
         (lambda p, t, c: (confusion_loop(p, t, c) > 0).astype(int), "only once"),
         (lambda p, t, c: np.diag(np.bincount(t[t == p], minlength=c)), "diagonal"),
     ],
-    nb09.top_k: [
-        (lambda s, t, k: top_k_argsort(-s, t, k), "lowest"),
-        (lambda s, t, k: top_k_argsort(s, t, 1), "k is ignored"),
-        (lambda s, t, k: (np.argsort(-s, 1)[:, k - 1] == t).mean(), "exactly in place k"),
-        (lambda s, t, k: top_k_torch(s, t, min(k + 1, 9)), "too many"),
-    ],
-    nb09.mean_class: [
-        (lambda p, t: (p == t).mean(), "large class decides"),
-        (lambda p, t: mean_class_loop(p, t) * 4 / 5, "leave it out"),
-        (precision, "the class that was said; go"),
-        (lambda p, t: precision(p, t) * 4 / 5, "the class that was said; go"),
-        (lambda p, t: min((p == t)[t == k].mean() for k in set(t)), "worst"),
-    ],
-    nb09.disagreements: [
-        (lambda a, b, t: differ_masks(b, a, t), "exchanged"),
-        (lambda a, b, t: ((a == t).sum(), (b == t).sum()), "that both have right"),
-        (lambda a, b, t: ((b != t).sum(), (a != t).sum())[::-1], "both have wrong"),
-        (
-            lambda a, b, t: (((a != b) & (b != t)).sum(), ((a != b) & (a != t)).sum()),
-            "both are wrong",
-        ),
-        (lambda a, b, t: (((a == t) & (b == t)).sum(), ((a != t) & (b != t)).sum()), "agree"),
-        (lambda a, b, t: np.array(differ_masks(a, b, t)) / len(t), "shares"),
+    nb09.difference_interval: [
+        (lambda a, b: gain_by_rows(a, b, aligned=False), "by name, not by place"),
+        (lambda a, b: gain_by_rows(a, b, key=lambda run, k: run["clips"][k]), "drawn, not groups"),
+        (lambda a, b: gain_by_rows(a, b, key=lambda run, k: run["groups"][k]), "into the key"),
+        (lambda a, b: gain_by_rows(a, b, seeds=False), "averaged away"),
+        (lambda a, b: gain_by_rows(b, a), "sign"),
+        (two_intervals, "two intervals"),
+        (lambda a, b: gain_by_rows(a, b)[0], "Return the mean difference"),
+        (lambda a, b: [100 * np.asarray(x) for x in gain_by_rows(a, b)], "per cent"),
     ],
     nb11.pace: [
         (lambda c, ms, gpu: max(1000 * c / ms, gpu), "slower one"),
