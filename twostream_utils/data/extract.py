@@ -82,11 +82,10 @@ class Report:
     def lines(self) -> list[str]:
         """What a reader should know: what was left out and why, groups, frame rates."""
         said = [f"skipped {name}: {reason}" for name, reason in self.skipped[:SHOWN]]
-        if self.skipped:
+        left = sum(not name.endswith("/") for name, _ in self.skipped)
+        if left:
             kinds = ", ".join(f"{count} × {reason}" for reason, count in self.kinds().items())
-            said.append(
-                f"{self.found} files found, {len(self.skipped)} of them left out: {kinds}"
-            )
+            said.append(f"{self.found} files found, {left} of them left out: {kinds}")
         if self.nested:
             said.append(f"{self.nested} clips lie a folder deeper: that folder is their group")
         if self.fast:

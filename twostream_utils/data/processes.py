@@ -48,8 +48,8 @@ def parallel_map(function: Callable, tasks: Sequence, workers: int | None = None
         if isinstance(error, BrokenProcessPool):
             raise RuntimeError(
                 "a worker process ended before its work was done; whole shards are kept: run "
-                "again, with fewer workers if memory is short. (In a script of your own, call this below "
-                '`if __name__ == "__main__":` only.)'
+                "again, with fewer workers if memory is short. (In a script of your own, call "
+                'this below `if __name__ == "__main__":` only.)'
             ) from error
         raise
     finally:

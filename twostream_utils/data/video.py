@@ -164,6 +164,8 @@ def _pace(path: Path, file: av.container.InputContainer) -> Pace:
     rate = round(rate, 3) if 0 < rate < 1000 else 0.0
     start = min(times[0] if len(times) else 0.0, (file.start_time or 0) / 1e6)
     promised = (file.duration or 0) / 1e6
+    if "avi" in file.format.name and said:  # its header counts the frames; the duration is a guess
+        promised = max(promised, stream.frames / said)
     # A sound track may be longer than the film, so the end of all streams counts; a tenth missing
     # is a cut file.
     if len(times) and end - start < 0.9 * promised - 0.1:
@@ -196,7 +198,9 @@ def _decoded(path: Path, pace: Pace, short_side: int) -> Iterator[tuple[float, n
                 scale = min(1.0, short_side / min(width, height))
                 size = round(width * scale), round(height * scale)
             if picture.shape[1::-1] != size:
-                picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+                shrink = size[1] <= picture.shape[0] and size[0] <= picture.shape[1]
+                way = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+                picture = cv2.resize(picture, size, interpolation=way)
             if turn := round(frame.rotation / 90) % 4:
                 picture = np.ascontiguousarray(np.rot90(picture, turn))
             yield frame.time if frame.time is not None else n / (pace.rate or 25.0), picture
