@@ -19,10 +19,9 @@ import sys
 from pathlib import Path
 
 import nbformat
+from build import NOTEBOOKS, ROOT, Source, read_sources
 from nbconvert import SlidesExporter
 from nbformat import NotebookNode
-
-from build import NOTEBOOKS, ROOT, Source, read_sources
 
 OUT = ROOT / "build" / "slides"
 ASK = re.compile(r"\*\*(Before you run it)[:.]?\*\*[:.]?\s*(.*?)(?=\n\s*\n|\Z)", re.DOTALL)

@@ -12,32 +12,38 @@ from twostream_utils.evaluation import bootstrap_interval
 from twostream_utils.lab.exercises import nb05, nb07, nb09, nb11
 
 
-def weighted_torch(a, b, w, space):
-    if space == "logit":
-        return torch.softmax((1 - w) * a + w * b, dim=1)
-    return (1 - w) * a.softmax(1) + w * b.softmax(1)
+def soft(x):
+    e = np.exp(x - x.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
 
 
-def weighted_numpy(a, b, w, space):
-    def soft(x):
-        e = np.exp(x - x.max(1, keepdims=True))
-        return e / e.sum(1, keepdims=True)
-
-    a, b = a.numpy(), b.numpy()
-    if space == "logit":
-        return soft(a + w * (b - a))
-    return np.average([soft(a), soft(b)], axis=0, weights=[1 - w, w])
+def weights_loop(a, b, labels):
+    best = []
+    for w in np.arange(21) / 20:
+        fused = (1 - w) * soft(a) + w * soft(b)
+        likelihood = sum(math.log(row[k]) for row, k in zip(fused, labels))
+        best.append((likelihood, (1 - w, w)))
+    return max(best)[1]
 
 
-def softmax_of_one_clip(logits):
-    e = np.exp(logits - logits.max())
-    return e / e.sum()
+def weights_torch(a, b, labels):
+    p, q = (torch.as_tensor(x).softmax(1) for x in (a, b))
+    w = torch.linspace(0, 1, 21, dtype=p.dtype)[:, None, None]
+    fused = ((1 - w) * p + w * q).log()
+    losses = [torch.nn.functional.nll_loss(x, torch.as_tensor(labels)) for x in fused]
+    k = int(torch.stack(losses).argmin())
+    return np.array([20 - k, k]) / 20
 
 
-def weighted_at_once(a, b, w, space):
-    if space == "logit":
-        return softmax_of_one_clip((1 - w) * a + w * b)
-    return (1 - w) * softmax_of_one_clip(a) + w * softmax_of_one_clip(b)
+def weights_by(value):
+    """Weights chosen by another value of the fused probabilities and labels."""
+
+    def choose(a, b, labels):
+        grid = np.linspace(0, 1, 21)
+        w = max(grid, key=lambda w: value((1 - w) * soft(a) + w * soft(b), labels))
+        return 1 - w, w
+
+    return choose
 
 
 views_mean = lambda logits: logits.mean(axis=1).argmax(axis=1)
@@ -85,14 +91,6 @@ def unpaired(new, old, draws, rng):
 def interval_ends(new, old, draws, rng):
     a, b = bootstrap_table(new, draws, rng), bootstrap_table(old, draws, rng)
     return a[0] - b[1], a[1] - b[0]
-
-
-def weight_even(weights, held_out, test):
-    best = np.flatnonzero(held_out == held_out.max())
-    return weights[best[np.abs(weights[best] - 0.5).argmin()]]
-
-
-weight_sorted = lambda weights, held_out, test: min(zip(-held_out, abs(weights - 0.5), weights))[2]
 
 
 def confusion_loop(predicted, labels, classes):
@@ -170,11 +168,10 @@ scaled_in_place = lambda gradient, scale: gradient.mul_(scale).half().float() / 
 
 
 RIGHT = {
-    nb07.weighted_fusion: [weighted_torch, weighted_numpy],
+    nb07.choose_weights: [weights_loop, weights_torch],
     nb05.views: [views_mean, views_loop],
     nb05.bootstrap: [bootstrap_table, bootstrap_loop],
     nb07.paired: [paired_gain, paired_loop],
-    nb07.choose_weight: [weight_even, weight_sorted],
     nb05.confusion: [confusion_loop, confusion_bincount],
     nb09.difference_interval: [gain_by_rows, gain_by_name],
     nb11.pace: [lambda c, ms, gpu: min(1000 * c / ms, gpu), pace_branch],
@@ -187,18 +184,13 @@ RIGHT = {
 }
 
 WRONG = {
-    nb07.weighted_fusion: [
-        (lambda a, b, w, s: ((1 - w) * a + w * b).softmax(1), "logits are averaged, then"),
-        (lambda a, b, w, s: (1 - w) * a + w * b, "no softmax"),
-        (lambda a, b, w, s: a.softmax(1) + b.softmax(1), "rows sum to 2"),
-        (lambda a, b, w, s: a.softmax(1) + w * b.softmax(1), "rows do not sum to 1"),
-        (lambda a, b, w, s: weighted_torch(a, b, 1 - w, s), "weight of the temporal stream"),
-        (lambda a, b, w, s: weighted_torch(a, b, 0.5, s), "not used"),
-        (lambda a, b, w, s: a.softmax(1) * b.softmax(1), "multiplied"),
-        (lambda a, b, w, s: (1 - w) * a.softmax(0) + w * b.softmax(0), "over the clips"),
-        (lambda a, b, w, s: weighted_torch(a, b, w, s).softmax(1), "twice"),
-        (weighted_at_once, "for a single clip"),
-        (lambda a, b, w, s: weighted_torch(a, b, w, "softmax"), "in logit space"),
+    nb07.choose_weights: [
+        (lambda a, b, y: weights_loop(a, b, y)[::-1], "the other way round"),
+        (weights_by(lambda f, y: (f.argmax(1) == y).mean()), "accuracy"),
+        (weights_by(lambda f, y: f[range(len(y)), y].mean()), "logarithm of each"),
+        (weights_by(lambda f, y: -np.log(f[range(len(y)), y]).mean()), "highest loss"),
+        (lambda a, b, y: (0.5, 0.5), "Half and half"),
+        (lambda a, b, y: weights_loop(a, b, y)[1], "both weights"),
     ],
     nb05.views: [
         (lambda x: x[:, 0].argmax(1), "first view"),
@@ -228,15 +220,6 @@ WRONG = {
         (lambda a, b, n, rng: bootstrap_of(a * 1.0 - b, n, rng, replace=False), "no width"),
         (lambda a, b, n, rng: bootstrap_of(a * 1.0 - b, n, rng, tail=0.05), "90 %"),
         (lambda a, b, n, rng: bootstrap_table(a & ~b, n, rng), "count −1"),
-    ],
-    nb07.choose_weight: [
-        (lambda w, v, t: w[t.argmax()], "Chosen on the test"),
-        (lambda w, v, t: v.argmax(), "place in the list"),
-        (lambda w, v, t: v.max(), "accuracy"),
-        (lambda w, v, t: w[v.argmax()], "the first"),
-        (lambda w, v, t: w[::-1][v[::-1].argmax()], "the last"),
-        (lambda w, v, t: 0.5, "Half and half"),
-        (lambda w, v, t: w[v == v.max()].mean(), "mean of equally good"),
     ],
     nb05.confusion: [
         (lambda p, t, c: confusion_loop(t, p, c), "swapped"),
