@@ -40,13 +40,13 @@ class Pace:
     """How the frames of a video follow each other, as its packets say, without decoding it.
 
     `rate` in frames per second, 0.0 where the file does not say; `steady` unless the time from
-    frame to frame varies; `frames` packets, and the `seconds` that they reach over.
+    frame to frame varies; `frames` packets, and `cut` says where the file ends too early.
     """
 
     rate: float
     steady: bool
     frames: int
-    seconds: float
+    cut: str = ""
 
 
 def common_rate(rates: Iterable[float]) -> float:
@@ -78,7 +78,7 @@ def said_rate(path: str | os.PathLike) -> float:
 def measure_pace(path: str | os.PathLike) -> Pace:
     """The `Pace` of a video. Raises FileNotFoundError and VideoError as `open_video`."""
     with _opened(path) as file:
-        return _pace(Path(path), file)
+        return _pace(file)
 
 
 def open_video(
@@ -104,7 +104,7 @@ def open_video(
     if path.is_dir():
         return 0.0, _images(path, short_side)
     with _opened(path) as file:
-        pace = _pace(path, file)
+        pace = _pace(file)
     pictures = _decoded(path, pace, short_side)
     if rate:
         return rate, _at_ticks(pictures, rate)
@@ -134,7 +134,7 @@ def _opened(path: str | os.PathLike) -> av.container.InputContainer:
     return file
 
 
-def _pace(path: Path, file: av.container.InputContainer) -> Pace:
+def _pace(file: av.container.InputContainer) -> Pace:
     stream, times, without, end = file.streams.video[0], [], 0, 0.0
     try:
         for packet in file.demux():
@@ -168,9 +168,10 @@ def _pace(path: Path, file: av.container.InputContainer) -> Pace:
         promised = max(promised, stream.frames / said)
     # A sound track may be longer than the film, so the end of all streams counts; a tenth missing
     # is a cut file.
-    if len(times) and end - start < 0.9 * promised - 0.1:
-        raise VideoError(path, f"cut short: {end - start:.1f} of {promised:.1f} seconds are there")
-    return Pace(rate, steady, frames, float(np.ptp(times)) if len(times) else 0.0)
+    there, cut = end - start, ""
+    if len(times) and there < 0.9 * promised - 0.1:
+        cut = f"cut short: {there:.1f} of {promised:.1f} seconds are there"
+    return Pace(rate, steady, frames, cut)
 
 
 def _decoded(path: Path, pace: Pace, short_side: int) -> Iterator[tuple[float, np.ndarray]]:
@@ -209,6 +210,8 @@ def _decoded(path: Path, pace: Pace, short_side: int) -> Iterator[tuple[float, n
         raise VideoError(path, "no frame can be decoded")
     if n == 1:
         raise VideoError(path, "only one frame: flow needs two")
+    if pace.cut:
+        raise VideoError(path, pace.cut)
     if n < 0.9 * pace.frames:
         raise VideoError(path, f"cut short: {n} of {pace.frames} frames can be decoded")
 
