@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         "--flow",
         choices=ALGORITHMS,
         default="dis",
-        help="flow algorithm: dis_fine for frames under 200 px; tvl1 takes 100 times as long",
+        help="flow algorithm: dis_small for frames under 200 px; tvl1 takes 100 times as long",
     )
     parser.add_argument(
         "--every",

@@ -1,18 +1,23 @@
-"""Pre-train the mini backbone on generated still pictures ("ImageNet in miniature").
+"""Pre-train the quarter-width VGG-19 with batch norm, the small course's stand-in for ImageNet's.
 
-    python data_scripts/pretrain.py [--stills 20000] [--epochs 8] [--out FILE]
+    python data_scripts/pretrain.py --photos FOLDER_OR_ZIP   # train/<class>/*, val/<class>/*
+    python data_scripts/pretrain.py --stills 20000           # generated scenes and poses
 
-A quarter-width VGG-19 with batch norm learns scene and pose of stills whose persons and scenes
-occur in no mini clip. The convolutional layers are written as float16 safetensors; the printed log
-lies beside them. The repository ships the result: running this again is optional.
+The convolutional layers are written as float16 safetensors with a JSON log beside them: data,
+recipe, every epoch, accuracy on held-out images. A run that is cut off goes on where its checkpoint
+stands. The repository ships the results: running this again is optional.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import time
+import zipfile
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from safetensors.torch import save_file
@@ -23,128 +28,204 @@ from twostream_utils.data.processes import parallel_map
 from twostream_utils.mini.still import STILL_CLASSES, render_still
 from twostream_utils.stacks import normalise
 from twostream_utils.training import warmup_cosine
-from twostream_utils.vgg import MINI_WEIGHTS, vgg19
+from twostream_utils.vgg import SHIPPED, vgg19
 
-CROP = 64
 CHUNK = 200
-GREY = 0.3  # fraction of grey stills: the streams use the mean over RGB of the first filters
+SAVE_EVERY = 250  # steps between two checkpoints
+GREY = 0.2  # fraction of grey images: a flow stream uses the mean over RGB of the first filters
+SIZES = ((0.0, 32), (0.4, 48), (0.8, 56))  # crop in px from this share of the run on: small is fast
+POSES = len({name.split("/")[1] for name in STILL_CLASSES})
 
 
+# ---- images and labels: (N, H, W, 3) uint8, (N, T) int64 with a column for each of T tasks
 def render_chunk(start: int, count: int, seed: int) -> list[tuple[np.ndarray, int]]:
     """Render up to CHUNK stills from number ``start`` on."""
     return [render_still(k, seed) for k in range(start, min(start + CHUNK, count))]
 
 
-def render(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Render stills on all cores: ``(N, 3, 72, 96)`` uint8 and labels ``(N,)``."""
+def stills(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Render stills on all cores; their tasks are the scene and the pose."""
     starts = range(0, count, CHUNK)
     chunks = parallel_map(partial(render_chunk, count=count, seed=seed), starts)
-    bar = tqdm(chunks, "stills", len(starts), unit="chunk")
-    stills = [still for chunk in bar for still in chunk]
-    images = np.stack([image for image, _ in stills]).transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(images)), torch.tensor([y for _, y in stills])
+    drawn = [still for chunk in tqdm(chunks, "stills", len(starts)) for still in chunk]
+    labels = np.array([(label // POSES, label % POSES) for _, label in drawn])
+    return np.stack([image for image, _ in drawn]), labels
 
 
-def augment(batch: torch.Tensor) -> torch.Tensor:
-    """One random crop, half of the stills mirrored, some of them grey: ``(B, 3, 64, 64)``."""
-    top = int(torch.randint(batch.shape[2] - CROP + 1, ()))
-    left = int(torch.randint(batch.shape[3] - CROP + 1, ()))
-    batch = batch[:, :, top : top + CROP, left : left + CROP]
-    mirrored = torch.rand(len(batch), 1, 1, 1) < 0.5
-    batch = torch.where(mirrored, batch.flip(-1), batch)
-    grey = torch.rand(len(batch), 1, 1, 1) < GREY
-    mean = batch.float().mean(1, keepdim=True).to(torch.uint8).expand_as(batch)
-    return torch.where(grey, mean, batch)
+def decode(data: bytes, side: int = 64) -> np.ndarray:
+    """Decode one photograph and cut its centre to a square of ``side`` px."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    height, width = image.shape[:2]
+    short = min(height, width)
+    top, left = (height - short) // 2, (width - short) // 2
+    square = np.ascontiguousarray(image[top : top + short, left : left + short])
+    return square if short == side else cv2.resize(square, (side, side), None, 0, 0, cv2.INTER_AREA)
 
 
-POSES = len({name.split("/")[1] for name in STILL_CLASSES})
-SCENES = len(STILL_CLASSES) // POSES
+def photographs(source: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read the photographs of ``part``, ``train`` or ``val``; their one task is the class."""
+    root = zipfile.Path(source) if source.suffix == ".zip" else source
+    folders = sorted((root / part).iterdir(), key=lambda folder: folder.name)
+    images, labels = [], []
+    for label, folder in enumerate(tqdm(folders, part)):
+        for file in sorted(folder.iterdir(), key=lambda file: file.name):
+            images.append(decode(file.read_bytes()))
+            labels.append([label])
+    return np.stack(images), np.array(labels)
 
 
-class SceneAndPose(nn.Module):
-    """The trunk that is kept, and two linear heads on its mean maps that are thrown away."""
+# ---- views
+def random_view(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Cut 35 to 100 % of an image at a side ratio of 3/4 to 4/3, half of the times mirrored."""
+    height, width = image.shape[:2]
+    area = height * width * rng.uniform(0.35, 1.0)
+    ratio = np.exp(rng.uniform(-0.288, 0.288))
+    h, w = min(height, round((area / ratio) ** 0.5)), min(width, round((area * ratio) ** 0.5))
+    top, left = rng.integers(height - h + 1), rng.integers(width - w + 1)
+    view = cv2.resize(image[top : top + h, left : left + w], (size, size))
+    return view[:, ::-1] if rng.random() < 0.5 else view
 
-    def __init__(self):
+
+def jitter_colours(batch: torch.Tensor) -> torch.Tensor:
+    """Jitter brightness, contrast and saturation by up to 30 %, and make some images grey."""
+    light, contrast, saturation = torch.empty(3, len(batch), 1, 1, 1).uniform_(0.7, 1.3)
+    saturation = torch.where(torch.rand_like(saturation) < GREY, 0.0, saturation)
+    grey = batch.mean(1, keepdim=True)
+    batch = grey + saturation * (batch - grey)
+    middle = grey.mean((2, 3), keepdim=True)
+    return (light * (middle + contrast * (batch - middle))).clamp(0, 255)
+
+
+class Heads(nn.Module):
+    """The trunk that is kept, and on its mean maps one linear head a task, thrown away later."""
+
+    def __init__(self, sizes: list[int]):
         super().__init__()
         vgg = vgg19(3, 1, width=0.25, batch_norm=True)
-        self.features = vgg.features
-        self.heads = nn.Linear(vgg.map_channels, SCENES + POSES)
+        self.features = vgg.features[:-1]  # without the last pool: small crops keep a few maps
+        self.heads = nn.Linear(vgg.map_channels, sum(sizes))
+        self.sizes = sizes
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        scores = self.heads(self.features(x).mean(dim=(2, 3)))
-        return scores[:, :SCENES], scores[:, SCENES:]
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.heads(self.features(x).mean(dim=(2, 3))).split(self.sizes, dim=1)
 
 
 @torch.inference_mode()
-def accuracy(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-    """Top-1 over the scenes and over the poses, centre crops."""
+def accuracy(model: Heads, images: np.ndarray, labels: np.ndarray, device: str) -> list[float]:
+    """Top-1 for each task on whole images, shrunk to squares of 64 px."""
     model.eval()
-    centre = images[:, :, 4 : 4 + CROP, 16 : 16 + CROP]
-    right = torch.zeros(2)
-    for x, y in zip(centre.split(128), labels.split(128)):
-        scene, pose = model(normalise(x, "rgb"))
-        right += torch.stack(
-            [(scene.argmax(1) == y // POSES).sum(), (pose.argmax(1) == y % POSES).sum()]
-        )
-    return tuple((right / len(labels)).tolist())
+    right = np.zeros(labels.shape[1])
+    for start in range(0, len(images), 128):
+        shown = [cv2.resize(image, (64, 64)) for image in images[start : start + 128]]
+        x = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2)
+        for task, scores in enumerate(model(normalise(x, "rgb").to(device))):
+            wanted = labels[start : start + 128, task]
+            right[task] += (scores.argmax(1).cpu().numpy() == wanted).sum()
+    return (right / len(labels)).round(4).tolist()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--photos", type=Path, help="folder or zip; without it stills are drawn")
+    parser.add_argument("--terms", default="", help="terms of the photographs, for the log")
     parser.add_argument("--stills", type=int, default=20_000)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--minutes", type=float, default=float("inf"),
+                        help="end by the clock, schedule and all, if the epochs take longer")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=MINI_WEIGHTS)
-    options = parser.parse_args()
+    parser.add_argument("--out", type=Path, default=SHIPPED["stills"])
+    parser.add_argument("--checkpoint", type=Path, default=Path("runs/pretrain.pt"))
+    o = parser.parse_args()  # fmt: skip
 
-    torch.manual_seed(options.seed)
-    images, labels = render(options.stills, options.seed)
-    held_images, held_labels = render(2000, options.seed + 1)
-    model = SceneAndPose().to(memory_format=torch.channels_last)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(o.seed)
+    if o.photos:
+        images, labels = photographs(o.photos, "train")
+        held_images, held_labels = photographs(o.photos, "val")
+    else:
+        images, labels = stills(o.stills, o.seed)
+        held_images, held_labels = stills(2000, o.seed + 1)
+    model = Heads((labels.max(0) + 1).tolist()).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
-        model.parameters(), options.lr, momentum=0.9, weight_decay=5e-4, nesterov=True
+        model.parameters(), o.lr, momentum=0.9, weight_decay=5e-4, nesterov=True
     )
-    steps = options.epochs * (len(images) // options.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: warmup_cosine(step, steps, 0.1)
-    )
-    log = [
-        f"torch {torch.__version__}, {options.stills} stills of {len(STILL_CLASSES)} classes, "
-        f"seed {options.seed}, {options.epochs} epochs, batch {options.batch_size}, "
-        f"peak learning rate {options.lr}"
-    ]
-    print(log[0])
-    for epoch in range(options.epochs):
+    per_epoch = len(images) // o.batch_size
+    steps = o.epochs * per_epoch
+    log = {
+        "images": f"{len(images)} photographs of {model.sizes[0]} classes" if o.photos
+        else f"{len(images)} generated stills, tasks scene and pose",
+        "held_out_images": len(held_images), "terms": o.terms, "epochs_planned": o.epochs,
+        "crops": SIZES, "batch_size": o.batch_size, "peak_learning_rate": o.lr,
+        "label_smoothing": 0.1, "seed": o.seed, "torch": torch.__version__, "epochs": [],
+    }  # fmt: skip
+    step, elapsed = 0, 0.0
+    if o.checkpoint.is_file():
+        saved = torch.load(o.checkpoint, weights_only=True)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        step, elapsed, log = saved["step"], saved["elapsed"], saved["log"]
+    begun = time.monotonic() - elapsed
+
+    def save() -> None:
+        o.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step,
+                 "elapsed": time.monotonic() - begun, "log": log}  # fmt: skip
+        torch.save(state, o.checkpoint.with_suffix(".new"))
+        o.checkpoint.with_suffix(".new").replace(o.checkpoint)
+
+    done, losses, size = step >= steps, [], SIZES[0][1]
+    while not done:
+        epoch = step // per_epoch
+        rng = np.random.default_rng((o.seed, epoch, step))
+        order = np.random.default_rng((o.seed, epoch)).permutation(len(images))
         model.train()
-        total = 0.0
-        batches = torch.randperm(len(images)).split(options.batch_size)
-        batches = [rows for rows in batches if len(rows) == options.batch_size]
-        for rows in tqdm(batches, desc=f"epoch {epoch + 1}", leave=False):
-            scene, pose = model(normalise(augment(images[rows]), "rgb"))
-            loss = nn.functional.cross_entropy(scene, labels[rows] // POSES)
-            loss = loss + nn.functional.cross_entropy(pose, labels[rows] % POSES)
+        for first in range(step % per_epoch, per_epoch):
+            share = max(step / steps, (time.monotonic() - begun) / 60 / o.minutes)
+            done = share >= 1
+            if done:
+                break
+            size = [size for start, size in SIZES if share >= start][-1]
+            for group in optimizer.param_groups:
+                group["lr"] = o.lr * warmup_cosine(int(share * steps), steps, 0.05)
+            rows = order[first * o.batch_size : (first + 1) * o.batch_size]
+            views = np.stack([random_view(images[row], size, rng) for row in rows])
+            x = jitter_colours(torch.from_numpy(views).permute(0, 3, 1, 2).float())
+            y = torch.from_numpy(labels[rows]).to(device)
+            with torch.autocast(device, torch.bfloat16):
+                answers = model(normalise(x, "rgb").to(device))
+            loss = sum(
+                nn.functional.cross_entropy(scores.float(), y[:, task], label_smoothing=0.1)
+                for task, scores in enumerate(answers)
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            schedule.step()
-            total += loss.item()
-        scene, pose = accuracy(model, held_images, held_labels)
-        log.append(
-            f"epoch {epoch + 1:2d}: loss {total / len(batches):.3f} - held-out stills: "
-            f"scene {scene:.3f}, pose {pose:.3f}"
-        )
-        print(log[-1], flush=True)
+            losses.append(loss.item())
+            step += 1
+            if step % SAVE_EVERY == 0:
+                save()
+        log["epochs"].append({
+            "steps": step, "share": round(share, 3), "crop": size,
+            "minutes": round((time.monotonic() - begun) / 60, 1),
+            "loss": round(float(np.mean(losses)), 4),
+            "held_out_top1": accuracy(model, held_images, held_labels, device),
+        })  # fmt: skip
+        losses = []
+        done = done or step >= steps
+        print(json.dumps(log["epochs"][-1]), flush=True)
+        save()
+    log["held_out_top1"] = log["epochs"][-1]["held_out_top1"]
     trunk = {
         name: tensor.half().contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()
         if name.startswith("features.")
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(trunk, options.out, metadata={"log": "\n".join(log)})
-    options.out.with_suffix(".log").write_text("\n".join(log) + "\n")
-    print(f"wrote {options.out} ({options.out.stat().st_size / 1e6:.1f} MB)")
+    o.out.parent.mkdir(parents=True, exist_ok=True)
+    save_file(trunk, o.out, metadata={"terms": o.terms})
+    o.out.with_suffix(".json").write_text(json.dumps(log, indent=1) + "\n")
+    print(f"wrote {o.out} ({o.out.stat().st_size / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":

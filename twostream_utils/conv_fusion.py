@@ -18,8 +18,9 @@ def fusion_layer(channels: int, mix: tuple[float, float] = (0.25, 0.75)) -> nn.C
     """
     layer = nn.Conv2d(2 * channels, channels, kernel_size=1)
     eye = torch.eye(channels)
+    start = torch.cat([mix[0] * eye, mix[1] * eye], dim=1)
     with torch.no_grad():
-        layer.weight.copy_(torch.cat([mix[0] * eye, mix[1] * eye], dim=1)[:, :, None, None])
+        layer.weight.copy_(start[:, :, None, None])
         layer.bias.zero_()
     return layer
 
@@ -31,30 +32,21 @@ class ConvFusion(nn.Module):
     logits ``(B, classes)``. What follows the fusion is the spatial stream's own pool and
     classifier, trained further. The trunks before it stay as they are, batch statistics included,
     unless ``train_trunks``.
-
-    ``towers=2`` keeps the temporal stream's classifier beside the fusion: logits
-    ``(B, 2, classes)`` in training mode, a loss for each, and the mean of both otherwise.
-
-    Raises ``ValueError`` for streams of different sizes or another number of towers.
     """
 
     def __init__(
-        self, spatial: VGG, temporal: VGG, towers: int = 1,
-        mix: tuple[float, float] = (0.25, 0.75), train_trunks: bool = False,
+        self, spatial: VGG, temporal: VGG, mix: tuple[float, float] = (0.25, 0.75),
+        train_trunks: bool = False,
     ):  # fmt: skip
         super().__init__()
-        check_streams(spatial, temporal)
-        if towers not in (1, 2):
-            raise ValueError(f"there are 1 or 2 towers, not {towers!r}")
         spatial, temporal = copy.deepcopy(spatial), copy.deepcopy(temporal)
-        self.towers, self.train_trunks = towers, train_trunks
+        self.train_trunks = train_trunks
         self.spatial = spatial.features[:-1].requires_grad_(train_trunks)
         self.temporal = temporal.features[:-1].requires_grad_(train_trunks)
         self.fuse = fusion_layer(spatial.map_channels, mix)
-        self.pool, self.avgpool = spatial.features[-1], spatial.avgpool
+        self.pool = spatial.features[-1]
+        self.avgpool = spatial.avgpool
         self.classifier = spatial.classifier
-        if towers == 2:
-            self.temporal_classifier = temporal.classifier
 
     def train(self, mode: bool = True) -> ConvFusion:
         """Switch to training; frozen trunks stay in evaluation mode."""
@@ -69,21 +61,103 @@ class ConvFusion(nn.Module):
         with torch.set_grad_enabled(self.train_trunks and torch.is_grad_enabled()):
             return self.spatial(rgb), self.temporal(flow)
 
-    def fused(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Fuse the maps of both streams, each ``(B, M, h, w)``, to ``(B, M, h, w)``."""
-        return torch.relu(self.fuse(torch.cat([a, b], dim=1)))
+    def forward(self, rgb: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+        a, b = self.trunks(rgb, flow)
+        joined = torch.cat([a, b], dim=1)
+        fused = torch.relu(self.fuse(joined))
+        pooled = self.avgpool(self.pool(fused))
+        return self.classifier(pooled.flatten(1))
 
-    def head(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Fuse, pool and classify the maps of :meth:`trunks`; all that is trained by default."""
-        logits = self.classifier(self.avgpool(self.pool(self.fused(a, b))).flatten(1))
-        if self.towers == 1:
-            return logits
-        other = self.temporal_classifier(self.avgpool(self.pool(b)).flatten(1))
-        both = torch.stack([logits, other], dim=1)
-        return both if self.training else both.mean(dim=1)
+
+def split_chunks(stack: torch.Tensor, chunks: int) -> torch.Tensor:
+    """Cut a stack ``(B, T·channels, H, W)`` into its T moments, ``(B·T, channels, H, W)``.
+
+    50 fields as one stack, or the same 50 as five chunks of 10 (Feichtenhofer et al. 2016, §3.4).
+    """
+    return stack.unflatten(1, (chunks, -1)).flatten(0, 1)
+
+
+def fusion_layer_3d(
+    channels: int, mix: tuple[float, float] = (0.25, 0.75), kernel: int = 3
+) -> nn.Conv3d:
+    """Return the convolution over time and space 2M→M, weight ``(M, 2M, kernel, kernel, kernel)``.
+
+    It starts as the identity of :func:`fusion_layer`, blurred by a Gaussian of σ = 1 that sums to 1
+    (Feichtenhofer et al. 2016, §3.4 and the authors' code); a ``kernel`` of 1 blurs nothing.
+    """
+    layer = nn.Conv3d(2 * channels, channels, kernel, padding=kernel // 2)
+    line = torch.exp(-((torch.arange(kernel) - kernel // 2) ** 2) / 2)
+    blur = torch.einsum("i,j,k->ijk", line, line, line)
+    start = fusion_layer(channels, mix).weight.detach()[..., None]
+    with torch.no_grad():
+        layer.weight.copy_(start * (blur / blur.sum()))
+        layer.bias.zero_()
+    return layer
+
+
+class FusionOverTime(ConvFusion):
+    """Conv fusion of T = ``chunks`` moments by a 3D convolution and a pool over all of time.
+
+    ``forward`` takes T·frames and T·fields a clip; each moment goes through the trunks alone.
+    ``pool_first`` fuses the maps after the last pool, ``(M, H/32, W/32)``. ``towers=2`` keeps the
+    temporal stream's classifier beside the fusion: logits ``(B, 2, classes)`` in training mode, a
+    loss for each, and the mean of both otherwise.
+    """
+
+    def __init__(
+        self, spatial: VGG, temporal: VGG, chunks: int = 1, kernel: int = 3,
+        pool_first: bool = False, towers: int = 1, mix: tuple[float, float] = (0.25, 0.75),
+        train_trunks: bool = False,
+    ):  # fmt: skip
+        super().__init__(spatial, temporal, mix, train_trunks)
+        self.chunks, self.pool_first, self.towers = chunks, pool_first, towers
+        self.fuse = fusion_layer_3d(spatial.map_channels, mix, kernel)
+        if towers == 2:
+            self.temporal_classifier = copy.deepcopy(temporal.classifier)
+
+    def _classify(self, maps: torch.Tensor, classifier: nn.Module) -> torch.Tensor:
+        strongest = maps.amax(dim=2)  # (B, M, T, h, w): with the pool in space this is a 3D pool
+        pooled = strongest if self.pool_first else self.pool(strongest)
+        return classifier(self.avgpool(pooled).flatten(1))
 
     def forward(self, rgb: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
-        return self.head(*self.trunks(rgb, flow))
+        both = self.trunks(split_chunks(rgb, self.chunks), split_chunks(flow, self.chunks))
+        both = map(self.pool, both) if self.pool_first else both
+        a, b = (maps.unflatten(0, (-1, self.chunks)).transpose(1, 2) for maps in both)
+        fused = torch.relu(self.fuse(torch.cat([a, b], dim=1)))
+        logits = self._classify(fused, self.classifier)
+        if self.towers == 1:
+            return logits
+        logits = torch.stack([logits, self._classify(b, self.temporal_classifier)], dim=1)
+        return logits if self.training else logits.mean(dim=1)
+
+
+# The words of a profile: the paper's 2D form; the same with a second tower; the course's seed, 7×7
+# maps and a pool over time; the paper's own, 3D convolution, 3D pool and two towers.
+FORMS = {
+    "conv": {},
+    "two_towers": {"kernel": 1, "towers": 2},
+    "seed": {"kernel": 1, "pool_first": True},
+    "paper": {"kernel": 3, "towers": 2},
+}
+
+
+def fuse_streams(
+    spatial: VGG, temporal: VGG, form: str = "conv", chunks: int = 1, **choices
+) -> ConvFusion:
+    """Return an untrained fusion of two trained streams, of one of :data:`FORMS`.
+
+    ``chunks`` is the number of moments, ``choices`` those of the class. Raises ``ValueError`` for
+    streams that do not fit, an unknown form, or several moments in the form that has no time.
+    """
+    check_streams(spatial, temporal)
+    if form not in FORMS:
+        raise ValueError(f"no form {form!r} of conv fusion; there are {', '.join(FORMS)}")
+    if form == "conv":
+        if chunks != 1:
+            raise ValueError(f"'conv' fuses one moment, not {chunks}: take 'seed' or 'paper'")
+        return ConvFusion(spatial, temporal, **choices)
+    return FusionOverTime(spatial, temporal, chunks, **(FORMS[form] | choices))
 
 
 def check_streams(spatial: VGG, temporal: VGG) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import cycle
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
-from .conv_fusion import ConvFusion
+from .conv_fusion import fuse_streams
 from .device import PRECISIONS, processes, wait_for_all
 from .evaluation import Scores, check_same_clips, score, summary, write_json
 from .fusion import METHODS
@@ -20,7 +22,7 @@ from .profiles import INPUTS, Profile, Recipe
 from .splits import Split, class_order, group_folds, hold_out_groups, official_split
 from .stacks import StackDataset
 from .store import FrameStore
-from .training import History, fingerprint, fit, trained_with
+from .training import History, fingerprint, fit, train_epoch, trained_with
 from .vgg import VGG, vgg19
 
 
@@ -33,8 +35,8 @@ class Course:
     size and the networks are trained anew beside the old ones, change it back and they are there.
 
     The networks are ``"spatial"``, ``"temporal"`` and ``"conv"``. ``choices`` of a method are those
-    of conv fusion, such as ``towers=2``, and go before the profile's; ``network`` among them is
-    another class than ``ConvFusion``.
+    of ``conv_fusion.fuse_streams``, such as ``form="seed"``, and go before the profile's;
+    ``network`` among them is what makes another fusion out of the two streams.
     """
 
     profile: Profile
@@ -73,27 +75,35 @@ class Course:
         return folds[self.split - 1]
 
     def dataset(
-        self, part: str, streams: tuple[str, ...] = ("rgb", "flow"), crops: str | None = None
-    ) -> StackDataset:
+        self, part: str, streams: tuple[str, ...] = ("rgb", "flow"), crops: str | None = None,
+        over_time: bool = False,
+    ) -> StackDataset:  # fmt: skip
         """Return the stacks of ``part``: ``"train"`` (random views), ``"val"`` or ``"test"``.
 
         Test views are cut as the profile says. ``crops`` asks for test views of any part and for
-        another cut, see ``views.eval_views``; validation during training takes the centre.
+        another cut, see ``views.eval_views``; validation during training takes a single view.
+        ``over_time`` takes all of the profile's ``chunks``, as conv fusion does, and not one.
         """
         if part not in ("train", "val", "test"):
             raise ValueError(f"no part {part!r} of the clips; there are 'train', 'val' and 'test'")
         clips = getattr(self, part)
         return StackDataset(
-            self.store, clips, self.classes, self.profile, streams,
+            self.store, clips, self.classes,
+            self.profile.over_time() if over_time and self.profile.chunks > 1 else self.profile,
+            streams,
             train=part == "train" and crops is None, seed=self.seed,
             repeat=max(1, math.ceil(self.profile.epoch_clips / max(1, len(clips)))),
             crops=crops or self.profile.crops,
         )  # fmt: skip
 
-    def snippets(self, chunks: int) -> Course:
-        """Return the same course on snippets: 1 RGB frame and 1/``chunks`` of the flow fields."""
-        sizes = {"rgb_frames": 1, "rgb_step": 1, "flow_fields": self.profile.flow_fields // chunks}
-        return replace(self, profile=replace(self.profile, **sizes))
+    def groups(self, clips: Sequence[str]) -> list[str]:
+        """Return what each clip shares with others, as keys of ``evaluation.bootstrap_interval``.
+
+        Where the split is UCF101's, g07 of one class and g07 of another are two people, so the key
+        is class and group; elsewhere one person may act in every class, and the group is the key.
+        """
+        official = self.profile.split_rule == "official"
+        return [self.store.label(c) * official + self.store.group(c) for c in clips]
 
     def recipe(self, name: str) -> Recipe:
         """Return how a network is trained. Raises ``ValueError`` for a name that is none."""
@@ -103,28 +113,36 @@ class Course:
 
     def new_stream(self, name: str) -> VGG:
         """Return an untrained stream: pre-trained VGG-19 with its first layer transformed."""
-        p, dropout = self.profile, self.recipe(name).dropout
-        channels, classes = p.channels[INPUTS[name][0]], len(self.classes)
+        p, _ = self.profile, self.recipe(name)  # which says so if there is no such network
+        (kind,), classes = INPUTS[name], len(self.classes)
+        how = p.rgb_first_layer if kind == "rgb" else p.flow_first_layer
         torch.manual_seed(self.seed)
-        return vgg19(channels, classes, p.width, p.batch_norm, p.weights, p.rescale, dropout)
+        model = vgg19(p.channels[kind], classes, p.width, p.batch_norm, p.weights, how)
+        return self.with_dropout(name, model)
+
+    def with_dropout(self, name: str, model: nn.Module) -> nn.Module:
+        """Give both hidden layers of each classifier in ``model`` the dropout of the recipe."""
+        layers = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
+        rates = np.broadcast_to(self.recipe(name).dropout, 2).tolist()
+        for layer, rate in zip(layers, cycle(rates)):
+            layer.p = rate
+        return model
 
     def new(self, name: str, **choices) -> nn.Module:
-        """Return an untrained network; conv fusion starts from both trained streams.
-
-        With ``chunks`` among the ``choices`` the streams are those of :meth:`snippets`.
-        """
+        """Return an untrained network; conv fusion starts from both trained streams."""
         if name != "conv":
             return self.new_stream(name)
-        choices = {"network": ConvFusion, **self.profile.fusion, **choices}
-        chunks = choices.get("chunks", 1)
-        streams = self.snippets(chunks) if chunks > 1 else self
-        trunks = streams.trained("spatial"), streams.trained("temporal")
+        trunks = self.trained("spatial"), self.trained("temporal")
         torch.manual_seed(self.seed)  # after them: training draws, loading does not
-        model = choices.pop("network")(*trunks, **choices)
-        for layer in model.modules():
-            if isinstance(layer, nn.Dropout):
-                layer.p = self.recipe(name).dropout
-        return model
+        choices = self._choices(choices)
+        return self.with_dropout(name, choices.pop("network", fuse_streams)(*trunks, **choices))
+
+    def _choices(self, choices: dict) -> dict:
+        """What conv fusion is made with: ``choices``, and the profile's where they say nothing."""
+        own = {"train_trunks": self.recipe("conv").trunk_lr > 0}
+        if "network" not in choices:
+            own |= {"form": self.profile.fusion, "chunks": self.profile.chunks}
+        return own | choices
 
     @cached_property
     def _data(self) -> str:
@@ -135,24 +153,25 @@ class Course:
         """Return the path of a network's checkpoint."""
         self.recipe(name)
         settings = self.profile.shaping(name) | {"classes": self.classes, "data": self._data}
-        choices = {**self.profile.fusion, **choices}
-        if "network" in choices:
-            choices["network"] = choices["network"].__name__
-        if name == "conv" and choices:
+        if name == "conv":
+            choices = self._choices(choices)
+            if "network" in choices:
+                choices["network"] = choices["network"].__name__
             settings |= {"fusion": choices}
         folder = self.run_dir / f"split{self.split}_seed{self.seed}"
         return folder / f"{name}_{fingerprint(settings)}.pt"
 
     def fit(
         self, name: str, model: nn.Module, on_epoch: Callable[[History], None] | None = None,
-        compiled: bool = False, **choices,
+        compiled: bool = False, loop: Callable = train_epoch, **choices,
     ) -> History:  # fmt: skip
         """Train ``model`` as ``name``, or load it if it is complete (see ``training.fit``)."""
-        val = self.dataset("val", INPUTS[name], "centre") if self.val else None
+        over = name == "conv"
+        val = self.dataset("val", INPUTS[name], "single", over) if self.val else None
         return fit(
-            model, self.dataset("train", INPUTS[name]), self.recipe(name),
+            model, self.dataset("train", INPUTS[name], over_time=over), self.recipe(name),
             self.checkpoint(name, **choices), val, seed=self.seed, workers=self.workers,
-            on_epoch=on_epoch, compiled=compiled,
+            on_epoch=on_epoch, val_every=self.profile.val_every, compiled=compiled, loop=loop,
         )  # fmt: skip
 
     def trained(self, name: str, **choices) -> nn.Module:
@@ -171,7 +190,7 @@ class Course:
         which = [f"{self.profile.positions}x2", *sorted({part, crops} - {"test", "centre"})]
         checkpoint = self.checkpoint(name, **choices)
         path = checkpoint.with_name(f"{checkpoint.stem}_{'_'.join(which)}.npz")
-        dataset = self.dataset(part, INPUTS[name], crops)
+        dataset = self.dataset(part, INPUTS[name], crops, over_time=name == "conv")
         if path.exists() and (kept := Scores.load(path)).clips == tuple(dataset.clips):
             return kept
         model = self.new(name, **choices)
@@ -212,7 +231,8 @@ class Course:
 
     def results(self) -> dict:
         """Return the content of ``results.json``, computed from the score files."""
-        methods = {key: summary(*values) for key, values in self.method_scores().items()}
+        groups = self.groups(self.dataset("test").clips)
+        methods = {key: summary(*values, groups) for key, values in self.method_scores().items()}
         made = self.trained_with()  # after them: what is missing was trained just now
         return {
             "profile": self.profile.name, "split": self.split, "n_train": len(self.train),

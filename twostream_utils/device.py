@@ -7,11 +7,12 @@ import ctypes
 import os
 import statistics
 import time
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -99,6 +100,35 @@ def autocast(device: torch.device, precision: str | None = None) -> torch.autoca
         precision = mixed_precision(device) if device.type == "cuda" else "no"
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "no")
+
+
+class Prepared(nn.Module):
+    """A network as a loop calls it: in a precision (see :func:`autocast`), answers in float32.
+
+    A batch goes through in parts of ``at_once`` clips if it is larger. Then only one part's maps
+    are in memory, computed a second time on the way back. ``scaler`` enlarges the gradients, which
+    is what float16 needs; the optimizer takes it out again.
+    """
+
+    def __init__(
+        self, network: nn.Module, device: torch.device, precision: str | None = None,
+        scaler: torch.amp.GradScaler | None = None, at_once: int | None = None,
+    ):  # fmt: skip
+        super().__init__()
+        self.network, self.device, self.precision = network, device, precision
+        self.scaler, self.at_once = scaler, at_once
+
+    def forward(self, *stacks: torch.Tensor) -> torch.Tensor:
+        with autocast(self.device, self.precision):
+            if self.at_once is None or len(stacks[0]) <= self.at_once:
+                logits = self.network(*stacks).float()
+            else:
+                parts = zip(*(stack.split(self.at_once) for stack in stacks))
+                maps_twice = partial(checkpoint, self.network, use_reentrant=False)
+                logits = torch.cat([maps_twice(*part).float() for part in parts])
+        if self.scaler is not None and self.scaler.is_enabled() and logits.requires_grad:
+            logits.register_hook(self.scaler.scale)
+        return logits
 
 
 def keep_freed_memory() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from .device import autocast, pick_device, processes, to_model_layout
+from .device import Prepared, pick_device, processes, to_model_layout
 from .files import atomic_write
-from .stacks import (
-    Batch,
-    StackDataset,
-    make_loader,
-    network_input,
-    progress,
-    worker_trouble_explained,
-)
+from .stacks import StackDataset, inputs, make_loader, worker_trouble_explained
 
 
 @dataclass(frozen=True)
@@ -68,39 +61,35 @@ class Scores:
 
 # Not inference_mode: parameters that move to the device under it could never be trained again.
 @torch.no_grad()
-def view_logits(
-    model: nn.Module, batches: Iterable[Batch], streams: Sequence[str]
-) -> Iterator[tuple[torch.Tensor, Batch]]:
-    """Yield the logits of every view, ``(B, V, classes)`` float32, of each batch, and the batch.
+def view_logits(network: nn.Module, loader: Iterable) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits of every view ``(N, V, classes)`` float32, and the labels ``(N,)`` int64.
 
-    The one loop of inference: model and batches lie on one device, the model is switched to
-    evaluation mode, nothing keeps gradients.
+    ``loader`` yields ``(stacks, labels)`` as ``stacks.inputs`` does: a list of ``(B·V, C, H, W)``,
+    one a stream, in which all views of a clip lie side by side, and ``(B,)``.
     """
-    model.eval()
-    for batch in batches:
-        stacks = network_input(batch, streams)
-        with autocast(stacks[0].device):
-            logits = model(*stacks)
-        yield logits.float().unflatten(0, batch[streams[0]].shape[:2]), batch
+    network.eval()
+    found, wanted = [], []
+    for stacks, labels in loader:
+        logits = network(*stacks)
+        found.append(logits.unflatten(0, (len(labels), -1)))
+        wanted.append(labels)
+    return torch.cat(found), torch.cat(wanted)
 
 
 def validate(
     model: nn.Module, clips: StackDataset, batch_size: int = 8, workers: int = 0
-) -> torch.Tensor:
-    """Return the sums of loss, of right clips, and of clips, ``(3,)`` float32, over fixed views.
+) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Return the sum of losses, of right clips, and of clips, over fixed views.
 
     Under torchrun each process sums up its share of the clips.
     """
     device = next(model.parameters()).device
     loader = make_loader(clips, batch_size, workers, 0)
-    sums = torch.zeros(3, device=device)
-    batches = progress(loader, device, "validation")
-    for logits, batch in view_logits(model, batches, clips.streams):
-        logits, labels = logits.mean(1), batch["label"]
-        sums[0] += nn.functional.cross_entropy(logits, labels, reduction="sum")
-        sums[1] += (logits.argmax(1) == labels).sum()
-        sums[2] += len(labels)
-    return sums
+    batches = inputs(loader, device, clips.streams, "validation")
+    views, labels = view_logits(Prepared(model, device), batches)
+    logits = views.mean(dim=1)
+    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+    return loss, (logits.argmax(1) == labels).sum(), len(labels)
 
 
 @worker_trouble_explained()
@@ -115,9 +104,9 @@ def score(model: nn.Module, dataset: StackDataset, batch_size: int = 8, workers:
         raise ValueError("score needs a dataset of test views; make it with train=False")
     device = pick_device()
     loader = make_loader(dataset, batch_size, workers, 0)
-    clips = progress(loader, device, "scoring")
-    found = view_logits(to_model_layout(model, device), clips, dataset.streams)
-    mine = [row for logits, _ in found for row in logits.cpu().numpy()]
+    batches = inputs(loader, device, dataset.streams, "scoring")
+    network = Prepared(to_model_layout(model, device), device)
+    mine = list(view_logits(network, batches)[0].cpu().numpy())
     shares = [mine]
     if (count := processes()[1]) > 1:
         shares = [None] * count
@@ -161,31 +150,40 @@ def correct(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
 
 
 def bootstrap_interval(
-    values: np.ndarray, confidence: float = 0.95, draws: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a mean (Efron 1979).
+    values: np.ndarray, groups: Sequence | None = None, confidence: float = 0.95,
+    draws: int = 10_000, seed: int = 0,
+) -> tuple[float, float]:  # fmt: skip
+    """Return the percentile bootstrap interval of a mean (Efron 1979), over whole groups.
 
-    ``values`` are those of clips, ``(N,)``: 0/1 for an accuracy; the difference of two methods on
-    the same clips for a paired comparison. Or those of several trainings, ``(seeds, N)``: then each
-    draw takes as many seeds as there are, with replacement, and N clips, the same for all of them.
+    ``values`` are those of clips, ``(N,)``: 0/1 for an accuracy, the difference of two methods on
+    the same clips for a paired comparison. Clips of one group, that is, with equal keys in
+    ``groups`` ``(N,)``, are drawn together (see ``course.Course.groups``); without it each clip is
+    drawn alone. Values of several trainings are ``(seeds, N)``: each draw then takes as many seeds
+    as there are as well. Raises ``ValueError`` for another number of keys than of clips.
     """
     values = np.atleast_2d(np.asarray(values, dtype=np.float64))
-    (seeds, clips), rng = values.shape, np.random.default_rng(seed)
-    weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
-    chosen = rng.integers(clips, size=(draws, clips))
-    of_clips = values if seeds == 1 else weights @ values
-    drawn = values[0, chosen] if seeds == 1 else np.take_along_axis(of_clips, chosen, axis=1)
+    seeds, clips = values.shape
+    keys = range(clips) if groups is None else groups
+    if len(keys) != clips:
+        raise ValueError(f"values of {clips} clips, but {len(keys)} groups")
+    member = np.unique(np.asarray(keys), return_inverse=True)[1]
+    sizes = np.bincount(member)
+    sums = np.stack([np.bincount(member, row) for row in values])
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
+    chosen = rng.integers(len(sizes), size=(draws, len(sizes)))
+    drawn = np.take_along_axis(times @ sums, chosen, axis=1).sum(axis=1)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn.mean(axis=1), [tail, 1 - tail])
+    low, high = np.quantile(drawn / sizes[chosen].sum(axis=1), [tail, 1 - tail])
     return float(low), float(high)
 
 
 def paired_difference(
-    better: np.ndarray, worse: np.ndarray, labels: np.ndarray
+    better: np.ndarray, worse: np.ndarray, labels: np.ndarray, groups: Sequence | None = None
 ) -> tuple[float, tuple[float, float]]:
     """Top-1 of one method minus that of another on the same clips, with its bootstrap interval."""
     gain = correct(better, labels).astype(float) - correct(worse, labels)
-    return float(gain.mean()), bootstrap_interval(gain)
+    return float(gain.mean()), bootstrap_interval(gain, groups)
 
 
 def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -195,12 +193,14 @@ def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return confusion_matrix(labels, scores.argmax(axis=1), labels=np.arange(scores.shape[1]))
 
 
-def summary(scores: np.ndarray, labels: np.ndarray, seconds: float) -> dict:
+def summary(
+    scores: np.ndarray, labels: np.ndarray, seconds: float, groups: Sequence | None = None
+) -> dict:
     """Return ``{"top1", "ci95", "top5", "seconds"}``, fractions of 1, of one method."""
     hits = correct(scores, labels)
     return {
         "top1": float(hits.mean()),
-        "ci95": list(bootstrap_interval(hits)),
+        "ci95": list(bootstrap_interval(hits, groups)),
         "top5": float(correct(scores, labels, k=5).mean()),
         "seconds": round(float(seconds), 2),
     }

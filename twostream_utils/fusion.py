@@ -11,8 +11,8 @@ import numpy as np
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return the softmax over the last axis, the same shape, float64."""
     logits = np.asarray(logits, np.float64)
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True, initial=-np.inf))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
+    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
 
 
 def late_fusion(
@@ -29,18 +29,12 @@ def late_fusion(
     Raises ``ValueError`` for shapes that differ, weights that are not two numbers from 0 up with a
     sum above 0, or an unknown space.
     """
-    spatial, temporal = np.asarray(spatial), np.asarray(temporal)
     if spatial.shape != temporal.shape:
-        raise ValueError(
-            f"scores of different clips or classes: spatial is {spatial.shape}, "
-            f"temporal is {temporal.shape}"
-        )
-    if len(weights) != 2:
-        raise ValueError(f"two streams have two weights, got {len(weights)}: {tuple(weights)}")
-    a, b = np.asarray(weights, dtype=np.float64)
-    if not (a >= 0 and b >= 0 and 0 < a + b < np.inf):  # no comparison holds for NaN
-        raise ValueError(f"weights must be numbers from 0 up, not both 0; got {tuple(weights)}")
-    a, b = a / (a + b), b / (a + b)
+        shapes = f"{spatial.shape} and {temporal.shape}"
+        raise ValueError(f"scores of different clips or classes: {shapes}")
+    if len(weights) != 2 or min(weights) < 0 or not 0 < sum(weights) < np.inf:
+        raise ValueError(f"weights are two numbers from 0 up, not both 0; got {tuple(weights)}")
+    a, b = np.array(weights) / sum(weights)
     if space == "softmax":
         return a * softmax(spatial) + b * softmax(temporal)
     if space == "logit":
@@ -94,13 +88,13 @@ def choose_weights(
 
     Raises ``ValueError`` for shapes that differ or another number of labels.
     """
-    labels = np.asarray(labels)
     if len(labels) != len(spatial):
         raise ValueError(f"scores of {len(spatial)} clips, but {len(labels)} labels")
-
-    def loss(b: float) -> float:
+    best, lowest = None, np.inf
+    for b in np.linspace(0, 1, 21).tolist():
         fused = late_fusion(spatial, temporal, (1 - b, b), space)
-        return -np.log(fused[np.arange(len(labels)), labels] + 1e-12).mean()
-
-    b = min(np.linspace(0, 1, 21), key=loss)
-    return float(1 - b), float(b)
+        of_truth = fused[np.arange(len(labels)), labels]
+        loss = -np.log(of_truth + 1e-12).mean()
+        if loss < lowest:
+            best, lowest = (1 - b, b), loss
+    return best

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 
 from .splits import UCF101_CLASSES
 
 # The stacks that each network reads.
 INPUTS = {"spatial": ("rgb",), "temporal": ("flow",), "conv": ("rgb", "flow")}
-SIZES = ("rgb_frames", "rgb_step", "flow_fields", "flow_step", "short_side", "crop", "positions")
+SIZES = (
+    "rgb_frames", "rgb_step", "flow_fields", "flow_step", "chunks",
+    "short_side", "crop", "positions",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How one network is trained.
 
-    ``epochs`` passes over the training clips, batches of ``batch_size`` clips, peak learning
-    rate ``lr`` after ``warmup`` (a fraction of all steps) and then a cosine down to zero.
+    About ``steps`` steps of ``batch_size`` clips, in whole epochs (:meth:`epochs`), so that ten
+    classes get enough of them too. Peak learning rate ``lr`` after ``warmup`` (a fraction of all
+    steps), then a cosine down to zero; ``dropout`` of both hidden layers, or a pair of rates.
+    ``trunk_lr`` times that rate trains the trunks of conv fusion; 0 leaves them as they are.
     """
 
-    epochs: int
+    steps: int
     lr: float
     batch_size: int = 32
     warmup: float = 0.1
     weight_decay: float = 5e-4
-    dropout: float = 0.5
+    dropout: float | tuple[float, float] = 0.5
     clip_norm: float = 5.0
     label_smoothing: float = 0.0
+    trunk_lr: float = 0.0
+
+    def epochs(self, clips: int) -> int:
+        """Number of passes over ``clips`` training clips that come nearest to ``steps``."""
+        return max(1, round(self.steps * self.batch_size / clips))
 
 
 @dataclass(frozen=True)
@@ -42,8 +51,12 @@ class Profile:
     the stored frames, ``crop`` the side of the square that the network sees, both in px;
     ``min_scale`` is the smallest random crop as a fraction of the short side. ``positions``
     temporal positions, each as is and flipped and cut as ``crops`` says (``views.eval_views``),
-    are the test views. ``fusion`` holds choices of ``conv_fusion.ConvFusion`` other than its
-    defaults. An epoch draws every clip equally often, ``epoch_clips`` views or more in all.
+    are the test views. ``weights`` start the trunks (``vgg.load_weights``), ``rgb_first_layer`` and
+    ``flow_first_layer`` their first layers (``vgg.transform_first_layer``). ``fusion`` is the form
+    of conv fusion, one of ``conv_fusion.FORMS``, which takes ``chunks`` such pairs of stacks, one
+    after the other. An epoch draws every clip equally often, ``epoch_clips`` views or more in all.
+    ``val_fraction`` of the training clips, as whole groups, are left out of it, and scored by one
+    view every ``val_every`` epochs; published figures come from trainings on all of them: 0.
 
     Raises ``ValueError`` for one of :data:`SIZES` that is not a whole number from 1 up.
     """
@@ -63,19 +76,24 @@ class Profile:
     width: float = 1.0
     batch_norm: bool = False
     weights: str = "imagenet"
-    rescale: bool = False
-    fusion: Mapping[str, str | int] = field(default_factory=dict)
+    rgb_first_layer: str = "inflate"
+    flow_first_layer: str = "mean"
+    fusion: str = "conv"
+    chunks: int = 1
     positions: int = 5
-    crops: str = "centre"
+    crops: str = "five"
     split_rule: str = "official"
     val_fraction: float = 0.1
+    val_every: int = 5
     group_pattern: str | None = None
     classes: tuple[str, ...] | None = None
     cache_gb: float = 0.0
-    epoch_clips: int = 0
-    spatial: Recipe = field(default_factory=lambda: Recipe(30, 1e-3, 16))
-    temporal: Recipe = field(default_factory=lambda: Recipe(60, 1e-3, 16, dropout=0.8))
-    conv: Recipe = field(default_factory=lambda: Recipe(15, 1e-3, 16))
+    epoch_clips: int = 4000
+    # UCF101: 0.5, 3 and 0.25 million stacks. Published flow streams saw 3 to 15 million, at rates
+    # of 1e-3 to 5e-3 for batches of 125 to 256; their dropout is that of Wang et al. 2015.
+    spatial: Recipe = Recipe(8_000, 1e-3, 64, dropout=0.85)
+    temporal: Recipe = Recipe(47_000, 2e-3, 64, dropout=(0.9, 0.8))
+    conv: Recipe = Recipe(4_000, 1e-3, 64, dropout=0.85)
 
     def __post_init__(self):
         for name in SIZES:
@@ -88,9 +106,16 @@ class Profile:
         """Number of channels of each stack: three colours a frame, u and v a field."""
         return {"rgb": 3 * self.rgb_frames, "flow": 2 * self.flow_fields}
 
+    def over_time(self) -> Profile:
+        """The sizes of ``chunks`` moments in a row, each with its frames and fields."""
+        frames, fields = self.chunks * self.rgb_frames, self.chunks * self.flow_fields
+        apart = max(1, self.flow_fields * self.flow_step // self.rgb_frames)
+        return replace(self, rgb_frames=frames, rgb_step=apart, flow_fields=fields, chunks=1)
+
     def shaping(self, network: str) -> dict:
         """All sizes that the weights of ``network`` depend on, as plain values."""
-        free = {"title", "data", "source", "flow", "cache_gb", "positions", "crops", "fusion"}
+        free = {"title", "data", "source", "flow", "cache_gb", "positions", "crops", "val_every"}
+        free |= {"fusion", "chunks"}  # conv fusion's choices, see ``Course.checkpoint``
         if network != "conv":
             free |= set(INPUTS) - {network}
         return {name: value for name, value in asdict(self).items() if name not in free}
@@ -101,24 +126,34 @@ _SMALL = Profile(
     "mini", "generated clips, quarter-width VGG-19, minutes on a laptop",
     data="mini", source="generated", flow="dis_fine",
     rgb_step=5, flow_step=1, short_side=72, crop=64, min_scale=0.8,
-    width=0.25, batch_norm=True, weights="mini", positions=3, cache_gb=3.0,
-    spatial=Recipe(5, 0.02), temporal=Recipe(12, 0.02), conv=Recipe(4, 0.01),
+    width=0.25, batch_norm=True, weights="stills", positions=3, crops="centre", val_every=1,
+    cache_gb=3.0, epoch_clips=0,
+    spatial=Recipe(100, 0.02), temporal=Recipe(240, 0.02), conv=Recipe(80, 0.01),
 )  # fmt: skip
 
 # Few real clips: stacks of most of a stride, short enough for many different ones in each clip.
 _FOLDER = replace(
     _SMALL, name="folder", title="your own folder of labelled videos, <class>/<clip>.avi",
     data="folder", source="", short_side=80, crop=72, split_rule="folds", val_fraction=0.0,
-    rgb_frames=5, flow_fields=20, positions=8, crops="five", fusion={"towers": 2}, epoch_clips=480,
-    spatial=Recipe(14, 0.02, label_smoothing=0.1),
-    temporal=Recipe(24, 0.02, label_smoothing=0.1),
-    conv=Recipe(4, 0.01, label_smoothing=0.1),
+    rgb_frames=5, flow_fields=20, positions=8, crops="five", fusion="two_towers", epoch_clips=480,
+    spatial=Recipe(210, 0.02, label_smoothing=0.1),
+    temporal=Recipe(360, 0.02, label_smoothing=0.1),
+    conv=Recipe(60, 0.01, label_smoothing=0.1),
 )  # fmt: skip
 
+# Ten classes that share their places, two and two or more: the place alone does not tell.
 _UCF10 = (
-    "ApplyEyeMakeup", "BenchPress", "Biking", "Bowling", "GolfSwing",
-    "HorseRace", "JumpRope", "PullUps", "Surfing", "YoYo",
+    "BrushingTeeth", "ShavingBeard", "ApplyEyeMakeup", "ApplyLipstick", "FrontCrawl",
+    "BreastStroke", "CricketBowling", "CricketShot", "HammerThrow", "ThrowDiscus",
 )  # fmt: skip
+_UCF101 = Profile("ucf101", "all of UCF101, hours on a GPU", classes=UCF101_CLASSES)
+
+
+def _with_steps(profile: Profile, *steps: int) -> Profile:
+    """Return ``profile`` with other numbers of steps for spatial, temporal and conv."""
+    recipes = {n: replace(getattr(profile, n), steps=k) for n, k in zip(INPUTS, steps)}
+    return replace(profile, **recipes)
+
 
 _ALL = (
     _SMALL,
@@ -127,9 +162,25 @@ _ALL = (
         _FOLDER, name="weizmann", title="Weizmann actions: 90 real clips, 10 actions, 9 persons",
         data="weizmann", source="fetch_weizmann.py", group_pattern="^([a-z]+)_",
     ),
-    Profile("ucf10", "ten classes of UCF101, a lesson on a GPU", classes=_UCF10),
-    Profile("ucf20", "the first 20 classes of UCF101, an evening", classes=UCF101_CLASSES[:20]),
-    Profile("ucf101", "all of UCF101, days on a GPU", classes=UCF101_CLASSES),
+    replace(
+        _FOLDER, name="folder_full", title="your own folder, VGG-19 of full width from ImageNet",
+        data="folder_full", flow="dis", short_side=256, crop=224, width=1.0, batch_norm=False,
+        weights="imagenet", cache_gb=0.0,
+        spatial=Recipe(420, 1e-3, 16, dropout=0.85, label_smoothing=0.1),
+        temporal=Recipe(720, 2e-3, 16, dropout=(0.9, 0.8), label_smoothing=0.1),
+        conv=Recipe(120, 1e-3, 16, dropout=0.85, label_smoothing=0.1),
+    ),
+    _with_steps(replace(_UCF101, name="ucf10", classes=_UCF10, title="ten classes of UCF101 that "
+                        "share places, a lesson on a GPU"), 1_000, 2_000, 400),
+    _with_steps(replace(_UCF101, name="ucf20", classes=UCF101_CLASSES[:20], title="the first 20 "
+                        "classes of UCF101, an evening"), 2_000, 4_000, 800),
+    _UCF101,
+    replace(  # Feichtenhofer et al. 2016, as near as these parts come
+        _with_steps(_UCF101, 20_000, 47_000, 4_000), name="paper", flow="tvl1",
+        title="UCF101 as published: 1 frame and 10 fields, 5 moments, TV-L1, days of extraction",
+        data="ucf101_tvl1", rgb_frames=1, flow_fields=10, flow_step=1, positions=10,
+        fusion="paper", chunks=5, val_fraction=0.0,
+    ),
 )  # fmt: skip
 PROFILES = {profile.name: profile for profile in _ALL}
 

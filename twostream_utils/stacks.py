@@ -294,6 +294,18 @@ def worker_trouble_explained() -> Iterator[None]:
         ) from error
 
 
+def inputs(
+    loader: DataLoader, device: torch.device, streams: Sequence[str], title: str
+) -> Iterator[tuple[list[torch.Tensor], torch.Tensor]]:
+    """Yield what a loop of training or of scoring takes, on ``device``, under a bar.
+
+    Normalised stacks, for each of the ``streams`` ``(B·V, channels, S, S)`` float32 with all views
+    of a clip side by side, and labels ``(B,)`` int64.
+    """
+    for batch in progress(loader, device, title):
+        yield network_input(batch, streams), batch["label"]
+
+
 def network_input(batch: Batch, streams: Sequence[str]) -> list[torch.Tensor]:
     """Normalise the stacks of a batch on its device, each ``(B·V, channels, S, S)`` float32."""
     return [normalise(batch[stream].flatten(0, 1), stream) for stream in streams]

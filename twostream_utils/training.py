@@ -1,4 +1,4 @@
-"""The training loop: one epoch, the schedule, checkpoints, and exact resume."""
+"""The training loop, and what surrounds it: precision, memory, checkpoints, exact resume."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
 
 from .device import (
-    autocast,
+    Prepared,
     describe_device,
     keep_freed_memory,
     mixed_precision,
@@ -29,47 +29,35 @@ from .device import (
 from .evaluation import validate
 from .files import atomic_write
 from .profiles import Recipe
-from .stacks import (
-    Batch,
-    StackDataset,
-    make_loader,
-    network_input,
-    progress,
-    worker_trouble_explained,
-)
+from .stacks import StackDataset, inputs, make_loader, worker_trouble_explained
 
 History = list[dict]
 
 
 def train_epoch(
-    network: nn.Module, training: Training, loader: DataLoader, streams: Sequence[str],
-    at_once: int,
-) -> torch.Tensor:  # fmt: skip
-    """Train for one epoch; return the sums of loss, of right clips, and of clips, ``(3,)`` float32.
+    network: nn.Module, loader: Iterable, optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler, criterion: Callable,
+) -> tuple[torch.Tensor, torch.Tensor, int]:  # fmt: skip
+    """Train ``network`` for one epoch; return the sum of its losses, of right clips, and of clips.
 
-    A batch goes through in parts of ``at_once`` clips. Nothing in here waits for the device.
+    ``loader`` yields ``(stacks, labels)``: a list of ``(B, C, H, W)`` float32, one a stream, and
+    ``(B,)`` int64, on the network's device (see ``stacks.inputs``). Nothing in here waits for it.
     """
-    device, recipe, scaler = training.device, training.recipe, training.scaler
-    sums = torch.zeros(3, device=device)
     network.train()
-    for batch in progress(loader, device, f"epoch {len(training.history) + 1}/{recipe.epochs}"):
-        training.optimizer.zero_grad()
-        for part in cut(batch, at_once):
-            labels = part["label"]
-            with autocast(device, training.precision):
-                logits = network(*network_input(part, streams)).float()
-                loss = tower_loss(logits, labels, recipe.label_smoothing)
-            scaler.scale(loss * (len(labels) / len(batch["label"]))).backward()
-            answers = logits.argmax(1) if logits.ndim == 2 else logits.mean(1).argmax(1)
-            sums[0] += loss.detach() * len(labels)
-            sums[1] += (answers == labels).sum()
-            sums[2] += len(labels)
-        scaler.unscale_(training.optimizer)
-        nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
-        scaler.step(training.optimizer)
-        scaler.update()
-        training.schedule.step()
-    return sums
+    loss_sum, right, seen = 0.0, 0, 0
+    for stacks, labels in loader:
+        optimizer.zero_grad()
+        logits = network(*stacks)
+        loss = criterion(logits, labels)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+        scores = logits if logits.ndim == 2 else logits.mean(dim=1)  # two towers answer twice
+        loss_sum += loss.detach() * len(labels)
+        right += (scores.argmax(dim=1) == labels).sum()
+        seen += len(labels)
+    return loss_sum, right, seen
 
 
 @worker_trouble_explained()
@@ -77,47 +65,53 @@ def fit(
     model: nn.Module, train_set: StackDataset, recipe: Recipe, checkpoint: str | Path,
     val_set: StackDataset | None = None, *, seed: int = 0, workers: int = 0,
     on_epoch: Callable[[History], None] | None = None, stop_after: int | None = None,
-    compiled: bool = False,
+    val_every: int = 1, compiled: bool = False, loop: Callable = train_epoch,
 ) -> History:  # fmt: skip
     """Train ``model`` and return its history; go on from ``checkpoint`` if it is there.
 
-    SGD with momentum 0.9, cross-entropy, clipped gradients, mixed precision where it is faster.
-    After each epoch all that the next one depends on is written to ``checkpoint``: an interrupted
-    training ends, on the CPU, in the very weights of an unbroken one, and in its precision. A
-    finished checkpoint is loaded and nothing is trained.
+    Each epoch is one call of ``loop``. SGD with momentum 0.9, cross-entropy, clipped gradients,
+    mixed precision where it is faster. After each epoch all that the next one depends on is
+    written to ``checkpoint``: an interrupted training ends, on the CPU, in the very weights of an
+    unbroken one, and in its precision. A finished checkpoint is loaded and nothing is trained.
 
     A batch that does not fit on the device goes through it in equal parts. N processes of torchrun
     or ``notebook_launcher`` train as one would with N times the batch, which has to fit there. Both
     change nothing but what batch norm learns from.
 
     Returns one dict an epoch: ``epoch``, ``loss``, ``top1`` (of the augmented training clips),
-    ``lr``, ``val_loss``, ``val_top1`` if ``val_set`` is given, ``seconds``. ``on_epoch`` gets that
-    list after every epoch. ``stop_after`` ends after so many epochs in all. ``compiled`` trains
-    through ``torch.compile``: a minute or more first, then faster steps on most GPUs. Raises
-    ``ValueError`` if the loss stops being a number or another precision is asked for than before.
+    ``lr``, ``seconds``, and every ``val_every`` epochs and after the last one ``val_loss`` and
+    ``val_top1`` if there are clips in ``val_set``. ``on_epoch`` gets that list after every epoch.
+    ``stop_after`` ends after so many epochs in all. ``compiled`` trains through ``torch.compile``:
+    a minute or more first, then faster steps on most GPUs. Raises ``ValueError`` if the loss stops
+    being a number or another precision is asked for than before.
     """
     from accelerate.utils.memory import should_reduce_batch_size
 
     rank, count = processes()
     loader = make_loader(train_set, recipe.batch_size, workers, seed, reuse=True)
+    criterion = partial(tower_loss, smoothing=recipe.label_smoothing)
+    planned = recipe.epochs(len(train_set))
 
     def epochs(fitting: int) -> Training:
         at_once = math.ceil(recipe.batch_size / math.ceil(recipe.batch_size / fitting))
-        training = Training(model, recipe, len(loader), Path(checkpoint))
+        training = Training(model, recipe, planned, len(loader), Path(checkpoint))
         network = DistributedDataParallel(model) if count > 1 else model
         network = torch.compile(network) if compiled else network
-        for epoch in range(len(training.history), min(recipe.epochs, stop_after or recipe.epochs)):
+        network = Prepared(network, training.device, training.precision, training.scaler, at_once)
+        for epoch in range(len(training.history), min(planned, stop_after or planned)):
             began = time.perf_counter()
             train_set.epoch = epoch
             # Dropout: like the order of clips, from the epoch alone; another one in each process.
             torch.manual_seed(seed * 100_003 + epoch + 1_000_003 * rank)
+            title = f"epoch {epoch + 1}/{planned}"
+            batches = inputs(loader, training.device, train_set.streams, title)
             with training.undone_if_broken():
-                sums = [train_epoch(network, training, loader, train_set.streams, at_once)]
+                sums = [loop(network, batches, training, training.schedule, criterion)]
                 for buffer in model.buffers() if count > 1 else ():
                     torch.distributed.broadcast(buffer, 0)  # batch norm: each has seen other clips
-                if val_set:
-                    sums.append(validate(model, val_set, max(1, recipe.batch_size // 4), workers))
-                training.end_epoch(torch.stack(sums), began)
+                if val_set and ((epoch + 1) % val_every == 0 or epoch + 1 == planned):
+                    sums.append(validate(model, val_set, at_once, workers))
+                training.end_epoch(sums, began)
             if on_epoch is not None:
                 on_epoch(training.history)
         return training
@@ -140,19 +134,21 @@ def fit(
 class Training:
     """A model and all that its training depends on, read from ``checkpoint`` if that is there.
 
-    ``steps`` are those of the schedule in an epoch.
+    ``epochs`` are planned, with ``steps`` of the schedule in each. To a loop this is its optimizer:
+    :meth:`step` clips the gradients first, and takes float16's scale out of them.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe, steps: int, checkpoint: Path):
+    def __init__(self, model: nn.Module, recipe: Recipe, epochs: int, steps: int, checkpoint: Path):
         self.device = device = pick_device()
         if device.type == "cpu":
             keep_freed_memory()
         self.model, self.recipe, self.checkpoint = model, recipe, checkpoint
+        self.epochs = epochs
         to_model_layout(model, device)
         state = load_checkpoint(checkpoint) if checkpoint.exists() else {}
         self.history: History = state.get("history", [])
         self.sessions: list[dict] = state.get("trained_with", [])
-        goes_on = 0 < len(self.history) < recipe.epochs
+        goes_on = 0 < len(self.history) < epochs
         if goes_on and self.sessions:
             self.precision = precision_to_go_on(device, self.sessions[-1]["precision"], checkpoint)
         else:
@@ -162,19 +158,30 @@ class Training:
             parameter_groups(model, recipe), recipe.lr, 0.9, fused=device.type in ("cpu", "cuda")
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, lambda n: warmup_cosine(n, recipe.epochs * steps, recipe.warmup)
+            self.optimizer, lambda n: warmup_cosine(n, epochs * steps, recipe.warmup)
         )
         if state:
             model.load_state_dict(state["model"])
         if goes_on and not state["optimizer"]:
             raise ValueError(
                 f"{checkpoint} is a finished training of {len(self.history)} epochs, kept without "
-                f"its optimizer: it cannot go on to {recipe.epochs}. Delete it or name another file"
+                f"its optimizer: it cannot go on to {epochs}. Delete it or name another file"
             )
         if goes_on:
             for name in "optimizer", "schedule", "scaler":
                 if state[name]:
                     getattr(self, name).load_state_dict(state[name])
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of the step before."""
+        self.optimizer.zero_grad()
+
+    def step(self) -> None:
+        """Take a step with gradients no longer than ``recipe.clip_norm``."""
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
 
     @contextlib.contextmanager
     def undone_if_broken(self) -> Iterator[None]:
@@ -191,8 +198,10 @@ class Training:
                 print(f"Interrupted. Nothing is lost: run again, it goes on with epoch {number}.")
             raise
 
-    def end_epoch(self, sums: torch.Tensor, began: float) -> None:
+    def end_epoch(self, sums: list[tuple], began: float) -> None:
         """Add an epoch to history and checkpoint, from the sums of training and of validation."""
+        sums = [[torch.as_tensor(n, device=self.device).float() for n in row] for row in sums]
+        sums = torch.stack([torch.stack(row) for row in sums])
         if processes()[1] > 1:
             torch.distributed.all_reduce(sums)
         epoch, rate = len(self.history) + 1, self.schedule.get_last_lr()[0]
@@ -216,7 +225,7 @@ class Training:
             "device": describe_device(self.device), "precision": self.precision,
             "torch": str(torch.__version__),
         }  # fmt: skip
-        finished = len(history) >= self.recipe.epochs
+        finished = len(history) >= self.epochs
         self.sessions = [*(other for other in self.sessions if other != here), here]
         save_checkpoint(self.checkpoint, {
             "model": {k: v.cpu() for k, v in self.model.state_dict().items()},
@@ -226,12 +235,6 @@ class Training:
             "schedule": {} if finished else self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
         })  # fmt: skip
-
-
-def cut(batch: Batch, size: int) -> list[Batch]:
-    """Cut a batch into batches of ``size`` clips, the last one smaller if need be."""
-    pieces = {name: value.split(size) for name, value in batch.items()}
-    return [dict(zip(pieces, values)) for values in zip(*pieces.values())]
 
 
 def tower_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
@@ -250,12 +253,20 @@ def warmup_cosine(step: int, total: int, warmup: float) -> float:
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
-    """Return the trainable parameters; biases and batch-norm parameters get no weight decay."""
-    trained = [p for p in model.parameters() if p.requires_grad]
+    """Return the trainable parameters; biases and batch-norm parameters get no weight decay.
+
+    Those of conv fusion's trunks, ``spatial`` and ``temporal``, have a learning rate of their own.
+    """
+    groups: dict[tuple[bool, bool], list] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            kind = name.startswith(("spatial.", "temporal.")), parameter.ndim <= 1
+            groups.setdefault(kind, []).append(parameter)
     return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+        {"params": groups[of_trunk, flat], "weight_decay": 0.0 if flat else recipe.weight_decay,
+         "lr": recipe.lr * (recipe.trunk_lr or 1 if of_trunk else 1)}
+        for of_trunk, flat in sorted(groups)
+    ]  # fmt: skip
 
 
 def save_checkpoint(path: Path, payload: dict) -> None:

@@ -7,34 +7,51 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from .device import pooling_device
 
-# Configuration E of Simonyan & Zisserman 2015 (arXiv:1409.1556), table 1; "M" is a 2×2 max pool.
-VGG19 = (64, 64, "M", 128, 128, "M", 256, 256, 256, 256, "M",
-         512, 512, 512, 512, "M", 512, 512, 512, 512, "M")  # fmt: skip
-MINI_WEIGHTS = Path(__file__).parent / "weights" / "vgg19_bn_quarter_stills.safetensors"
+# Convolutions and channels of each block: Simonyan & Zisserman 2015 (arXiv:1409.1556), table 1, E.
+VGG19 = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
+# Convolutional layers at a quarter of the width, with batch norm, by what they were trained on:
+# generated stills, or photographs (ImageNet's, so for research and teaching only).
+SHIPPED = {
+    name: Path(__file__).parent / "weights" / f"vgg19_bn_quarter_{name}.safetensors"
+    for name in ("stills", "photos")
+}
 
 
 def transform_first_layer(
-    weight: torch.Tensor, in_channels: int, rescale: bool = False
+    weight: torch.Tensor, in_channels: int, how: str = "mean"
 ) -> torch.Tensor:
     """Fit the first convolution of an RGB network to a stack of ``in_channels`` channels.
 
     ``weight`` is ``(O, 3, kH, kW)``; the result ``(O, in_channels, kH, kW)`` of the same dtype.
-    Every output filter is averaged over its own RGB channels and the average is repeated over the
-    input channels (Wang et al. 2015, arXiv:1507.02159, §3 "pre-training for two-stream
-    ConvNets"). Repeating multiplies the response to input that is alike in all channels
-    by in_channels/3; ``rescale`` takes that factor out again.
+    ``how`` says what becomes of a filter:
 
-    Raises ``ValueError`` unless ``weight`` has four dimensions.
+    - ``"mean"``: its average over RGB, repeated (Wang et al. 2015, arXiv:1507.02159, §3, for
+      flow). The response to input that is alike in all channels grows by in_channels/3.
+    - ``"mean_rescaled"``: the same times 3/in_channels, which takes that growth out again.
+    - ``"inflate"``: its three colours, repeated for each frame and divided by the number of frames
+      (Carreira & Zisserman 2017, arXiv:1705.07750): a still gets the response that it had.
+
+    Raises ``ValueError`` for a weight of another shape, and for channels that ``how`` cannot fill.
     """
-    if weight.ndim != 4 or in_channels < 1:
+    if weight.ndim != 4 or weight.shape[1] != 3 or in_channels < 1:
         got = f"{tuple(weight.shape)} and {in_channels}"
         raise ValueError(f"need a weight (O, 3, kH, kW) and an input channel or more, got {got}")
+    if how == "inflate":
+        frames = in_channels // 3
+        if in_channels != 3 * frames:
+            raise ValueError(f"'inflate' is for RGB frames: {in_channels} is no multiple of 3")
+        return weight.repeat(1, frames, 1, 1) / frames
     mean = weight.mean(dim=1, keepdim=True)
-    repeated = mean.repeat(1, in_channels, 1, 1)
-    return repeated * (weight.shape[1] / in_channels) if rescale else repeated
+    copies = mean.repeat(1, in_channels, 1, 1)
+    if how == "mean":
+        return copies
+    if how == "mean_rescaled":
+        return copies * 3 / in_channels
+    raise ValueError(f"no {how!r}; a first layer is made by 'mean', 'mean_rescaled' or 'inflate'")
 
 
 class AveragePool(nn.AdaptiveAvgPool2d):
@@ -44,12 +61,35 @@ class AveragePool(nn.AdaptiveAvgPool2d):
         return super().forward(x.to(pooling_device(x, self.output_size))).to(x.device)
 
 
-class VGG(nn.Module):
-    """VGG with torchvision's parameter names, ``features`` and ``classifier``.
+def vgg_block(convolutions: int, channels: int, out: int, batch_norm: bool) -> list[nn.Module]:
+    """Return a block's layers: convolutions from ``channels`` to ``out`` channels, and a pool."""
+    layers: list[nn.Module] = []
+    for _ in range(convolutions):
+        layers.append(nn.Conv2d(channels, out, 3, padding=1))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(out))
+        layers.append(nn.ReLU(inplace=True))
+        channels = out
+    layers.append(nn.MaxPool2d(2))
+    return layers
 
-    ``forward`` maps ``(B, in_channels, H, W)`` float32 to logits ``(B, num_classes)``; ``maps``
-    returns the last convolutional maps after their ReLU (ReLU5_4) and before the last pool:
-    ``(B, 512·width, H/16, W/16)``.
+
+def initialise(layer: nn.Module) -> None:
+    """Start a layer as torchvision does: He et al. 2015 for convolutions, 0.01 for linear ones."""
+    if isinstance(layer, nn.Conv2d):
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(layer.bias)
+    elif isinstance(layer, nn.Linear):
+        nn.init.normal_(layer.weight, 0, 0.01)
+        nn.init.zeros_(layer.bias)
+
+
+class VGG(nn.Module):
+    """VGG-19 with torchvision's parameter names, ``features`` and ``classifier``.
+
+    ``forward`` maps ``(B, in_channels, H, W)`` float32 to logits ``(B, num_classes)``: ``maps``
+    returns the last convolutional maps after their ReLU (ReLU5_4) and before the last pool,
+    ``(B, map_channels, H/16, W/16)`` with 512·width channels; ``classify`` goes on from there.
     """
 
     def __init__(
@@ -57,18 +97,14 @@ class VGG(nn.Module):
         batch_norm: bool = False, dropout: float = 0.5,
     ):  # fmt: skip
         super().__init__()
-        layers: list[nn.Module] = []
+        layers = []
         channels = in_channels
-        for size in VGG19:
-            if size == "M":
-                layers.append(nn.MaxPool2d(2, 2))
-                continue
-            out = max(1, round(size * width))
-            layers.append(nn.Conv2d(channels, out, 3, padding=1))
-            layers += [nn.BatchNorm2d(out)] * batch_norm
-            layers.append(nn.ReLU(inplace=True))
+        for convolutions, size in VGG19:
+            out = round(size * width)
+            layers += vgg_block(convolutions, channels, out, batch_norm)
             channels = out
         hidden = round(4096 * width)
+        self.map_channels = channels
         self.features = nn.Sequential(*layers)
         self.avgpool = AveragePool(7)
         self.classifier = nn.Sequential(
@@ -76,37 +112,39 @@ class VGG(nn.Module):
             nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout),
             nn.Linear(hidden, num_classes),
         )  # fmt: skip
-        self.apply(_initialise)
-
-    @property
-    def map_channels(self) -> int:
-        """Number of channels of the ReLU5 maps: 512 at width 1."""
-        return self.classifier[0].in_features // 49
+        self.apply(initialise)
 
     def maps(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the ReLU5 maps, ``(B, map_channels, H/16, W/16)``."""
         return self.features[:-1](x)
 
     def classify(self, maps: torch.Tensor) -> torch.Tensor:
-        """Pool ReLU5 maps and classify them: ``(B, map_channels, h, w)`` to ``(B, classes)``."""
-        return self.classifier(self.avgpool(self.features[-1](maps)).flatten(1))
+        pooled = self.avgpool(self.features[-1](maps))
+        return self.classifier(pooled.flatten(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classify(self.maps(x))
 
 
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, 0, 0.01)
-        nn.init.zeros_(module.bias)
+def fold_batch_norm(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return weights of a plain VGG-19 that computes what these do with batch norm in eval mode.
+
+    Batch norm then only scales and shifts each channel, as the convolution before it can do alone.
+    """
+    first = state["features.0.weight"]
+    layers: list[nn.Module] = []
+    for layer in vgg19(first.shape[1], 1, len(first) / 64, True, state).eval().features:
+        if isinstance(layer, nn.BatchNorm2d):
+            layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
+        else:
+            layers.append(layer)
+    head = {name: tensor for name, tensor in state.items() if name.startswith("classifier.")}
+    return nn.Sequential(*layers).state_dict(prefix="features.") | head
 
 
 def load_weights(weights: str | Path | Mapping[str, torch.Tensor], batch_norm: bool) -> dict:
-    """Return a state dict: ``"imagenet"`` (torchvision's), ``"mini"`` (shipped) or a file.
+    """Return a state dict: ``"imagenet"`` (torchvision's), one of :data:`SHIPPED`, or a file.
 
+    The shipped ones have their batch norm folded into the convolutions for a network without.
     torchvision downloads its file once (548 MB) and checks its hash. Files are read as data only,
     safetensors or a pickle restricted to tensors. Raises ``FileNotFoundError`` naming the file, and
     ``RuntimeError`` with the way out if torchvision's cannot be fetched.
@@ -125,28 +163,29 @@ def load_weights(weights: str | Path | Mapping[str, torch.Tensor], batch_norm: b
                 f"the ImageNet weights could not be fetched ({error}). Download {which.url} "
                 f"elsewhere and put it at {place}, or take the profile 'mini', which has its own"
             ) from error
-    path = MINI_WEIGHTS if weights == "mini" else Path(weights)
+    path = SHIPPED.get(weights) or Path(weights)
     if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}; give 'imagenet', 'mini' or a file")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+        names = ", ".join(["imagenet", *SHIPPED])
+        raise FileNotFoundError(f"no weights at {path}; give a file or one of {names}")
+    if path.suffix != ".safetensors":
+        return torch.load(path, map_location="cpu", weights_only=True)
+    from safetensors.torch import load_file
 
-        return {name: tensor.float() if tensor.is_floating_point() else tensor
-                for name, tensor in load_file(path).items()}  # fmt: skip
-    return torch.load(path, map_location="cpu", weights_only=True)
+    state = {name: tensor.float() if tensor.is_floating_point() else tensor
+             for name, tensor in load_file(path).items()}  # fmt: skip
+    return fold_batch_norm(state) if weights in SHIPPED and not batch_norm else state
 
 
 def vgg19(
     in_channels: int = 3, num_classes: int = 1000, width: float = 1.0, batch_norm: bool = False,
-    weights: str | Path | Mapping[str, torch.Tensor] | None = None, rescale: bool = False,
+    weights: str | Path | Mapping[str, torch.Tensor] | None = None, first_layer: str = "mean",
     dropout: float = 0.5,
 ) -> VGG:  # fmt: skip
     """Build VGG-19 for stacks of ``in_channels`` channels, pre-trained if ``weights`` are given.
 
-    Pre-trained first-layer weights go through :func:`transform_first_layer` when ``in_channels``
-    is not 3; their bias is kept. Layers that the weights do not hold, and a last layer of another
-    number of classes, start as torchvision's do: He initialisation for convolutions, a deviation of
-    0.01 for fully connected layers.
+    Pre-trained first-layer weights go through :func:`transform_first_layer`, as ``first_layer``
+    says, when ``in_channels`` is not 3; their bias is kept. Layers that the weights do not hold,
+    and a last layer of another number of classes, start as :func:`initialise` does.
 
     Raises ``RuntimeError`` naming the layer and both shapes when weights and network do not match.
     """
@@ -156,7 +195,7 @@ def vgg19(
     state = load_weights(weights, batch_norm)
     first, last = "features.0.weight", "classifier.6."
     if first in state and state[first].shape[1] != in_channels:
-        state[first] = transform_first_layer(state[first], in_channels, rescale)
+        state[first] = transform_first_layer(state[first], in_channels, first_layer)
     if last + "bias" in state and len(state[last + "bias"]) != num_classes:
         state = {name: tensor for name, tensor in state.items() if not name.startswith(last)}
     model.load_state_dict(model.state_dict() | state)

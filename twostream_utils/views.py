@@ -79,19 +79,20 @@ def eval_views(
 
     ``"centre"`` is the largest square; ``"five"`` the four corners and the centre, each 7/8 of the
     short side, which is 224 of 256 px (Simonyan & Zisserman 2014, §5). Start by start, as is before
-    flipped. Raises ``ValueError`` for other ``crops``.
+    flipped. ``"single"`` is one view: the middle, as is, the largest square. Raises ``ValueError``
+    for other ``crops``.
     """
-    if crops not in ("centre", "five"):
-        raise ValueError(f"no crops {crops!r}; there are centre, five")
-    height, width = size
-    side = min(size) if crops == "centre" else round(min(size) * 7 / 8)
+    if crops not in ("centre", "five", "single"):
+        raise ValueError(f"no crops {crops!r}; there are centre, five, single")
+    one, (height, width) = crops == "single", size
+    side = round(min(size) * 7 / 8) if crops == "five" else min(size)
     down, right = height - side, width - side
     places = [(down // 2, right // 2)]
     if crops == "five":
         places += [(0, 0), (0, right), (down, 0), (down, right)]
     return [
         View(start, top, left, side, flip)
-        for start in view_starts(n_frames, span(profile), profile.positions)
-        for flip in (False, True)
+        for start in view_starts(n_frames, span(profile), 1 if one else profile.positions)
+        for flip in ((False,) if one else (False, True))
         for top, left in places
     ]

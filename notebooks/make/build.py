@@ -38,6 +38,7 @@ PROSE = re.compile(r"<!-- solution: begin -->\n(.*?)<!-- solution: end -->\n?", 
 INDEX_MARK = "<!-- course-index -->"
 # The start of a set-up cell once the course has an address. Only Colab runs the indented lines.
 BOOT = """\
+# @title Set-up
 import sys
 from importlib.util import find_spec
 
@@ -47,6 +48,8 @@ if "google.colab" in sys.modules and not find_spec("twostream_utils"):  # fetch 
 
 """
 BOOT_END = "/notebooks/make/colab_boot.py\n\n"
+# JupyterLab and Colab show such a cell as one line to click at; its output stays in view.
+FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -119,13 +122,18 @@ def badge(source: Source) -> str:
 
 
 def head_cell(source: Source, solved: bool) -> str:
-    """First cell: title, badge, the question, what one learns, what comes before."""
+    """First cell: title, badge, the question. The figure of the chapter follows it."""
     title = f"# {source.number} · {source.title}" + (" (solutions)" if solved else "")
     work = f"The notebook without solutions: [{source.stem}](../{source.stem}.ipynb)."
     parts = [title, work if solved else badge(source), f"*{source.question}*"]
-    parts += ["**You will learn**", "\n".join(f"- {item}" for item in source.learn)]
-    parts += [f"**Before this:** {source.before}. **Time:** about {source.minutes} minutes."]
     return "\n\n".join(filter(None, parts))
+
+
+def plan_cell(source: Source) -> str:
+    """The cell before the set-up: what one learns, what comes before, how long it takes."""
+    parts = ["**You will learn**", "\n".join(f"- {item}" for item in source.learn)]
+    parts += [f"**Before this:** {source.before}. **Time:** about {source.minutes} minutes."]
+    return "\n\n".join(parts)
 
 
 def foot_cell(source: Source, sources: list[Source], solved: bool) -> str:
@@ -177,10 +185,15 @@ def build(source: Source, sources: list[Source], solved: bool = False) -> nbform
     cells = [nbformat.v4.new_markdown_cell(head_cell(source, solved))]
     for number, cell in enumerate(body, start=1):
         tags = list(cell.metadata.get("tags", []))
+        if "setup" in tags:
+            plan = move_links(plan_cell(source)) if solved else plan_cell(source)
+            cells.append(nbformat.v4.new_markdown_cell(plan))
         if cell.cell_type == "code":
             stub = stub_code(cell.source, f"{source.path}, cell {number}")
             code = solve_code(cell.source) if solved else stub
             new = nbformat.v4.new_code_cell(boot + code if "setup" in tags else code)
+            if "setup" in tags:
+                new.metadata |= FOLDED
         else:
             text = PROSE.sub(r"\1" if solved else "", cell.source + "\n").rstrip("\n")
             text = link_terms(text).replace(INDEX_MARK, index_table(sources))

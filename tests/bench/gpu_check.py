@@ -108,7 +108,7 @@ def check(options: argparse.Namespace) -> None:
     """Make the clips, train both streams and conv fusion, score all, and print a line for each."""
     height = round(options.crop * 256 / 224)
     # No warm-up to speak of and no end in sight: the clock ends it.
-    recipe = Recipe(10_000, 1e-3, options.batch_size, warmup=1e-4)
+    recipe = Recipe(10**7, 1e-3, options.batch_size, warmup=1e-4)
     profile = Profile(
         "gpu_check", "moving textures", short_side=height, crop=options.crop, width=options.width,
         weights=weights(options.data, options.width), val_fraction=0.0, positions=1,

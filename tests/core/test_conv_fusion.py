@@ -4,14 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from twostream_utils.conv_fusion import ConvFusion, fusion_layer
-from twostream_utils.experiments.fusions import (
-    KINDS,
-    Bilinear,
-    MapFusion,
+from twostream_utils.conv_fusion import (
+    FORMS,
+    ConvFusion,
+    FusionOverTime,
+    fuse_streams,
+    fusion_layer,
     fusion_layer_3d,
     split_chunks,
 )
+from twostream_utils.experiments.fusions import KINDS, Bilinear, MapFusion
 from twostream_utils.vgg import vgg19
 
 M, CLASSES = 32, 5  # a sixteenth of VGG-19's width
@@ -43,33 +45,27 @@ def stacks():
     return torch.randn(2, 30, 64, 64), torch.randn(2, 100, 64, 64)
 
 
-TIMES = [{"chunks": 5, "time": t} for t in ("2d", "3dpool", "3d")]
-CHOICES = [
-    *({"kind": kind} for kind in KINDS),
-    *({"layer": layer} for layer in ("relu2", "relu3", "relu4", "relu5+fc8")),
-    *({"kind": k, "layer": "relu3"} for k in ("sum", "max", "concat")),
-    {"towers": 2}, {"towers": 2, "layer": "relu4", "kind": "concat"},
-    *TIMES, {"time": "3d", "chunks": 5, "towers": 2},
-    *({"chunks": 5, "kind": k, "time": "3dpool"} for k in ("sum", "bilinear")),
-    {"chunks": 5, "layer": "relu4", "time": "3d"},
-]  # fmt: skip
+CASES = [
+    (ConvFusion, {}),
+    (ConvFusion, {"train_trunks": True}),
+    *((fuse_streams, {"form": form}) for form in FORMS),
+    *((fuse_streams, {"form": form, "chunks": 5}) for form in FORMS if form != "conv"),
+    (FusionOverTime, {"chunks": 5, "towers": 2, "train_trunks": True}),
+    *((MapFusion, {"kind": kind}) for kind in KINDS),
+    *((MapFusion, {"layer": layer}) for layer in ("relu2", "relu3", "relu4", "relu5+fc8")),
+    *((MapFusion, {"kind": k, "layer": "relu3"}) for k in ("sum", "max", "concat")),
+]
 
 
-@pytest.mark.parametrize(
-    ("build", "choice"),
-    [
-        (ConvFusion, {}),
-        (ConvFusion, {"towers": 2}),
-        (ConvFusion, {"train_trunks": True}),
-        *((MapFusion, choice) for choice in CHOICES),
-    ],  # fmt: skip
-)
+@pytest.mark.parametrize(("build", "choice"), CASES)
 def test_every_choice_gives_logits_and_trains(streams, snippet_streams, stacks, build, choice):
-    own = snippet_streams if choice.get("chunks") else streams
+    own = streams if choice.get("chunks", 1) == 1 else snippet_streams
+    rgb, flow = stacks if own is streams else (stacks[0][:, :15], stacks[1])
     fusion = build(*own, **choice)
-    assert fusion.eval()(*stacks).shape == (2, CLASSES)
-    logits = fusion.train()(*stacks)
-    assert logits.shape == ((2, 2, CLASSES) if choice.get("towers") == 2 else (2, CLASSES))
+    assert fusion.eval()(rgb, flow).shape == (2, CLASSES)
+    logits = fusion.train()(rgb, flow)
+    two = getattr(fusion, "towers", 1) == 2
+    assert logits.shape == ((2, 2, CLASSES) if two else (2, CLASSES))
     logits.square().sum().backward()
     trained = choice.get("train_trunks", False)
     for name, parameter in fusion.named_parameters():
@@ -79,11 +75,10 @@ def test_every_choice_gives_logits_and_trains(streams, snippet_streams, stacks, 
     assert moved == trained  # frozen trunks keep their statistics, and the streams were copied
 
 
-@pytest.mark.parametrize("towers", [1, 2])
-def test_map_fusion_left_at_its_defaults_is_conv_fusion(streams, stacks, towers):
-    plain, general = (build(*streams, towers=towers).eval() for build in (ConvFusion, MapFusion))
-    assert list(plain.state_dict()) == list(general.state_dict())
-    assert torch.equal(plain(*stacks), general(*stacks))
+def test_the_general_fusions_start_as_the_taught_one(streams, stacks):
+    taught = ConvFusion(*streams).eval()(*stacks)
+    assert torch.equal(MapFusion(*streams).eval()(*stacks), taught)
+    close(FusionOverTime(*streams, kernel=1).eval()(*stacks), taught)
 
 
 @pytest.mark.parametrize("mix", [(0.25, 0.75), (1.0, 1.0)])
@@ -93,7 +88,7 @@ def test_starts_as_the_mix_of_both_streams(streams, stacks, mix):
     maps = fusion.trunks(*stacks)
     assert torch.equal(maps[0], spatial.maps(stacks[0])) and maps[0].shape == (2, M, 4, 4)
     expected = mix[0] * spatial.maps(stacks[0]) + mix[1] * temporal.maps(stacks[1])
-    close(fusion.fused(*maps), expected)
+    close(torch.relu(fusion.fuse(torch.cat(maps, dim=1))), expected)
     close(fusion(*stacks), spatial.classify(expected))
 
 
@@ -116,6 +111,7 @@ def test_identities_by_hand():
     assert weight[2, 2, 1, 1, 1].item() == pytest.approx(0.25 * centre)
     assert weight[2, 6, 0, 1, 1].item() == pytest.approx(0.75 * centre * edge)
     close(weight.sum(dim=(2, 3, 4)), fusion_layer(4).weight[:, :, 0, 0])
+    assert torch.equal(fusion_layer_3d(4, kernel=1).weight[..., 0], fusion_layer(4).weight)
 
 
 def test_parameters_are_those_of_the_recipe_at_full_width():
@@ -133,47 +129,45 @@ def test_parameters_are_those_of_the_recipe_at_full_width():
         }  # fmt: skip
         for kind, number in expected.items():
             assert count(MapFusion(spatial, temporal, kind)) == trunks + number, kind
-        fusion = MapFusion(spatial, temporal, time="3d", chunks=5, towers=2)
+        fusion = fuse_streams(spatial, temporal, "paper", chunks=5)
         assert count(fusion) == trunks + 27 * 1024 * 512 + 512 + 2 * head
         fusion = ConvFusion(spatial, temporal)
         maps = fusion.trunks(torch.empty(1, 30, 224, 224), torch.empty(1, 100, 224, 224))
-        assert fusion.fused(*maps).shape == (1, 512, 14, 14)
-        assert fusion.pool(fusion.fused(*maps)).shape == (1, 512, 7, 7)
+        fused = fusion.fuse(torch.cat(maps, dim=1))
+        assert fused.shape == (1, 512, 14, 14) and fusion.pool(fused).shape == (1, 512, 7, 7)
 
 
-def test_chunks_are_the_same_fields_and_the_frames_in_their_middle():
-    rgb = torch.arange(10.0).repeat_interleave(3).view(1, 30, 1, 1)
-    flow = torch.arange(100.0).view(1, 100, 1, 1)
-    frames, fields = split_chunks(rgb, flow, 5)
-    assert frames.shape == (5, 3, 1, 1) and fields.shape == (5, 20, 1, 1)
-    assert frames[:, 0, 0, 0].tolist() == [1, 3, 5, 7, 9]
+def test_chunks_are_the_same_fields_in_their_order():
+    flow = torch.arange(200.0).view(2, 100, 1, 1)
+    fields = split_chunks(flow, 5)
+    assert fields.shape == (10, 20, 1, 1) and fields[0].flatten().tolist() == list(range(20))
     assert torch.equal(fields.flatten(), flow.flatten())
-    assert split_chunks(rgb, flow, 1) == (rgb, flow)
-    with pytest.raises(ValueError, match="10 frames and 50 fields"):
-        split_chunks(rgb, flow, 3)
+    assert torch.equal(split_chunks(flow, 1), flow)
 
 
-@pytest.mark.parametrize(("time", "same"), [("2d", True), ("3dpool", True), ("3d", False)])
-def test_only_3d_looks_across_chunks(snippet_streams, stacks, time, same):
-    middles = stacks[0].unflatten(1, (10, 3))[:, 1::2].repeat_interleave(2, dim=1)
-    forwards = middles.flatten(1, 2), stacks[1]
-    fields = stacks[1].unflatten(1, (5, -1))
-    backwards = middles.flip(1).flatten(1, 2), fields.flip(1).flatten(1, 2)
-    fusion = MapFusion(*snippet_streams, time=time, chunks=5).eval()
-    if time == "3d":
-        nn.init.normal_(fusion.fuse.weight, std=0.1)
+@pytest.mark.parametrize(("kernel", "same"), [(1, True), (3, False)])
+def test_only_a_convolution_over_time_knows_an_order(snippet_streams, stacks, kernel, same):
+    rgb, flow = stacks[0][:, :15], stacks[1]
+    back = [x.unflatten(1, (5, -1)).flip(1).flatten(1, 2) for x in (rgb, flow)]
+    fusion = FusionOverTime(*snippet_streams, chunks=5, kernel=kernel).eval()
+    nn.init.normal_(fusion.fuse.weight, std=0.1)
     with torch.no_grad():
-        assert torch.allclose(fusion(*forwards), fusion(*backwards), atol=1e-4) == same
+        assert torch.allclose(fusion(rgb, flow), fusion(*back), atol=1e-4) == same
 
 
 def test_time_is_pooled_as_said(snippet_streams, stacks):
-    spatial, _ = snippet_streams
-    averaged = MapFusion(*snippet_streams, chunks=5).eval()
-    a, b = averaged.trunks(*stacks)
-    moments = (0.25 * a + 0.75 * b).unflatten(0, (2, 5))
-    close(averaged(*stacks), torch.stack([spatial.classify(m) for m in moments]).mean(1))
-    pooled = MapFusion(*snippet_streams, chunks=5, time="3dpool").eval()
-    close(pooled(*stacks), spatial.classify(moments.amax(1)))
+    spatial, temporal = snippet_streams
+    rgb, flow = (x.unflatten(1, (5, -1)) for x in (stacks[0][:, :15], stacks[1]))
+    moments = [(spatial.maps(rgb[:, k]), temporal.maps(flow[:, k])) for k in range(5)]
+    mixed = torch.stack([0.25 * a + 0.75 * b for a, b in moments])
+    both = stacks[0][:, :15], stacks[1]
+    fusion = FusionOverTime(*snippet_streams, chunks=5, kernel=1).eval()
+    close(fusion(*both), spatial.classify(mixed.amax(0)))
+    pooled = torch.stack([
+        0.25 * spatial.features[-1](a) + 0.75 * temporal.features[-1](b) for a, b in moments
+    ]).amax(0)  # fmt: skip
+    seed = fuse_streams(*snippet_streams, "seed", chunks=5).eval()
+    close(seed(*both), spatial.classifier(spatial.avgpool(pooled).flatten(1)))
 
 
 def test_bilinear_by_hand():
@@ -196,7 +190,7 @@ def test_concat_starts_as_the_mean_of_both_streams_own_layers(streams, stacks):
 def test_second_tower_is_the_temporal_stream_and_both_count_alike(streams, stacks):
     fused = ConvFusion(*streams).eval()(*stacks)
     expected = (fused + streams[1](stacks[1])) / 2
-    close(ConvFusion(*streams, towers=2).eval()(*stacks), expected)
+    close(fuse_streams(*streams, "two_towers").eval()(*stacks), expected)
     close(MapFusion(*streams, layer="relu5+fc8").eval()(*stacks), expected)
 
 
@@ -205,19 +199,16 @@ def test_what_does_not_fit_is_named(streams):
         (stream(100, width=0.25), "128, 53, 5"), (stream(100, batch_norm=False), "32, 37, 5"),
         (vgg19(100, 7, 1 / 16, True), "32, 53, 7"),
     ):  # fmt: skip
-        for build in ConvFusion, MapFusion:
+        for build in fuse_streams, MapFusion:
             with pytest.raises(ValueError, match=rf"classes\) are \(32, 53, 5\) and \({sizes}\)"):
                 build(streams[0], other)
-    with pytest.raises(ValueError, match="1 or 2 towers, not 3"):
-        ConvFusion(*streams, towers=3)
     with pytest.raises(RuntimeError, match="expected input.*100 channels, but got 98"):
         ConvFusion(*streams)(torch.zeros(1, 30, 64, 64), torch.zeros(1, 98, 64, 64))
-    for choice, message in (
-        ({"kind": "mean"}, "no kind 'mean'; there are sum, max"),
-        ({"kind": "sum", "time": "3d", "chunks": 5}, "take time='3dpool'"),
-        ({"time": "3d"}, "cannot fuse over 1 moment"),
-        ({"kind": "bilinear", "layer": "relu4"}, "layer 'relu5' and one tower"),
-        ({"towers": 2, "layer": "relu5+fc8"}, "take towers=1"),
+    for build, choice, message in (
+        (MapFusion, {"kind": "mean"}, "no kind 'mean'; there are sum, max"),
+        (MapFusion, {"kind": "bilinear", "layer": "relu4"}, "take layer 'relu5'"),
+        (fuse_streams, {"form": "3d"}, "no form '3d' of conv fusion; there are conv, two_towers"),
+        (fuse_streams, {"chunks": 5}, "fuses one moment, not 5: take 'seed' or 'paper'"),
     ):
         with pytest.raises(ValueError, match=message):
-            MapFusion(*streams, **choice)
+            build(*streams, **choice)

@@ -14,8 +14,9 @@ from twostream_utils.course import Course
 from twostream_utils.data.extract import extract
 from twostream_utils.experiments.fusions import MapFusion
 from twostream_utils.fusion import METHODS, Method, softmax
-from twostream_utils.profiles import PROFILES, Recipe, get_profile
+from twostream_utils.profiles import INPUTS, PROFILES, Recipe, get_profile
 from twostream_utils.store import FrameStore
+from twostream_utils.training import parameter_groups
 
 
 def groups(clips):
@@ -128,7 +129,7 @@ def test_what_shapes_a_network_names_its_checkpoint_and_nothing_else_does(tiny):
 
     assert same(width=1 / 8) == []
     assert same(temporal=Recipe(2, 0.01)) == ["spatial"]
-    assert same(fusion={}) == ["spatial", "temporal"]
+    assert same(fusion="seed") == ["spatial", "temporal"]
     free = {"title": "t", "data": "d", "source": "s", "flow": "tvl1", "cache_gb": 1.0}
     assert same(**free, positions=7, crops="centre") == ["spatial", "temporal", "conv"]
 
@@ -144,21 +145,38 @@ def test_scores_of_other_views_and_parts_lie_beside_the_first(tiny):
         assert (again.logits == kept.logits).all()
 
 
-def test_fusions_of_other_kinds_have_checkpoints_of_their_own(tiny):
-    one = tiny.scores("conv", towers=1)
-    assert tiny.checkpoint("conv", towers=1).exists() and one.logits.shape == (8, 20, 2)
-    assert tiny.checkpoint("conv", towers=1) != tiny.checkpoint("conv")
-    assert tiny.checkpoint("conv", towers=2) == tiny.checkpoint("conv")  # the profile's choice
-    assert tiny.snippets(3).profile.flow_fields == 1
-    long = replace(TINY, rgb_frames=3)
-    chunks = Course(long, tiny.store, tiny.run_dir).scores(
-        "conv", network=MapFusion, chunks=3, kind="sum", time="3dpool", crops="centre"
-    )
-    assert chunks.logits.shape == (8, 4, 2)
+def test_fusions_of_other_forms_have_checkpoints_of_their_own(tiny):
+    one = tiny.scores("conv", form="conv")
+    assert tiny.checkpoint("conv", form="conv").exists() and one.logits.shape == (8, 20, 2)
+    assert tiny.checkpoint("conv", form="conv") != tiny.checkpoint("conv")
+    assert tiny.checkpoint("conv", form=TINY.fusion) == tiny.checkpoint("conv")
+
+
+def test_a_profile_of_several_chunks_fuses_them_all(tiny, tmp_path):
+    chunks = replace(TINY, rgb_frames=1, flow_fields=2, chunks=3, fusion="paper")
+    course = Course(chunks, tiny.store, tmp_path)
+    over_time = course.dataset("test", over_time=True)
+    shapes = {name: x.shape[1] for name, x in over_time[0].items() if name in ("rgb", "flow")}
+    assert shapes == {"rgb": 9, "flow": 12} and over_time.profile.rgb_step == 2 * TINY.flow_step
+    assert course.dataset("test")[0]["flow"].shape[1] == 4
+    assert course.scores("conv", crops="centre").logits.shape == (8, 4, 2)
+
+
+def test_trunks_learn_at_a_rate_of_their_own(tiny):
+    recipe = Recipe(1, 0.01, trunk_lr=0.1)
+    course = changed(tiny, conv=recipe)
+    assert course.checkpoint("conv") != tiny.checkpoint("conv")
+    model = course.new("conv")
+    rates = {p: g["lr"] for g in parameter_groups(model, recipe) for p in g["params"]}
+    assert rates[model.spatial[0].weight] == pytest.approx(0.001)
+    assert rates[model.temporal[0].bias] == pytest.approx(0.001)
+    assert rates[model.fuse.weight] == rates[model.classifier[-1].bias] == 0.01
+    frozen = tiny.new("conv")
+    assert len(parameter_groups(frozen, recipe)) == 2 and not frozen.train_trunks
 
 
 def test_a_new_fusion_is_a_class_and_a_line_in_the_table(tiny, monkeypatch):
-    choices = {"network": MapFusion, "kind": "max", "towers": 1}
+    choices = {"network": MapFusion, "kind": "max"}
     of_maps = Method("Max", ("conv",), lambda z: softmax(z["conv"]), choices=choices)
     monkeypatch.setitem(METHODS, "max_fusion", of_maps)
     results = tiny.results()["methods"]
@@ -168,9 +186,35 @@ def test_a_new_fusion_is_a_class_and_a_line_in_the_table(tiny, monkeypatch):
 
 def test_fusion_starts_alike_whether_its_streams_are_trained_or_loaded(tiny, tmp_path):
     fresh = Course(TINY, tiny.store, tmp_path)
-    choices = {"network": MapFusion, "kind": "bilinear", "towers": 1}  # a random classifier
+    choices = {"network": MapFusion, "kind": "bilinear"}  # a random classifier
     trained, loaded = (fresh.new("conv", **choices) for _ in range(2))
     assert torch.equal(trained.classifier.weight, loaded.classifier.weight)
+
+
+def test_recipes_count_steps_and_make_whole_epochs_of_them():
+    mini, folder, full = (PROFILES[name] for name in ("mini", "weizmann", "ucf101"))
+    assert [getattr(mini, n).epochs(640) for n in INPUTS] == [5, 12, 4]
+    assert [getattr(folder, n).epochs(480) for n in INPUTS] == [14, 24, 4]
+    assert full.temporal.epochs(9537) * 9537 == pytest.approx(3e6, rel=0.01)
+    assert Recipe(1, 0.01).epochs(10_000) == 1  # at least one
+
+
+def test_dropout_is_a_rate_or_one_for_each_hidden_layer(tiny):
+    for dropout, wanted in (0.3, [0.3, 0.3]), ((0.9, 0.8), [0.9, 0.8]):
+        course = changed(tiny, spatial=Recipe(1, 0.01, dropout=dropout))
+        layers = [m for m in course.new("spatial").modules() if isinstance(m, torch.nn.Dropout)]
+        assert [layer.p for layer in layers] == wanted
+
+
+def test_validation_is_a_single_view_every_so_many_epochs(tiny, tmp_path):
+    sizes = {"val_fraction": 0.4, "val_every": 2, "spatial": Recipe(5, 0.01, batch_size=8)}
+    course = replace(changed(tiny, **sizes), run_dir=tmp_path)
+    clips = course.dataset("val", ("rgb",), "single")
+    assert clips.clips and all(len(clips.views(i)) == 1 for i in range(len(clips)))
+    assert not clips.views(0)[0].flip
+    history = course.fit("spatial", course.new("spatial"))
+    assert len(history) == 5
+    assert [row["epoch"] for row in history if "val_top1" in row] == [2, 4, 5]
 
 
 def test_profiles_refuse_what_is_none_of_them():
@@ -185,5 +229,8 @@ def test_profiles_refuse_what_is_none_of_them():
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
 def test_official_splits_keep_the_two_stacks_of_the_original(profile):
-    if profile.split_rule == "official":
+    if profile.name == "paper":
+        assert profile.channels == {"rgb": 3, "flow": 20}
+        assert profile.over_time().channels == {"rgb": 15, "flow": 100}
+    elif profile.split_rule == "official":
         assert profile.channels == {"rgb": 30, "flow": 100}

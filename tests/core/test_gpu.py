@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_stacks import dataset
 
-from twostream_utils import device, evaluation, training
+from twostream_utils import device, evaluation, stacks, training
 from twostream_utils.lab.memory import clip_bytes, kept_bytes, parameter_bytes
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.stacks import make_loader, network_input
@@ -18,7 +18,7 @@ pytestmark = [
 PROFILE = get_profile(
     "mini", rgb_frames=2, crop=64, short_side=72, positions=1, width=1 / 4, batch_norm=False
 )
-RECIPE = Recipe(3, 0.01, batch_size=3)
+RECIPE = Recipe(6, 0.01, batch_size=3)  # three epochs of six clips
 GPU = torch.device("cuda")
 
 
@@ -66,16 +66,20 @@ def test_an_interrupted_training_goes_on(tmp_path, precision, kind):
 def test_an_epoch_never_waits_for_the_gpu(tmp_path, monkeypatch):
     data = dataset(PROFILE, streams=("rgb",))
     batches = list(make_loader(data, 3, 0, 0))
-    state = training.Training(network(), RECIPE, len(batches), tmp_path / "a.pt")
+    state = training.Training(network(), RECIPE, 3, len(batches), tmp_path / "a.pt")
     there = [{name: value.to(GPU) for name, value in batch.items()} for batch in batches]
-    monkeypatch.setattr(training, "progress", lambda *arguments: iter(there))
+    monkeypatch.setattr(stacks, "progress", lambda *arguments: iter(there))
+    ready = device.Prepared(state.model, GPU, state.precision, state.scaler, at_once=3)
     for mode in ("default", "error"):  # the first time chooses kernels and copies constants
         torch.cuda.set_sync_debug_mode(mode)
         try:
-            sums = training.train_epoch(state.model, state, there, ("rgb",), 3)
+            shown = stacks.inputs(there, GPU, ("rgb",), "")
+            *_, seen = training.train_epoch(
+                ready, shown, state, state.schedule, training.tower_loss
+            )
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    assert sums[2].item() == len(data)
+    assert seen == len(data)
 
 
 def test_a_batch_that_does_not_fit_goes_through_in_parts(tmp_path):
@@ -96,7 +100,7 @@ def test_a_batch_that_does_not_fit_goes_through_in_parts(tmp_path):
 
 def test_workers_batches_arrive_whole():
     data = dataset(PROFILE, streams=("rgb",), repeat=10)
-    shown = evaluation.progress(make_loader(data, 3, 2, 0, reuse=True), GPU, "")
+    shown = stacks.progress(make_loader(data, 3, 2, 0, reuse=True), GPU, "")
     for batch, expected in zip(shown, make_loader(data, 3, 0, 0), strict=True):
         torch.rand(8192, 8192, device=GPU).inverse()  # busy while the next batch is copied
         assert batch["rgb"].is_cuda and torch.equal(batch["rgb"].cpu(), expected["rgb"])

@@ -41,7 +41,8 @@ def work(folder, norm):
         return validate(model, *arguments)
 
     training.validate = watched
-    recipe = Recipe(3, 0.02 if norm else 0.2, batch_size=8 // count, dropout=0.0)
+    steps = 9 * count  # three epochs in any case
+    recipe = Recipe(steps, 0.02 if norm else 0.2, batch_size=8 // count, dropout=0.0)
     history = training.fit(model, train, recipe, folder / "model.pt", val)
     torch.save([*seen, model.state_dict()], folder / f"seen{rank}.pt")
     read = val.store.decoded

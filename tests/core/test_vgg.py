@@ -5,9 +5,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torchvision
+from torch.nn.functional import conv2d
 
 from twostream_utils import device, vgg
-from twostream_utils.vgg import load_weights, transform_first_layer, vgg19
+from twostream_utils.vgg import (
+    SHIPPED,
+    fold_batch_norm,
+    load_weights,
+    transform_first_layer,
+    vgg19,
+)
 
 
 def test_transformation_by_hand():
@@ -17,11 +24,49 @@ def test_transformation_by_hand():
     stacked = transform_first_layer(weight, 4)
     assert stacked.shape == (2, 4, 1, 1)
     assert stacked.flatten().tolist() == [3, 3, 3, 3, 1, 1, 1, 1]
-    rescaled = transform_first_layer(weight, 4, rescale=True)
+    rescaled = transform_first_layer(weight, 4, "mean_rescaled")
     assert rescaled.flatten().tolist() == pytest.approx([2.25] * 4 + [0.75] * 4)
     torch.testing.assert_close(rescaled.sum(dim=1), weight.sum(dim=1))  # a still's response
-    with pytest.raises(ValueError, match=r"\(O, 3, kH, kW\)"):
-        transform_first_layer(weight[0], 10)
+    inflated = transform_first_layer(weight, 6, "inflate")  # two frames, r g b r g b
+    assert inflated[0].flatten().tolist() == [0.5, 1, 3, 0.5, 1, 3]
+    for wrong, channels, how, named in (
+        (weight[0], 10, "mean", r"\(O, 3, kH, kW\)"),
+        (weight, 100, "inflate", "100 is no multiple of 3"),
+        (weight, 30, "rescale", "'mean', 'mean_rescaled' or 'inflate'"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            transform_first_layer(wrong, channels, how)
+
+
+def test_a_still_gets_the_response_that_it_had():
+    weight, still = torch.randn(8, 3, 3, 3), torch.randn(2, 3, 16, 16)
+    before = conv2d(still, weight)
+    inflated = conv2d(still.repeat(1, 10, 1, 1), transform_first_layer(weight, 30, "inflate"))
+    torch.testing.assert_close(inflated, before)
+    grey = still.mean(1, keepdim=True)
+    before = conv2d(grey.repeat(1, 3, 1, 1), weight)
+    rescaled = transform_first_layer(weight, 100, "mean_rescaled")
+    torch.testing.assert_close(
+        conv2d(grey.repeat(1, 100, 1, 1), rescaled), before, atol=1e-4, rtol=1e-4
+    )
+
+
+def test_folding_batch_norm_keeps_the_function():
+    torch.manual_seed(0)
+    model = vgg19(6, 7, 1 / 16, batch_norm=True)
+    model(3 * torch.randn(8, 6, 64, 64) + 1)  # moves the running statistics
+    plain = vgg19(6, 7, 1 / 16, weights=fold_batch_norm(model.state_dict())).eval()
+    x = torch.randn(2, 6, 64, 64)
+    torch.testing.assert_close(plain(x), model.eval()(x), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name, file in SHIPPED.items() if file.is_file()])
+def test_shipped_weights_start_a_network_with_and_without_batch_norm(name):
+    """The same function of images either way, in eval mode."""
+    x = torch.randn(2, 3, 64, 64)
+    normed, plain = (vgg19(3, 5, 0.25, norm, name).eval() for norm in (True, False))
+    with torch.inference_mode():
+        torch.testing.assert_close(plain.maps(x), normed.maps(x), atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

@@ -1,8 +1,7 @@
 """The original's defects and recipe, the kept comparisons, accuracy over splits and seeds."""
 
-import re
+import json
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,15 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from twostream_utils import training
 from twostream_utils.evaluation import bootstrap_interval
-from twostream_utils.experiments import ablations, accuracy, original
+from twostream_utils.experiments import ablations, accuracy, lessons, original
 from twostream_utils.experiments.original_loader import OriginalClips, write_folders
-from twostream_utils.fusion import METHODS
 from twostream_utils.lab import kept
 from twostream_utils.stacks import RGB_MEAN, RGB_STD
 from twostream_utils.store import FrameStore
-from twostream_utils.vgg import vgg19
+from twostream_utils.vgg import transform_first_layer, vgg19
 
 # --- defects: each does what its name says, and nothing else -----------------------------------
 
@@ -58,6 +55,19 @@ def test_flow_is_rotated_keeps_the_sign_of_u_or_fills_its_range(clip_pair):
     assert (u.min(1).values == 0).all() and (u.max(1).values == 255).all()
 
 
+def test_own_crops_move_flow_apart_from_rgb(clip_pair):
+    good, bad = clip_pair("own crops")
+    assert torch.equal(good["rgb"], bad["rgb"]) and not torch.equal(good["flow"], bad["flow"])
+
+
+def test_backwards_and_shuffled_fields_are_those_of_the_film(clip_pair):
+    good, bad = (item["flow"][0].unflatten(0, (-1, 2)) for item in clip_pair("backwards"))
+    assert torch.equal(bad, 255 - good.flip(0))
+    good, bad = (item["flow"][0].unflatten(0, (-1, 2)) for item in clip_pair("shuffled"))
+    order = [next(k for k, field in enumerate(good) if torch.equal(field, other)) for other in bad]
+    assert sorted(order) == list(range(len(good))) != order
+
+
 def test_unregistered_flow_is_the_whole_field_and_fixed_frames_start_at_one(tiny):
     clips = tiny.dataset("train")
     bad = original.DefectiveClips(clips, ["unregistered", "fixed frames"])
@@ -70,25 +80,32 @@ def test_unregistered_flow_is_the_whole_field_and_fixed_frames_start_at_one(tiny
 
 @pytest.mark.parametrize("which", original.FIRST_LAYERS)
 def test_first_layers(which):
-    weight, model = torch.randn(8, 3, 3, 3), vgg19(20, 5, width=1 / 8)
+    weight, model = torch.randn(8, 3, 3, 3), vgg19(30, 5, width=1 / 8)
     with torch.no_grad():
         model.features[0].bias.fill_(3)
     layer = original.with_first_layer(model, weight, which).features[0]
-    assert bool((layer.bias == 3).all()) == (which in ("mean", "mean, rescaled"))
-    filters = weight[:1] if which == "original" else weight
-    scale = {"random": None, "mean, rescaled": 3 / 20}.get(which, 1)
-    if scale:
-        by_hand = (filters.mean(1, keepdim=True) * scale).expand(8, 20, 3, 3)
-        torch.testing.assert_close(layer.weight, by_hand, atol=1e-6, rtol=1e-5)
+    own = which in ("mean", "mean_rescaled", "inflate")
+    assert bool((layer.bias == 3).all()) == own
+    if own:
+        wanted = transform_first_layer(weight, 30, which)
+    elif which == "original":
+        wanted = (weight[0].sum(0) / 3).expand(8, 30, 3, 3)
+    else:
+        wanted = layer.weight
+        assert len(torch.unique(wanted.flatten(1), dim=0)) == 8 and wanted.std() < 0.5
+    torch.testing.assert_close(layer.weight, wanted)
 
 
-def test_folding_batch_norm_keeps_the_function():
-    torch.manual_seed(0)
-    model = vgg19(3, 7, width=1 / 16, batch_norm=True)
-    model(torch.randn(8, 3, 64, 64))  # moves the running statistics
-    state = original.without_batch_norm(model.state_dict(), 1 / 16)
-    plain, x = vgg19(3, 7, width=1 / 16, weights=state).eval(), torch.randn(2, 3, 64, 64)
-    torch.testing.assert_close(plain(x), model.eval()(x), atol=1e-4, rtol=1e-4)
+def test_the_original_keeps_torchvisions_dropout_in_its_streams(tiny, monkeypatch):
+    """The 0.85, twice, is that of its conv fusion alone; both start from the same weights."""
+    small = lambda _, norm: vgg19(3, 2, 1 / 16, norm).state_dict()  # noqa: E731
+    monkeypatch.setattr(original, "load_weights", small)
+    stream = original.original_stream(tiny, "temporal")
+    rates = [m.p for m in stream.modules() if isinstance(m, torch.nn.Dropout)]
+    fusion = original.OriginalFusion(original.original_stream(tiny, "spatial"), stream)
+    assert rates == [0.5, 0.5]
+    assert [m.p for m in fusion.classifier if isinstance(m, torch.nn.Dropout)] == [0.85, 0.85]
+    assert torch.equal(fusion.temporal.classifier[0].weight, stream.classifier[0].weight)
 
 
 def test_original_fusion_frames_its_maps_with_a_constant():
@@ -133,34 +150,59 @@ def test_folders_written_for_the_recipe_hold_the_clips_of_a_store(tiny, tmp_path
 # --- runs: planned, trained, kept, compared ----------------------------------------------------
 
 
-def test_plan_trains_streams_before_what_needs_them():
-    first, second = ablations.planned(list(ablations.GROUPS), [0])
-    assert {run.variant for run in second if run.group == "fusion"} == set(ablations.FUSIONS)
-    assert {"spatial", "temporal", "snippet spatial"} <= {r.variant for r in first}
-    paths = [run.path for run in [*first, *second]]
-    assert len(set(paths)) == len(paths)
+def test_plan_trains_the_courses_networks_before_what_needs_them():
+    runs = ablations.planned(["defects"], [0])
+    assert runs[0].group == "course" and {run.group for run in runs[1:]} == {"defects"}
+    everything = ablations.planned(list(ablations.GROUPS))
+    assert len(set(everything)) == len(everything) and everything[0].group == "course"
+
+
+@pytest.fixture
+def kept_apart(tmp_path, monkeypatch):
+    """Kept files of their own, one thread more or less, and the small course."""
+    monkeypatch.setenv("TWOSTREAM_PROFILE", "mini")  # is put back afterwards
+    monkeypatch.setenv("ABLATION_THREADS", str(torch.get_num_threads()))
+    monkeypatch.setattr(kept, "KEPT", tmp_path / "kept")
+    return tmp_path / "kept"
+
+
+VARIANTS = {
+    "course": ("all methods",), "first_layer": ("temporal / original", "spatial / random"),
+    "defects": ("conv / own crops", "temporal / rotated", "temporal / backwards",
+                "spatial / split by clip"),
+    "fusion": ("sum",), "original": ("streams", "conv"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("group", ablations.GROUPS)
-def test_a_run_is_trained_kept_and_not_trained_again(group, tiny, tmp_path, monkeypatch):
-    monkeypatch.setenv("TWOSTREAM_PROFILE", "mini")  # is put back afterwards
-    monkeypatch.setenv("ABLATION_THREADS", str(torch.get_num_threads()))
-    monkeypatch.setattr(ablations, "KEPT", tmp_path)
-    monkeypatch.setattr(ablations, "SHORT", 1)
+def test_a_run_is_trained_kept_and_not_trained_again(
+    group, tiny, tmp_path, monkeypatch, kept_apart
+):
+    small = lambda _, norm: vgg19(3, 2, 1 / 16, norm).state_dict()  # noqa: E731
     for module in ablations, original:
-        small = lambda _, norm: vgg19(3, 2, 1 / 16, norm).state_dict()  # noqa: E731
         monkeypatch.setattr(module, "load_weights", small)
-    course = replace(tiny, run_dir=tmp_path / "runs")
+    monkeypatch.setattr(original, "EPOCHS", dict.fromkeys(original.EPOCHS, 1))
+    profile = replace(tiny.profile, name="mini")
+    course = replace(tiny, profile=profile, run_dir=tmp_path / "runs")
     monkeypatch.setattr(ablations, "setup", lambda *_, **__: course)
-    variants = {"init": ["original"], "defects": ["temporal / rotated", "spatial / split by clip"],
-                "fusion": ["sum"], "original": ["spatial", "temporal", "conv"]}  # fmt: skip
-    runs = [ablations.Run(group, variant, "mini", 1, 0) for variant in variants[group]]
-    said = [ablations.carry_out(run) for run in runs]
-    monkeypatch.setattr(ablations, "setup", None)
-    assert [ablations.carry_out(run) for run in runs] == said
-    assert re.search(r" \d+\.\d% +\d+ s$", said[0])
-    found = kept.load_run(runs[-1].path)
-    assert found["logits"].shape == (len(tiny.test), 2) and len(found["history"]) == 1
+    ablations.store_of.cache_clear()
+    runs = [ablations.Run(group, variant, 0) for variant in VARIANTS[group]]
+    assert ablations.missing(runs) == runs
+    for run in runs:
+        kept.save_runs(run.path, ablations.carry_out(run))
+    ablations.store_of.cache_clear()
+    assert ablations.missing(runs) == []
+    found = kept.load_group(group)
+    if group == "course":
+        assert set(found) == set(accuracy.WAYS.values())
+    elif group == "original":
+        assert set(found) == {"spatial", "temporal", "average of softmax", "conv"}
+    else:
+        assert set(found) == set(VARIANTS[group])
+    for (run,) in found.values():
+        assert len(run["right"]) == len(run["groups"]) == len(run["clips"]) == len(tiny.test)
+        assert run["profile"] == "mini" and run["torch"] and run["seed"] == 0
+    assert not list((tmp_path / "runs").rglob(f"{group}_*.pt"))
 
 
 def test_by_clip_keeps_the_numbers_and_mixes_the_groups(tiny):
@@ -169,30 +211,47 @@ def test_by_clip_keeps_the_numbers_and_mixes_the_groups(tiny):
     assert not set(mixed.train) & set(mixed.test) and set(mixed.test) != set(tiny.test)
 
 
-def test_kept_runs_are_small_and_say_where_they_come_from(monkeypatch, tmp_path):
-    files = sorted(kept.KEPT.glob("*/*.npz"))
-    assert files, "make ablations"
-    assert sum(path.stat().st_size for path in files) < 1_500_000
+def test_kept_runs_are_small_and_say_where_they_come_from():
+    files = sorted((kept.KEPT / "ablations").glob("*.json"))
+    assert sum(path.stat().st_size for path in files) < 500_000
     for path in files:
-        run = kept.load_run(path)
-        meta = run["meta"]
-        where = (meta[key] for key in ("group", "variant", "profile", "split", "seed"))
-        assert ablations.Run(*where).path == path and meta["torch"] and meta["precision"]
-        assert meta["commit"] and not meta["commit"].endswith("+"), "made by uncommitted code"
-        assert run["logits"].shape == (len(run["clips"]), len(run["classes"]))
-        assert np.isfinite(run["logits"]).all() and len(run["history"]) >= 4
-        assert run["labels"].max() < len(run["classes"])
-    monkeypatch.setattr(kept, "KEPT", tmp_path)
+        for variant, runs in kept.load_runs(path).items():
+            for run in runs:
+                assert run["torch"] and run["precision"] and run["seconds"] >= 0, variant
+                assert run["commit"] and not run["commit"].endswith("+"), "of uncommitted code"
+                assert len(run["said"]) == len(run["clips"])
+                assert max(run["said"]) < len(run["classes"])
+
+
+def test_no_kept_runs_is_a_sentence(kept_apart):
     with pytest.raises(FileNotFoundError, match="make ablations"):
-        kept.load_group("init")
+        kept.load_group("defects")
 
 
-def kept_run(hits, seed=0, split=1, variant="a"):
-    logits = np.where(np.array(hits)[:, None], [[1.0, 0.0]], [[0.0, 1.0]])
+def kept_run(hits, seed=0, split=1, variant="a", classes=("x", "y")):
+    clips = [f"c{split}{i}" for i in range(len(hits))]
     return {
-        "clips": np.array([f"c{split}{i}" for i in range(len(hits))]), "logits": logits,
-        "labels": np.zeros(len(hits), int), "meta": dict(seed=seed, split=split, variant=variant),
+        "variant": variant, "profile": "mini", "seed": seed, "split": split, "classes": classes,
+        "clips": clips, "groups": clips, "labels": np.arange(len(hits)) % 2,
+        "right": np.array(hits, bool),
     }  # fmt: skip
+
+
+def test_kept_runs_come_back_as_they_went_and_share_their_clips(tmp_path):
+    clips = {"clips": ["a1", "a2", "b1"], "labels": [0, 0, 1], "groups": ["A", "A", "B"],
+             "classes": ["a", "b"]}  # fmt: skip
+    run = {"variant": "x / y", "profile": "mini", "split": 1, "curve": [{"top1": 0.5}], **clips}
+    path = tmp_path / "group.json"
+    kept.save_runs(
+        path, [run | {"seed": 1, "said": [0, 1, 1]}, run | {"seed": 0, "said": [0, 0, 0]}]
+    )
+    kept.save_runs(path, [run | {"seed": 1, "said": [1, 1, 1]}], {"note": 3})
+    first, second = kept.load_runs(path)["x / y"]
+    assert (first["seed"], second["seed"]) == (0, 1) and second["clips"] == clips["clips"]
+    assert first["right"].tolist() == [1, 1, 0] and second["right"].tolist() == [0, 0, 1]
+    assert kept.curves([first]).tolist() == [[0.5]]
+    content = json.loads(path.read_text())
+    assert len(content["tests"]) == 1 and len(content["runs"]) == 2 and content["note"] == 3
 
 
 def test_seeds_are_averaged_and_splits_joined():
@@ -205,6 +264,15 @@ def test_seeds_are_averaged_and_splits_joined():
     assert difference == pytest.approx(2 / 5) and each == [difference]  # of the one common seed
     with pytest.raises(ValueError, match="'a' and 'b'"):
         kept.gain(runs, [kept_run([1, 1], 0, 1, "b")])
+    assert kept.top1(runs, ["y"])[0] == pytest.approx((1 + 0 + 0 + 1) / 4)  # class y: every other
+    assert kept.top1(runs, ["c10", "c21"])[2] == pytest.approx([1 / 2, 2 / 2])
+
+
+def test_intervals_are_over_groups():
+    run = kept_run([1] * 8 + [0] * 2)
+    clips = np.diff(kept.top1([run])[1])[0]
+    run["groups"] = ["a"] * 4 + ["b"] * 4 + ["c"] * 2
+    assert np.diff(kept.top1([run])[1])[0] > 1.2 * clips
 
 
 def test_gain_of_one_lucky_seed_is_not_shown():
@@ -225,50 +293,39 @@ def test_unpaired_gain_is_that_of_two_binomial_shares():
     assert ends == pytest.approx((gain - half, gain + half), abs=0.02)
 
 
-def test_averaged_runs_are_those_of_the_table_of_methods_on_the_same_clips():
-    a, b = ([kept_run(hits, s) for s in range(2)] for hits in ([1, 1, 0], [0, 1, 1]))
-    fused = kept.averaged(a, b, "logit_average")
-    both = {"spatial": a[0]["logits"], "temporal": b[0]["logits"]}
-    assert [run["meta"]["seed"] for run in fused] == [0, 1]
-    np.testing.assert_allclose(fused[0]["logits"], METHODS["logit_average"].fuse(both))
-    with pytest.raises(ValueError, match="same clips"):
-        kept.averaged(a, b[::-1], "average_fusion")
-
-
-def test_accuracy_pools_the_splits_of_each_seed():
+def test_accuracy_pools_the_splits_of_each_seed(monkeypatch):
+    monkeypatch.setattr(accuracy, "LESSONS", {"ring": ("x",)})
     right = {(1, 0): [1, 1], (2, 0): [1, 0, 0], (1, 1): [1, 0], (2, 1): [1, 1, 0]}
-    rows = {key: dict.fromkeys(METHODS, np.array(v, bool)) for key, v in right.items()}
-    for (_, seed), methods in rows.items():
-        methods["spatial"] = np.zeros_like(methods["spatial"])
-        methods["conv_fusion"] = methods["conv_fusion"] | (seed == 0)
-    found = accuracy.report({"five": rows, "single": rows}, "five")
-    assert found["clips"] == 5 and found["better"] == "temporal"
-    tops = {k: (row["clips"], row["temporal"]["top1"]) for k, row in found["by_split"].items()}
-    assert tops == {"1": (2, pytest.approx(3 / 4)), "2": (3, pytest.approx(3 / 6))}
-    both = found["methods"]["temporal"]["top1"], found["views"]["single"]["temporal"]
-    assert both == (pytest.approx(0.6), pytest.approx(0.6))
-    assert found["runs, one view"]["split 2 seed 0"]["temporal"] == pytest.approx(1 / 3)
+    runs = {way: [kept_run(v, n, s, way) | {"seconds": 1.0} for (s, n), v in right.items()]
+            for way in (*accuracy.WAYS.values(), "product")}  # fmt: skip
+    for run in runs["spatial"]:
+        run["right"] = np.zeros_like(run["right"])
+    for run in runs["conv"]:
+        run["right"] = run["right"] | (run["seed"] == 0)
+    runs |= {f"{way}, one view": runs[way] for way in accuracy.WAYS.values()}
+    runs["where within, conv"] = runs["conv"]
+    found = accuracy.summary(runs)
+    assert (found["clips"], found["groups"], found["better"]) == (5, 5, "temporal")
+    assert found["methods"]["temporal"]["top1"] == pytest.approx(0.6)
+    assert found["methods"]["temporal"]["seconds"] == 4
+    assert found["views"]["single"]["spatial"] == 0
     gain = found["differences"]["conv_fusion − average_fusion"]
     assert gain["each_seed"] == pytest.approx([0.4, 0]) and gain["gain"] == pytest.approx(0.2)
     assert found["differences"]["conv_fusion − better stream"] == gain
-    assert found["differences"]["logit_average − average_fusion"]["ci95"] == [0, 0]
+    assert found["differences"]["logit_average − average_fusion"]["ci95"] == (0, 0)
+    assert found["lessons"]["ring"]["temporal"]["top1"] == pytest.approx(4 / 6)
+    assert found["lessons"]["where within"]["conv"]["top1"] == pytest.approx(0.8)
 
 
-# --- notebook 12 -------------------------------------------------------------------------------
-
-
-def test_the_live_case_trains_anew_in_whatever_sizes_the_set_up_cell_names(tiny, capsys):
-    source = Path(kept.ROOT / "notebooks" / "source" / "12_the_original_dissected.md")
-    (cell,) = (c for c in re.findall(r"```python\n(.*?)```", source.read_text("utf-8"), re.S)
-               if "live = " in c)  # fmt: skip
-    runs = {"original": [{"history": [{"top1": 0.1}, {"top1": 0.2}]}]}
-    weight = vgg19(3, 2, 1 / 16).features[0].weight.detach()
-    before = sorted(tiny.run_dir.rglob("*"))
-    for changes in {}, {"flow_fields": 2}, {"flow_fields": 2}:
-        c = replace(tiny, profile=replace(tiny.profile, **changes))
-        names = {"c": c, "torch": torch, "training": training, "kept": kept, "runs": runs,
-                 "original": original, "weight": weight}  # fmt: skip
-        exec(cell, names)
-        assert len(names["live"]) == 2 and names["live"][0]["seconds"] > 0
-    assert sorted(tiny.run_dir.rglob("*")) == before
-    assert capsys.readouterr().out.count("epoch 2") == 3
+def test_accuracy_keeps_every_way_one_view_and_the_pairs(tiny, monkeypatch):
+    classes = tuple(tiny.classes)
+    for module in accuracy, lessons:
+        monkeypatch.setattr(module, "LESSONS", {"time": classes, "where": classes})
+    rows = {row["variant"]: row for row in accuracy.rows(tiny)}
+    ways = {*accuracy.WAYS.values(), "product"}  # no SVM without validation clips
+    assert set(rows) == ways | {f"{way}, one view" for way in accuracy.WAYS.values()} | {
+        f"{lesson} within, {way}" for lesson in ("time", "where") for way in ways
+    } | {"time within, backwards", "time within, shuffled"}
+    logits = tiny.scores("temporal").clip_logits()
+    assert rows["temporal"]["said"] == logits.argmax(1).tolist()
+    assert rows["time within, temporal"]["said"] == rows["temporal"]["said"]

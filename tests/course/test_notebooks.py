@@ -74,14 +74,17 @@ def test_no_figure_is_shown_twice(source):
 @each
 def test_anatomy(source):
     cells = bn.build(source, SOURCES).cells
-    first_code = next(cell for cell in cells if cell.cell_type == "code")
+    first = next(at for at, cell in enumerate(cells) if cell.cell_type == "code")
+    assert "setup" in cells[first].metadata.get("tags", [])
+    first_screen = "\n".join(cell.source for cell in cells[:first])
+    assert "](figures/" in first_screen, "the figure of the chapter comes before its set-up cell"
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    assert "setup" in first_code.metadata.get("tags", [])
     assert "## Takeaways" in prose
     assert all(len(alt.split()) > 5 for alt in re.findall(r"!\[([^\]]*)\]\(figures/", prose))
     if source.number != "00":
         assert "## Exercises" in prose and 3 <= source.exercises <= 5
-        assert "*If this surprises you:*" in prose
+    (reading,) = re.findall(r"^\*\*Read on\*\*(.*?)(?=^\n#|^---|\Z)", prose, re.M | re.S)
+    assert len(re.findall(r"\]\(https://", reading)) >= 3
 
 
 @each
@@ -131,14 +134,18 @@ def test_stub_is_the_source_minus_marked_lines_and_the_twin_minus_the_markers(so
 
 
 @pytest.mark.parametrize("source", SOURCES[1:], ids=NAMES[1:])
-def test_exercises_are_numbered_of_three_kinds_and_each_is_checked(source):
+def test_exercises_are_numbered_and_each_is_checked(source):
     texts = re.findall(r"^### Exercise .*?(?=^#{2,3} (?! )|\Z)", source.text, re.M | re.S)
-    heads = [re.match(r"### Exercise (\d) \((code|predict|read)\): \S", text) for text in texts]
+    kinds = "build|code|predict|read"
+    heads = [re.match(rf"### Exercise (\d) \(({kinds})\): \S", text) for text in texts]
     assert all(heads), [text.splitlines()[0] for text in texts]
     assert [int(head[1]) for head in heads] == list(range(1, len(texts) + 1))
-    assert {head[2] for head in heads} == {"code", "predict", "read"}
+    assert sum(head[2] == "build" for head in heads) == (source.number <= "10")
     for text in texts:
         assert bn.BEGIN in text and re.search(r"^check\.\w+\(", text, re.M), text
+        if "(build)" in text.splitlines()[0]:
+            said = r"^\*Difficulty [1-5] of 5 · about \d+ minutes\*$"
+            assert re.search(said, text, re.M) and "<details><summary>" in text, text
 
 
 # --- the builder ------------------------------------------------------------------------------
@@ -208,8 +215,10 @@ def sources(tmp_path):
 
 def test_stub_is_without_solutions_and_leads_on(sources):
     cells = bn.build(sources[0], sources).cells
-    code = cells[3].source
-    assert cells[0].source.startswith("# 01 · A trial\n\n*Does it work?*\n\n**You will learn**")
+    code = cells[4].source
+    assert cells[0].source == "# 01 · A trial\n\n*Does it work?*"
+    assert cells[1].source.startswith("**You will learn**") and "1 minutes" in cells[1].source
+    assert cells[2].metadata["jupyter"] == {"source_hidden": True}
     assert 'def double(x):\n    raise NotImplementedError("your turn")\n\n\n@checker' in code
     assert "\ncheck.double(double)" in code and "twice" not in code
     assert "Nothing much" not in "".join(cell.source for cell in cells)
@@ -264,7 +273,7 @@ def test_building_executing_and_cleaning(sources, tmp_path):
 def test_a_failing_cell_is_named(sources, tmp_path):
     notebook = bn.build(sources[0], sources)
     for code, said in ("1 / 0", "ZeroDivisionError"), ("import os; os._exit(1)", "kernel died"):
-        notebook.cells[2] = nbformat.v4.new_code_cell(code)
+        notebook.cells[3] = nbformat.v4.new_code_cell(code)
         with pytest.raises(no.OutputProblem, match=f"01_a, cell 2 of 4: .*{said}"):
             no.execute(notebook, tmp_path, "01_a")
 

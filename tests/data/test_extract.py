@@ -197,7 +197,7 @@ def test_sources_that_are_no_folder_of_classes(video_folder, tmp_path):
         (tmp_path / "empty", {}, r"no videos in .*empty.*\.avi"),
         (tmp_path / "bad", {}, "none of the 1 videos .*class/x.avi: not a video"),
         (video_folder / "YoYo", {}, f"itself a folder of videos.*above it: {video_folder}"),
-        (video_folder, {"algorithm": "horn"}, "'horn'.*dis, dis_fine, tvl1, farneback"),
+        (video_folder, {"algorithm": "horn"}, "'horn'.*dis, dis_small, dis_fine, tvl1, farneback"),
         (video_folder, {"classes": ["Yoyo"]}, "no class Yoyo .*JumpRope, PullUps, YoYo"),
         (video_folder, {"every": 0}, "every must be 1 or more"),
         (video_folder, {"group_pattern": "^[a-z]+_"}, "lacks a bracket"),

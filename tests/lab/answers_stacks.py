@@ -35,6 +35,18 @@ def split_loop(names, split):
     return tuple(held)
 
 
+def sides(test_of):
+    """An answer to the official split from the test clips that it would take."""
+
+    def answer(names, split):
+        if split not in (1, 2, 3):
+            raise ValueError(split)
+        test = test_of(names, split)
+        return sorted(set(names) - set(test)), test
+
+    return answer
+
+
 def in_groups(names, first, last):
     return sorted(name for name in names if first <= group_number(name) <= last)
 
@@ -155,7 +167,7 @@ def backwards_slots(stack):
 RIGHT = {
     nb00.quantise: [quantise_round, quantise_torch],
     nb01.decode: [decode_scale, decode_centre],
-    nb01.official_split: [split_slices, split_loop],
+    nb01.official_split: [sides(split_slices), sides(split_loop)],
     nb01.class_numbers: [numbers_lower, numbers_count],
     nb03.stack_indices: [indices_list, indices_walk],
     nb03.interleave: [interleave_transpose, interleave_slots],
@@ -182,16 +194,19 @@ WRONG = {
         (lambda q: decode_scale(q).astype(int), "fractions are gone"),
     ],
     nb01.official_split: [
-        (lambda names, s: sorted(set(names) - set(split_slices(names, s))), "train on"),
-        (lambda names, s: sorted(n for n in names if (int(n[-2:]) - 1) // 7 == s - 1), "the clip"),
-        (lambda names, s: in_groups(names, 7 * s - 6, 7 * s - 1), "last test group"),
-        (lambda names, s: in_groups(names, 7 * s - 7, 7 * s - 1), "shifted"),
-        (lambda names, s: split_slices(names, 1), "whatever the split"),
-        (lambda names, s: split_slices(names, s)[::4], "siblings"),
-        (lambda names, s: sorted(names)[: len(split_slices(names, s))], "by position"),
-        (lambda names, s: split_slices(names, s)[1:], "Look at"),
-        (lambda names, s: split_slices(names, s) + split_slices(names, s)[:1], "twice"),
-        (lambda names, s: split_slices(names, s)[::-1], "not sorted"),
+        (lambda names, s: sides(split_slices)(names, s)[::-1], "swapped"),
+        (lambda names, s: sides(split_slices)(names, s)[1], "two lists"),
+        (lambda names, s: (sorted(names), sides(split_slices)(names, s)[1]), "as well"),
+        (lambda names, s: sides(split_slices)(names, (s - 1) % 3 + 1), "no split 4"),
+        (sides(lambda names, s: [n for n in names if (int(n[-2:]) - 1) // 7 == s - 1]), "the clip"),
+        (sides(lambda names, s: in_groups(names, 7 * s - 6, 7 * s - 1)), "last test group"),
+        (sides(lambda names, s: in_groups(names, 7 * s - 7, 7 * s - 1)), "shifted"),
+        (sides(lambda names, s: split_slices(names, 1)), "whatever the split"),
+        (sides(lambda names, s: split_slices(names, s)[::4]), "siblings"),
+        (sides(lambda names, s: sorted(names)[: len(split_slices(names, s))]), "by position"),
+        (sides(lambda names, s: split_slices(names, s)[1:]), "Look at"),
+        (sides(lambda names, s: split_slices(names, s) + split_slices(names, s)[:1]), "twice"),
+        (sides(lambda names, s: split_slices(names, s)[::-1]), "not sorted"),
     ],
     nb01.class_numbers: [
         (lambda labels: {k: i for i, k in enumerate(sorted(labels))}, "overtakes"),

@@ -49,10 +49,10 @@ rng, labels = np.random.default_rng(0), np.arange(60) % 4
 scores = [Scores(tuple(f"clip {k}" for k in labels), labels, x.astype(np.float32), tuple("ABCD"))
           for x in rng.normal(3 * np.eye(4)[labels], 2, (2, 60, 4))[:, :, None]]
 torch.manual_seed(0)
-model = ConvFusion(*(vgg19(n, len(classes), 0.25, True, "mini") for n in p.channels.values()))
+model = ConvFusion(*(vgg19(n, len(classes), 0.25, True, "stills") for n in p.channels.values()))
 with torch.no_grad():
     model.fuse.weight += 0.01 * torch.randn(model.fuse.weight.shape)
-weight = load_weights("mini", True)["features.0.weight"]
+weight = load_weights("stills", True)["features.0.weight"]
 def answer(source):
     if isinstance(source, str):
         return f"the clip {source}"

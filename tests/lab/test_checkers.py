@@ -7,6 +7,7 @@ WRONG to pairs of a wrong answer and a part of the message that names its slip.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import answers_networks
 import answers_scores
@@ -21,11 +22,11 @@ from twostream_utils.lab.exercises.checking import ExerciseError, compare, predi
 TOPICS = answers_stacks, answers_networks, answers_scores
 RIGHT = {check: answers for topic in TOPICS for check, answers in topic.RIGHT.items()}
 WRONG = {check: answers for topic in TOPICS for check, answers in topic.WRONG.items()}
-CHECKERS = {
-    getattr(module, name): name
-    for module in (importlib.import_module(f"{checking.__package__}.nb{n:02d}") for n in range(12))
-    for name in module.__all__
-}
+MODULES = [
+    importlib.import_module(f"{checking.__package__}.{path.stem}")
+    for path in sorted(Path(checking.__file__).parent.glob("nb*.py"))
+]
+CHECKERS = {getattr(module, name): name for module in MODULES for name in module.__all__}
 QUESTIONS = [check for check in CHECKERS if hasattr(check, "slips")]
 OF_A_RUN = {checking.picture, checking.prediction, checking.shown}  # tested further down
 
@@ -133,7 +134,7 @@ def nb01_right(q):
 
 def test_what_a_check_fails_on_is_not_blamed_on_the_answer(capsys):
     def lazy(names, split):
-        return [[name] for name in names]
+        return names, [[name] for name in names]
 
     assert not nb01.official_split(lazy)
     assert "This check cannot read what lazy returned" in capsys.readouterr().out

@@ -6,11 +6,19 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 from conftest import moving_frames, write_video
 
 from twostream_utils.data.extract import make_shards
 from twostream_utils.fusion import METHODS
-from twostream_utils.lab.own_classes import export_videos, group_warnings, own_classes
+from twostream_utils.lab.own_classes import (
+    Batches,
+    export_videos,
+    fine_tune,
+    group_warnings,
+    own_classes,
+    small_folder,
+)
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.store import FrameStore
 
@@ -97,3 +105,35 @@ def test_exported_videos_are_the_clips_and_are_written_once(video_folder, tmp_pa
     assert set(clips) <= set(again.clips)
     for clip in clips:
         assert again.n_frames(clip) == own.store.n_frames(clip)
+
+
+def test_a_fine_tuned_stream_keeps_its_features_and_learns_other_classes(tiny, networks):
+    stream = networks["spatial"]
+    before = {key: tensor.clone() for key, tensor in stream.state_dict().items()}
+    dataset = tiny.dataset("train", ("rgb",))
+    device = next(stream.parameters()).device
+    batches = [(x, y) for x, y in Batches(dataset, device, 4)]
+    tuned = fine_tune(stream, batches, 5, epochs=3)
+    assert not tuned.training and tuned.classifier[-1].out_features == 5
+    for key, tensor in stream.state_dict().items():
+        assert torch.equal(tensor, before[key])
+        if key.startswith("features."):
+            assert torch.equal(tuned.state_dict()[key], tensor)
+    first = tuned.classifier[0].weight
+    assert not torch.equal(first, stream.classifier[0].weight)
+
+
+@pytest.mark.parametrize("clips", ["c", "g"])
+def test_a_small_folder_holds_the_classes_it_should_whatever_the_groups(clips, tmp_path):
+    """Grouped by six persons with a clip a class, or ten clips a class without any groups."""
+    for label in "jump", "run", "wave":
+        for k in range(6 if clips == "g" else 10):
+            name = f"a_g{k:02d}_c01.avi" if clips == "g" else f"{k}.avi"
+            write_video(tmp_path / "v" / label / name, moving_frames(8, seed=k))
+    own = own_classes(tmp_path / "v", tmp_path / "a", **SIZES)
+    folder = small_folder(own)
+    assert small_folder(own) == folder
+    assert sorted(path.name for path in folder.iterdir()) == own.classes
+    assert {len(list(path.iterdir())) for path in folder.iterdir()} <= {2, 3, 4, 5, 6, 7, 8}
+    small = own_classes(folder, tmp_path / "b", like=own.profile, epoch_clips=0)
+    assert small.classes == own.classes and small.profile.channels == own.profile.channels

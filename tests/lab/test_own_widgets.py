@@ -17,7 +17,7 @@ from twostream_utils.data.video import VideoError
 from twostream_utils.fusion import METHODS
 from twostream_utils.lab import own_widgets, plots
 from twostream_utils.lab.flow_colours import colour_wheel
-from twostream_utils.lab.own_video import predict
+from twostream_utils.lab.own_networks import trained
 from twostream_utils.views import span
 
 
@@ -93,19 +93,21 @@ def test_the_recorder_is_javascript_that_parses(tmp_path):
     subprocess.run([node, "--check", str(path)], check=True)
 
 
-def test_answers_hold_notes_bars_and_film_with_alt_text(tiny, networks, tmp_path):
+def test_answers_hold_record_notes_bars_and_film_with_alt_text(tiny, tmp_path):
+    mine = trained(tiny)
     path = write_video(tmp_path / "a.avi", moving_frames(3, 48, 64))
     for source in tiny.test[0], ("a.avi", path.read_bytes()):
-        page = own_widgets.answer_html(networks, tiny, source)
+        page = own_widgets.answer_html(mine, source, tiny.store, tmp_path / "own")
         assert page.count("<img ") == 2 == page.count('alt="')
         assert "data:image/webp" in page and "data:image/png" in page
         assert ("loop" in page) == (source != tiny.test[0])
+        assert "Average fusion says" in page and "On held-out clips" in page
     with pytest.raises(VideoError, match="letter.mp4"):
-        own_widgets.answer_html(networks, tiny, ("letter.mp4", b"dear reader"))
+        own_widgets.answer_html(mine, ("letter.mp4", b"dear reader"), tiny.store, tmp_path)
 
 
-def test_bars_show_five_best_of_each_method_and_say_so(tiny, networks):
-    predicted = predict(networks, tiny.store, tiny.test[0], tiny)
+def test_bars_show_five_best_of_each_method_and_say_so(tiny):
+    predicted = trained(tiny).predict(tiny.store, tiny.test[0])
     fig = own_widgets.top_bars(predicted)
     assert [axis.get_title() for axis in fig.axes] == [
         METHODS[key].title for key in predicted.scores

@@ -75,6 +75,7 @@ def test_the_variable_gives_a_folder_its_groups(monkeypatch, tmp_path, capsys):
     made = start.setup("mini")
     assert {made.store.group(clip) for clip in made.train + made.test} == {"anna", "ben", "carl"}
     assert "no group" not in capsys.readouterr().out
+    monkeypatch.delenv("TWOSTREAM_PROFILE")
     for name in "weizmann", "mini", "ucf10":
         assert start.choose_profile(name) == get_profile(name)
 
@@ -98,6 +99,15 @@ def test_setup_says_what_is_missing_changed_and_lost(at_tiny, monkeypatch, tmp_p
     course = start.setup("folder")
     assert "kept on Google Drive: the next session goes on" in capsys.readouterr().out
     assert course.checkpoint("spatial").is_relative_to(tmp_path / "MyDrive" / "two_stream_runs")
+
+
+def test_changed_is_only_said_where_it_is_true(at_tiny, capsys):
+    start.setup("folder", flow="tvl1", crop=72, seed=1)
+    out = capsys.readouterr().out
+    assert "not changed: flow is 'dis_fine' in the data on disk, not 'tvl1'" in out
+    assert "changed: crop" not in out  # what the profile has anyway
+    start.setup("folder", short_side=64)
+    assert "not changed: short_side is 72" in capsys.readouterr().out
 
 
 def test_a_notebook_shows_the_sentence_of_setup_and_the_traceback_of_all_else(monkeypatch, capsys):

@@ -259,8 +259,10 @@ def _encode(video: _Video, settings: dict) -> tuple[list[tuple[str, bytes]], dic
     return members, meta | ({"flow_every": every} if every > 1 else {})
 
 
-def make_shards(videos: str | Path, root: Path, profile: Profile) -> None:
+def make_shards(videos: str | Path, root: Path, profile: Profile, every: int = 1) -> None:
     """Extract a folder of class folders with videos to shards in ``root``, in a profile's sizes.
+
+    ``every`` as in :func:`extract`.
 
     Goes on where an earlier call was interrupted, and prints what was left out and why.
 
@@ -278,7 +280,7 @@ def make_shards(videos: str | Path, root: Path, profile: Profile) -> None:
         )
     report = extract(
         videos, root, short_side=profile.short_side, algorithm=profile.flow,
-        group_pattern=profile.group_pattern, classes=profile.classes,
+        group_pattern=profile.group_pattern, classes=profile.classes, every=every,
     )  # fmt: skip
     for name, reason in report.skipped:
         print(f"skipped {name}: {reason}")

@@ -186,6 +186,47 @@ def _take(videos, folder, classes, where, connections, progress, dry) -> Plan:
     return plan
 
 
+def open_remote(
+    videos: VideoSet, classes: Iterable[str] | None = None
+) -> tuple[str, dict[str, Callable[[], bytes]]]:
+    """Single videos of a set, straight from the first of its zips that answers.
+
+    Returns where they come from, and `{"<class>/<clip>.avi": read}`, where `read()` gets the bytes
+    of one video. Raises FetchError: no zip of the set can be read.
+    """
+    wanted, found, places, said = {*(classes or videos.clips)}, {}, [], []
+    for name, where in videos.sources.items():
+        if name in videos.clips and name not in wanted:
+            continue
+        session = _Session()
+        connect = functools.partial(RemoteZip, where, DIRECTORY, session=session, timeout=TIMEOUT)
+        try:
+            archive = _patiently(where, connect, tries=2)
+        except (FetchError, RemoteZipError, zipfile.BadZipFile) as error:
+            said.append(str(error).replace(f". {_AGAIN}", "").removeprefix(f"{where}: "))
+            continue
+        places, opened = [*places, where], [archive]
+        for entry in archive.infolist():
+            label, file = _place(videos, entry.filename) or ("", "")
+            if label in wanted:
+                found.setdefault(f"{label}/{file}", _reader(where, connect, opened, entry))
+        if wanted <= {path.partition("/")[0] for path in found}:
+            break
+    if not found:
+        raise FetchError(f"none of {', '.join(videos.sources)} answers: {'; '.join({*said})}")
+    return " ".join(places), found
+
+
+def _reader(where: str, connect: Callable, opened: list, entry: zipfile.ZipInfo) -> Callable:
+    def work() -> bytes:
+        archive = opened.pop() if opened else connect()  # another one after an error
+        data = archive.read(entry)
+        opened.append(archive)
+        return data
+
+    return lambda: _patiently(where, work)
+
+
 def _save(where: str, clips: list[_Clip], archive, connect, connections: int, bar: tqdm) -> None:
     """Write clips to their places, each whole or not at all, from several connections if remote."""
     runs: list[list[_Clip]] = []

@@ -1,98 +1,82 @@
-"""What each choice is worth: trains every variant on the same clips and keeps its scores.
+"""What each choice is worth: trains every variant on the same clips and keeps its answers.
 
-    make ablations                                        # all of it: about two hours on 2 cores
-    python -m twostream_utils.experiments.ablations init fusion --seeds 0  # two groups, one seed
+    make ablations                                        # all of it: about half an hour on 2 cores
+    python -m twostream_utils.experiments.ablations defects fusion --seeds 0    # two groups, a seed
 
-Each run leaves notebooks/kept/ablations/<group>/<variant>_<profile>_split<S>_seed<N>.npz: clips,
-labels, the mean logits of their views, the learning curve, commit and versions. A run whose file is
-there is not run again. Notebook 12 computes its tables and plots from these files.
+What each test clip was taken for, the learning curve, commit and versions go to
+notebooks/kept/ablations/<group>.json. A run that is there is not run again. The chapters compute
+their tables and plots from these files.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import json
 import os
-import platform
 import random
-import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
+import joblib
 import numpy as np
 import torch
-from joblib import cpu_count
+from torch import nn
 from tqdm.auto import tqdm
 
 from ..course import INPUTS, Course
 from ..data.processes import parallel_map
-from ..device import PRECISIONS, mixed_precision, pick_device
-from ..evaluation import correct, score
-from ..files import atomic_write
-from ..lab.kept import KEPT, commit, load_run
+from ..evaluation import score
+from ..lab import kept
 from ..lab.start import setup
-from ..training import fit, load_checkpoint, save_checkpoint
-from ..vgg import load_weights, vgg19
+from ..store import FrameStore
+from ..training import fit
+from ..vgg import load_weights
 from . import original
-from .fusions import KINDS, MapFusion
+from .accuracy import WAYS, made, row
+from .fusions import MapFusion
 
 SEEDS = 0, 1, 2
-INIT_SEEDS = *SEEDS, 3, 4  # first layers: short trainings that differ a lot from seed to seed
-SHORT = 6  # epochs of the comparisons of first layers: half of the mini profile's
+ORIGINAL_SEEDS = (0,)  # its 25 epochs a stream take longer than all seeds of the rest
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: which variant of which group, on which split, with which seed."""
+    """One training, or the answers of one that is there: a variant of a group, with a seed."""
 
     group: str
     variant: str
-    profile: str
-    split: int
     seed: int
+    profile: str = "mini"
+    split: int = 1
 
     @property
-    def name(self) -> str:
-        return re.sub(r"[^a-z0-9]+", "-", self.variant.lower()).strip("-")
-
-    @property
-    def path(self) -> Path:
-        file = f"{self.name}_{self.profile}_split{self.split}_seed{self.seed}.npz"
-        return KEPT / self.group / file
-
-    def checkpoint(self, course: Course, network: str) -> Path:
-        """Beside that of the course's own network, whose name says all sizes and the data."""
-        path = course.checkpoint(network)
-        return path.with_name(f"{self.group}_{self.name}_{path.name}")
+    def path(self):
+        return kept.KEPT / "ablations" / f"{self.group}.json"
 
 
-def first_layer(run: Run, course: Course) -> tuple:
-    """The temporal stream from one of the first layers, with batch norm or with it folded in."""
-    which, _, plain = run.variant.partition(" / ")
-    profile = course.profile
-    state = load_weights(profile.weights, profile.batch_norm)
-    recipe = replace(profile.temporal, epochs=SHORT)
-    if plain:
-        state = original.without_batch_norm(state, profile.width)
-        recipe = replace(recipe, lr=0.005)
-    torch.manual_seed(run.seed)
-    model = vgg19(
-        profile.channels["flow"], len(course.classes), profile.width,
-        profile.batch_norm and not plain, state, dropout=recipe.dropout,
-    )  # fmt: skip
-    original.with_first_layer(model, state["features.0.weight"], which)
-    history = fit(
-        model, course.dataset("train", ("flow",)), recipe, run.checkpoint(course, "temporal"),
-        course.dataset("val", ("flow",)), seed=run.seed, workers=course.workers,
-    )  # fmt: skip
-    return model, course.dataset("test", ("flow",)), history
+Found = tuple[nn.Module, object, list[dict]]  # network, test clips, history
 
 
-def defect(run: Run, course: Course) -> tuple:
-    """One stream or conv fusion, with one defect in training and, where it applies, in testing."""
+def of_course(run: Run, course: Course) -> dict[str, np.ndarray]:
+    """The course's own networks and averages: what all others are compared with."""
+    return {WAYS[key]: scores for key, (scores, *_) in course.method_scores().items()}
+
+
+def first_layer(run: Run, course: Course) -> Found:
+    """A stream from one of ``original.FIRST_LAYERS``."""
+    name, _, which = run.variant.partition(" / ")
+    stream = INPUTS[name][0]
+    if which == getattr(course.profile, f"{stream}_first_layer"):  # the course's own
+        return course.trained(name), course.dataset("test", (stream,)), []
+    weights = load_weights(course.profile.weights, course.profile.batch_norm)["features.0.weight"]
+    model = original.with_first_layer(course.new_stream(name), weights, which)
+    return trained(run, course, name, model, course.dataset("train", INPUTS[name]))
+
+
+def defect(run: Run, course: Course) -> Found:
+    """One stream or conv fusion with one defect in training and, where it applies, in testing."""
     name, _, what = run.variant.partition(" / ")
     if what == "split by clip":
         course = by_clip(course)
@@ -100,10 +84,50 @@ def defect(run: Run, course: Course) -> tuple:
         original.DefectiveClips(course.dataset(part, INPUTS[name]), {what} & set(original.DEFECTS))
         for part in ("train", "test")
     )
-    model, checkpoint = course.new(name), run.checkpoint(course, name)
-    recipe = course.recipe(name)
-    history = fit(model, train, recipe, checkpoint, seed=run.seed, workers=course.workers)
+    if run.variant in TEST_ONLY:
+        return course.trained(name), test, []
+    model, _, history = trained(run, course, name, course.new(name), train)
     return model, test, history
+
+
+def fusion(run: Run, course: Course) -> Found:
+    """Conv fusion of another kind or at another layer, on the course's own streams."""
+    choices = FUSIONS[run.variant]
+    model = course.new("conv", **choices)
+    return trained(run, course, "conv", model, course.dataset("train", INPUTS["conv"]))
+
+
+def as_original(run: Run, course: Course) -> Found | dict[str, np.ndarray]:
+    """The original's recipe, all defects together: both streams and their average, or conv fusion.
+
+    Its conv fusion starts from ImageNet's weights and not from its streams.
+    """
+    single, scores = replace(course.profile, positions=1), {}
+    course = replace(course, profile=single)
+    streams = {n: original.original_stream(course, n) for n in ("spatial", "temporal")}
+    if run.variant == "conv":
+        torch.manual_seed(run.seed)
+        model = original.OriginalFusion(*streams.values())
+        history = original.train_as_original(model, course, "conv")
+        return model, as_it_tests(course, "conv"), history
+    for name, model in streams.items():
+        original.train_as_original(model, course, name)
+        scores[name] = score(model, as_it_tests(course, name), workers=course.workers).clip_logits()
+    shares = [torch.tensor(x).softmax(1).numpy() for x in scores.values()]
+    return scores | {"average of softmax": sum(shares) / 2}
+
+
+def as_it_tests(course: Course, name: str) -> original.DefectiveClips:
+    return original.DefectiveClips(course.dataset("test", INPUTS[name]), original.ORIGINAL)
+
+
+def trained(run: Run, course: Course, name: str, model: nn.Module, clips) -> Found:
+    """``model`` trained by the profile's recipe, its checkpoint beside those of the course."""
+    path = course.checkpoint(name)
+    path = path.with_name(f"{run.group}_{run.variant.replace(' / ', '_')}_{path.name}")
+    history = fit(model, clips, course.recipe(name), path, seed=run.seed, workers=course.workers)
+    path.unlink()  # of use only to a training that was interrupted
+    return model, course.dataset("test", INPUTS[name]), history
 
 
 def by_clip(course: Course) -> Course:
@@ -116,126 +140,109 @@ def by_clip(course: Course) -> Course:
     return other
 
 
+# What the appendix of notebook 12 shows beside the course's own conv fusion.
 FUSIONS = {
-    **{kind: {"kind": kind} for kind in KINDS},
-    **{f"conv at {name}": {"layer": name} for name in ("relu2", "relu3", "relu4", "relu5+fc8")},
-    "conv, two towers": {"towers": 2},
-    "conv, trunks trained": {"train_trunks": True},
-    "5 chunks, 2D conv + 2D pool": {"chunks": 5, "time": "2d"},
-    "5 chunks, 2D conv + 3D pool": {"chunks": 5, "time": "3dpool"},
-    "5 chunks, 3D conv + 3D pool": {"chunks": 5, "time": "3d"},
-    "5 chunks, 3D, two towers": {"chunks": 5, "time": "3d", "towers": 2},
+    "sum": {"network": MapFusion, "kind": "sum"},
+    "max": {"network": MapFusion, "kind": "max"},
+    "concat": {"network": MapFusion, "kind": "concat"},
+    "conv at relu4": {"network": MapFusion, "layer": "relu4"},
+    "conv, 3D pool": {"form": "seed"},
+    "conv, two towers": {"form": "two_towers"},
 }
-
-
-def fusion(run: Run, course: Course) -> tuple:
-    """Conv fusion of another kind, at another layer, over time; or a stream of snippets."""
-    if run.variant.startswith("snippet "):
-        course, name, choices = course.snippets(5), run.variant.split()[1], {}
-    elif run.variant in INPUTS:
-        name, choices = run.variant, {}
-    else:
-        name, choices = "conv", {"network": MapFusion, **FUSIONS[run.variant]}
-    model = course.new(name, **choices)
-    history = course.fit(name, model, **choices)
-    return model, course.dataset("test", INPUTS[name]), history
-
-
-def as_original(run: Run, course: Course) -> tuple:
-    """The original's recipe, all defects together; `conv` starts from its own two streams."""
-    if run.variant != "conv":
-        model = original.original_stream(course, run.variant)
-    else:
-        streams = []
-        for name in "spatial", "temporal":
-            trained = load_checkpoint(replace(run, variant=name).checkpoint(course, name))
-            streams.append(original.original_stream(course, name))
-            streams[-1].load_state_dict(trained["model"])
-        torch.manual_seed(run.seed)
-        model = original.OriginalFusion(*streams)
-    history = original.train_as_original(model, course, run.variant)
-    save_checkpoint(run.checkpoint(course, run.variant), {"model": model.state_dict()})
-    test = course.dataset("test", INPUTS[run.variant])
-    test.profile = replace(test.profile, positions=1)
-    return model, original.DefectiveClips(test, original.ORIGINAL), history
-
-
-CASES = (
-    "spatial / jitter", "conv / jitter", "conv / unregistered", "temporal / rotated",
-    "temporal / unflipped u", "temporal / min-max flow", "spatial / fixed frames",
-    "temporal / fixed frames", "spatial / split by clip", "temporal / split by clip",
-)  # fmt: skip
+TEST_ONLY = ("temporal / backwards", "temporal / shuffled")
+VARIANTS = {
+    "course": ("all methods",),
+    "first_layer": (
+        *(f"temporal / {which}" for which in ("random", "original", "mean", "mean_rescaled")),
+        *(f"spatial / {which}" for which in original.FIRST_LAYERS),
+    ),
+    "defects": (
+        "spatial / jitter", "conv / own crops", "temporal / rotated", "temporal / unflipped u",
+        "temporal / min-max flow", *TEST_ONLY, "spatial / split by clip",
+        "temporal / split by clip",
+    ),
+    "fusion": tuple(FUSIONS),
+    "original": ("streams", "conv"),
+}  # fmt: skip
 GROUPS: dict[str, Callable] = {
-    "init": first_layer, "defects": defect, "fusion": fusion, "original": as_original,
+    "course": of_course, "first_layer": first_layer, "defects": defect,
+    "fusion": fusion, "original": as_original,
 }  # fmt: skip
 
 
-def planned(groups: list[str], seeds: list[int] | None = None) -> list[list[Run]]:
-    """All runs in two stages: those of the second need what the first one trained."""
-    mini = [("mini", 1, seed) for seed in seeds or SEEDS]
-    short = [("mini", 1, seed) for seed in seeds or INIT_SEEDS]
-    both = [*(("weizmann", split, 0) for split in (1, 2, 3)), *mini]
-    two = ("spatial", "temporal")
-    # without batch norm all stay near chance for so few epochs: one seed shows it
-    plain = [f"{name} / no batch norm" for name in original.FIRST_LAYERS]
-    stages = (
-        [({"fusion", "defects"}, "fusion", two, mini),
-         ({"fusion"}, "fusion", [f"snippet {name}" for name in two], mini),
-         ({"init"}, "init", original.FIRST_LAYERS, short), ({"init"}, "init", plain, mini[:1]),
-         ({"original"}, "original", two, both)],
-        [({"fusion"}, "fusion", FUSIONS, mini), ({"original"}, "original", ["conv"], both),
-         ({"defects"}, "defects", CASES, mini)],
-    )  # fmt: skip
-    return [
-        [Run(group, variant, *place) for asked, group, variants, places in stage
-         if asked & set(groups) for place in places for variant in variants]
-        for stage in stages
+def planned(groups: list[str], seeds: list[int] | None = None) -> list[Run]:
+    """All runs, the longest first; the course's own networks, which others need, before them."""
+    runs = [
+        Run(group, variant, seed)
+        for group in ("course", "original", *VARIANTS) if group in {"course", *groups}
+        for seed in seeds or (ORIGINAL_SEEDS if group == "original" else SEEDS)
+        for variant in VARIANTS[group]
     ]  # fmt: skip
+    return list(dict.fromkeys(runs))
 
 
-def carry_out(run: Run) -> str:
-    """Train and score one run, unless its file is there; return what it came to in a line."""
+@lru_cache(maxsize=1)
+def store_of(profile: str) -> FrameStore:
+    """One store for all runs of a process: its cache is filled once."""
+    return setup(profile, quiet=True).store
+
+
+def carry_out(run: Run) -> list[dict]:
+    """Train and score one run; return what is kept of it, a row for each variant it answers for."""
     os.environ["TWOSTREAM_PROFILE"] = run.profile
-    if not run.path.exists():
-        torch.set_num_threads(int(os.environ.get("ABLATION_THREADS", "1")))
-        began = time.perf_counter()
-        course = setup(run.profile, split=run.split, seed=run.seed, quiet=True)
-        model, test, history = GROUPS[run.group](run, course)
-        scores = score(model, test)
-        # the original knew nothing of mixed precision
-        precision = "no" if run.group == "original" else mixed_precision(pick_device())
-        meta = asdict(run) | {
-            "commit": commit(), "torch": torch.__version__, "python": platform.python_version(),
-            "device": pick_device().type, "precision": PRECISIONS[precision],
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "seconds": round(time.perf_counter() - began),
-        }  # fmt: skip
-        with atomic_write(run.path) as part, open(part, "wb") as file:
-            np.savez_compressed(
-                file, clips=np.array(scores.clips), labels=scores.labels.astype(np.uint8),
-                logits=scores.clip_logits().astype(np.float16), classes=np.array(scores.classes),
-                history=json.dumps(history), meta=json.dumps(meta),
-            )  # fmt: skip
-    kept = load_run(run.path)
-    top1 = correct(kept["logits"], kept["labels"]).mean()
-    return f"{run.path.parent.name}/{run.path.stem:<55}{top1:6.1%} {kept['meta']['seconds']:5} s"
+    torch.set_num_threads(int(os.environ.get("ABLATION_THREADS", "1")))
+    began = time.perf_counter()
+    course = setup(run.profile, split=run.split, seed=run.seed, quiet=True)
+    course = replace(course, store=store_of(run.profile))
+    found, history, more = GROUPS[run.group](run, course), [], {}
+    clips = list(course.test)
+    if not isinstance(found, dict):
+        model, test, history = found
+        clips = list(test.clips)
+        more["parameters"] = sum(p.numel() for p in model.parameters())
+        found = {run.variant: score(model, test, workers=course.workers).clip_logits()}
+    curve = [{k: round(line[k], 4) for k in line if k.endswith(("loss", "top1"))}
+             for line in history]  # fmt: skip
+    # the original knew nothing of mixed precision
+    precision = {"precision": "float32"} if run.group == "original" else {}
+    more |= made() | precision | {"seconds": round(time.perf_counter() - began), "curve": curve}
+    rows = [row(course, name, scores, clips, job=run.variant, **more)
+            for name, scores in found.items()]  # fmt: skip
+    return rows
+
+
+def missing(runs: list[Run]) -> list[Run]:
+    """Those of ``runs`` that the kept files do not have."""
+    there = set()
+    for path in {run.path for run in runs}:
+        for several in kept.load_runs(path).values() if path.exists() else ():
+            there |= {(path, r["job"], r["seed"], r["profile"], r["split"]) for r in several}
+    return [run for run in runs
+            if (run.path, run.variant, run.seed, run.profile, run.split) not in there]  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all if none is given")
     parser.add_argument("--seeds", type=int, nargs="+")
-    parser.add_argument("--jobs", type=int, default=cpu_count(), help="trainings side by side")
+    parser.add_argument("--jobs", type=int, default=joblib.cpu_count(), help="runs side by side")
     options = parser.parse_args()
     groups = options.groups or list(GROUPS)
     if strangers := set(groups) - set(GROUPS):
         parser.error(f"no group {sorted(strangers)}; there are {', '.join(GROUPS)}")
-    stages = planned(groups, options.seeds)
+    runs = planned(groups, options.seeds)
     os.environ["TQDM_DISABLE"] = "1"  # the bars of single trainings
-    with tqdm(total=sum(map(len, stages)), unit="run", disable=False) as bar:
-        for stage in stages:
-            for line in parallel_map(carry_out, stage, options.jobs):
-                tqdm.write(line)
+    with tqdm(total=len(runs), unit="run", disable=False) as bar:
+        for stage in ([r for r in runs if r.group == "course"],
+                      [r for r in runs if r.group != "course"]):  # fmt: skip
+            asked = missing(stage)
+            bar.update(len(stage) - len(asked))
+            for run, rows in zip(asked, parallel_map(carry_out, asked, options.jobs)):
+                kept.save_runs(run.path, rows)
+                for line in rows:
+                    right = np.equal(line["said"], line["labels"]).mean()
+                    name = f"{run.group}: {line['variant']}, seed {run.seed}"
+                    tqdm.write(f"{name:<50}{right:6.1%} {line['seconds']:5} s")
                 bar.update()
 
 

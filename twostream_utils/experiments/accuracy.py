@@ -1,13 +1,13 @@
-"""Accuracy over several splits and seeds, with intervals over seeds and clips.
+"""Accuracy over several splits and seeds, and what each lesson comes to.
 
     python -m twostream_utils.experiments.accuracy mini --splits 1 2 3 --seeds 0 1 2
     python -m twostream_utils.experiments.accuracy weizmann --splits 1 2 3 --data VIDEOS
     torchrun --nproc-per-node 2 -m twostream_utils.experiments.accuracy ucf20    # on two GPUs
 
-Trains (or loads) the networks of each split and seed, and pools the test clips: each row is the
-top-1 over all test clips of all splits, averaged over the seeds; "by_split" has each split alone.
-Rows are the profile's own test views; "views" has the same for a single view, the centre and five
-crops. The figures go to notebooks/kept/accuracy_<profile>.json.
+Trains (or loads) the networks of each split and seed and pools the test clips: top-1 over all test
+clips of all splits, averaged over the seeds, intervals over groups and seeds. What each clip was
+taken for goes to notebooks/kept/accuracy_<profile>.json, with a summary for the tables of README.
+A split and seed that is there is not run again unless --again is given.
 """
 
 from __future__ import annotations
@@ -15,83 +15,144 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-from collections import defaultdict
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from ..course import Course
+from ..data.processes import parallel_map
 from ..device import PRECISIONS, mixed_precision, pick_device, processes
-from ..evaluation import bootstrap_interval, correct, write_json
-from ..fusion import METHODS
-from ..lab.start import ROOT, setup
+from ..evaluation import score
+from ..lab import kept
+from ..lab.start import setup
+from .lessons import LESSONS, columns, of_course
+from .original import DefectiveClips
 
-FUSED = [name for name, method in METHODS.items() if len(method.networks) > 1]
-# What is compared on the same clips, the second taken from the first.
-PAIRS = [(name, "better stream") for name in FUSED] + [
-    (new, old) for k, new in enumerate(FUSED) for old in FUSED[:k]
-]
-Found = dict[tuple[int, int], dict[str, np.ndarray]]  # (split, seed): method: which are right
-
-
-def hits(course: Course, crops: str) -> tuple[dict, dict]:
-    """Which test clips each method has right, ``{method: (N,) bool}``, and seconds by method.
-
-    ``crops="single"`` is the middle position as is, cut from the centre: one view of a clip.
-    """
-    middle = 2 * (course.profile.positions // 2)
-    views = {"crops": "centre", "view": middle} if crops == "single" else {"crops": crops}
-    methods = course.method_scores(**views)
-    right = {m: correct(scores, labels) for m, (scores, labels, _) in methods.items()}
-    return right, {m: seconds for m, (*_, seconds) in methods.items()}
+# How a way of lessons.ways is called in METHODS; product and SVM are no methods of the course.
+WAYS = {
+    "spatial": "spatial", "temporal": "temporal", "average_fusion": "average of softmax",
+    "logit_average": "average of logits", "conv_fusion": "conv",
+}  # fmt: skip
+FUSED = ("average of softmax", "average of logits", "product", "SVM", "conv")
+PAIRS = ("time", "where")  # lessons of two classes
 
 
-def pooled(found: Found) -> dict[str, np.ndarray]:
-    """Join the splits of each seed: ``{method: (seeds, clips)}`` float."""
-    seeds = dict.fromkeys(seed for _, seed in found)
-    by_seed = [[right for (_, s), right in found.items() if s == seed] for seed in seeds]
-    rows = {m: [np.concatenate([right[m] for right in each]) for each in by_seed] for m in METHODS}
-    return {m: np.array(row, float) for m, row in rows.items()}
-
-
-def with_interval(values: np.ndarray, name: str = "top1") -> dict:
-    """Mean and interval of ``(seeds, clips)``, as they are written to the file."""
-    return {name: float(values.mean()), "ci95": list(bootstrap_interval(values))}
-
-
-def means(values: dict[str, np.ndarray]) -> dict[str, float]:
-    return {method: float(right.mean()) for method, right in values.items()}
-
-
-def report(found: dict[str, Found], own: str) -> dict:
-    """All figures from which clips were right; ``own`` are the profile's crops."""
-    values = pooled(found[own])
-    better = max(("spatial", "temporal"), key=lambda m: values[m].mean())
-    differences, by_split = {}, {}
-    for new, old in PAIRS:
-        change = values[new] - values[better if old == "better stream" else old]
-        each = {"each_seed": change.mean(axis=1).tolist()}
-        differences[f"{new} − {old}"] = with_interval(change, "gain") | each
-    for split in dict.fromkeys(split for split, _ in found[own]):
-        alone = pooled({key: right for key, right in found[own].items() if key[0] == split})
-        rows = {m: with_interval(right) for m, right in alone.items()}
-        by_split[str(split)] = {"clips": alone[better].shape[1]} | rows
-    runs, single = (
-        {f"split {s} seed {n}": means(right) for (s, n), right in found[crops].items()}
-        for crops in (own, "single")
-    )
+def made() -> dict:
+    """With what: commit, versions, device and precision."""
+    device = pick_device()
     return {
-        "clips": values[better].shape[1],
+        "commit": kept.commit(), "torch": str(torch.__version__),
+        "python": platform.python_version(), "device": device.type,
+        "precision": PRECISIONS[mixed_precision(device)],
+    }  # fmt: skip
+
+
+def row(course: Course, variant: str, scores: np.ndarray, clips: list[str], **more) -> dict:
+    """A run as ``kept`` keeps it, from ``scores`` ``(N, classes)`` of ``clips``."""
+    return {
+        "variant": variant, "profile": course.profile.name, "split": course.split,
+        "seed": course.seed, "said": scores.argmax(axis=1).tolist(), "clips": clips,
+        "labels": [course.classes.index(course.store.label(clip)) for clip in clips],
+        "groups": course.groups(clips), "classes": list(course.classes),
+    } | more  # fmt: skip
+
+
+def rows(course: Course) -> Iterator[dict]:
+    """Every way's answers to all test clips; to each pair's clips, within the pair; from one view.
+
+    The temporal stream gets the time pair backwards and with shuffled fields as well.
+    """
+    ways, test = of_course(course)
+    clips, told = list(test.clips), made()
+    seconds = {key: values[2] for key, values in course.method_scores().items()}
+    keys = {way: key for key, way in WAYS.items()}
+    for way, scores in ways.items():
+        spent = {"seconds": round(seconds[keys[way]], 1)} if way in keys else {}
+        yield row(course, way, scores, clips, **spent, **told)
+    views = course.profile.positions // 2 * (test.logits.shape[1] // course.profile.positions)
+    for key, values in course.method_scores(view=views).items():
+        yield row(course, f"{WAYS[key]}, one view", values[0], clips)
+    for lesson in PAIRS:
+        if of := columns(lesson, course.classes):
+            these = np.flatnonzero(np.isin(test.labels, of))
+            pair = [clips[k] for k in these]
+            for way, scores in ways.items():
+                yield row(course, f"{lesson} within, {way}", only(scores[these], of), pair)
+            for what in ("backwards", "shuffled") if lesson == "time" else ():
+                scores = only(temporal_with(course, pair, what), of)
+                yield row(course, f"time within, {what}", scores, pair)
+
+
+def only(scores: np.ndarray, classes: list[int]) -> np.ndarray:
+    """``scores`` ``(N, classes)`` where no class but ``classes`` can win."""
+    return np.where(np.isin(np.arange(scores.shape[1]), classes), scores, -np.inf)
+
+
+def temporal_with(course: Course, clips: list[str], defect: str) -> np.ndarray:
+    """Logits of the trained temporal stream for ``clips`` that have one of ``DEFECTS``."""
+    dataset = DefectiveClips(course.dataset("test", ("flow",)), {defect})
+    dataset.labels = [dataset.labels[dataset.clips.index(clip)] for clip in clips]
+    dataset.clips = clips
+    model = course.trained("temporal")
+    return score(model, dataset, workers=course.workers).clip_logits()
+
+
+def of_run(run: tuple[str, int, int, int]) -> list[dict]:
+    """All rows of one profile, split and seed, with so many threads."""
+    profile, split, seed, threads = run
+    if threads:
+        torch.set_num_threads(threads)
+    os.environ["TWOSTREAM_PROFILE"] = profile
+    return list(rows(setup(profile, split=split, seed=seed, quiet=True)))
+
+
+def summary(runs: dict[str, list[dict]]) -> dict:
+    """The figures of the tables: methods, differences, one view, lessons."""
+    tops = {key: kept.top1(runs[way]) for key, way in WAYS.items()}
+    # picked on the test, which is kind to the stream and so unkind to what is compared with it
+    better = max(("spatial", "temporal"), key=lambda name: tops[name][0])
+    fused = [way for way in FUSED if way in runs]  # no SVM without validation clips
+    keys = {way: key for key, way in WAYS.items()}
+    differences = {}
+    for k, new in enumerate(fused):
+        for old in ("better stream", *fused[:k]):
+            gain, ends, each = kept.gain(runs[new], runs[better if old == "better stream" else old])
+            pair = f"{keys.get(new, new)} − {keys.get(old, old)}"
+            differences[pair] = {"gain": gain, "ci95": ends, "each_seed": each}
+    lessons = {}
+    for name, of in LESSONS.items():
+        if set(of) <= set(runs["spatial"][0]["classes"]):
+            lessons[name] = {way: figures(runs[way], of) for way in ("spatial", "temporal", *fused)}
+            gain, ends, _ = kept.gain(runs["average of softmax"], runs[better], of)
+            differences[f"{name}: average_fusion − better stream"] = {"gain": gain, "ci95": ends}
+    for variant in runs:
+        lesson, found, way = variant.partition(" within, ")
+        if found:
+            lessons.setdefault(f"{lesson} within", {})[way] = figures(runs[variant])
+    return {
+        "clips": len(kept.hits_by_seed(runs["spatial"])[1]),
+        "groups": len(set(kept.hits_by_seed(runs["spatial"])[1])),
         "better": better,
-        "methods": {m: with_interval(right) for m, right in values.items()},
+        "methods": {key: {"top1": top, "ci95": ends, "seconds": seconds(runs[WAYS[key]])}
+                    for key, (top, ends, _) in tops.items()},
         "differences": differences,
-        "by_split": by_split,
-        "views": {crops: means(pooled(right)) for crops, right in found.items()},
-        "runs": runs,
-        "runs, one view": single,
-    }
+        "views": {"single": {key: kept.top1(runs[f"{way}, one view"])[0]
+                             for key, way in WAYS.items()}},
+        "lessons": lessons,
+    }  # fmt: skip
+
+
+def figures(runs: list[dict], of: tuple[str, ...] | None = None) -> dict:
+    top, ends, _ = kept.top1(runs, of)
+    return {"top1": top, "ci95": ends}
+
+
+def seconds(runs: list[dict]) -> float:
+    return round(sum(run["seconds"] for run in runs), 1)
 
 
 def main() -> None:
@@ -100,40 +161,51 @@ def main() -> None:
     parser.add_argument("--splits", type=int, nargs="+", default=[1])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--data", type=Path, help="folder of class folders with videos")
+    parser.add_argument("--jobs", type=int, help="splits and seeds side by side; a core each")
+    parser.add_argument("--again", action="store_true", help="also those that the file has")
     options = parser.parse_args()
     os.environ["TWOSTREAM_PROFILE"] = options.profile
     if options.data:
         os.environ["TWOSTREAM_DATA"] = str(options.data.resolve())
+    setup(options.profile, quiet=True)  # generates or extracts before several ask for it
 
-    found: dict[str, Found] = defaultdict(dict)
-    seconds = dict.fromkeys(METHODS, 0.0)
-    for run in product(options.splits, options.seeds):
-        course = setup(options.profile, split=run[0], seed=run[1], quiet=True)
-        own = course.profile.crops
-        for crops in dict.fromkeys([own, "single", "centre", "five"]):
-            found[crops][run], spent = hits(course, crops)
-            seconds = {m: seconds[m] + spent[m] * (crops == own) for m in METHODS}
-        line = ", ".join(f"{m} {top1:.1%}" for m, top1 in means(found[own][run]).items())
-        print(f"split {run[0]} seed {run[1]}: {line}", flush=True)
+    path = kept.KEPT / f"accuracy_{options.profile}.json"
+    wanted = set(product(options.splits, options.seeds))
+    there = set()
+    if path.exists() and not options.again:
+        there = {(run["split"], run["seed"]) for run in kept.load_accuracy(options.profile)["conv"]}
+    cpu = pick_device().type == "cpu" and processes()[1] == 1
+    jobs = options.jobs or ((os.cpu_count() or 1) if cpu else 1)
+    threads = 1 if jobs > 1 else 0
+    asked = [(options.profile, *run, threads) for run in sorted(wanted - there)]
+    first = processes()[0] == 0  # of several, the first one reports
+    for run, found in zip(tqdm(asked, unit="run", disable=not first),
+                          parallel_map(of_run, asked, jobs)):  # fmt: skip
+        if first:
+            kept.save_runs(path, found, {"profile": options.profile})
+            tops = {r["variant"]: np.equal(r["said"], r["labels"]).mean() for r in found}
+            tqdm.write(f"split {run[1]} seed {run[2]}: "
+                       + ", ".join(f"{way} {tops[way]:.1%}" for way in WAYS.values()))  # fmt: skip
+    if first:
+        report(path, options.profile)
 
-    if processes()[0]:  # of several, the first one reports
-        return
-    figures = report(found, own)
-    for method, row in figures["methods"].items():
-        row["seconds"] = round(seconds[method], 1)
-    print(f"\n{options.profile}, {figures['clips']} test clips, "
-          f"{course.profile.positions} positions x flip x {own}:")  # fmt: skip
-    for name, row in (figures["methods"] | figures["differences"]).items():
-        mean = row.get("top1", row.get("gain"))
-        print("  {:40s} {:6.1%}  [{:.1%}, {:.1%}]".format(name, mean, *row["ci95"]))
-    for crops, row in figures["views"].items():
-        print(f"  {crops:7s} views: " + ", ".join(f"{m} {top1:.1%}" for m, top1 in row.items()))
-    made = {
-        "profile": options.profile, "splits": options.splits, "seeds": options.seeds,
-        "torch": torch.__version__, "precision": PRECISIONS[mixed_precision(pick_device())],
-        "python": platform.python_version(), "cores": os.cpu_count(), "crops": own,
-    }  # fmt: skip
-    write_json(ROOT / "notebooks" / "kept" / f"accuracy_{options.profile}.json", made | figures)
+
+def report(path: Path, profile: str) -> None:
+    """Write the summary into the file, and print it."""
+    runs = kept.load_runs(path)
+    told = {name: sorted({run[name[:-1]] for run in runs["spatial"]})
+            for name in ("splits", "seeds")}  # fmt: skip
+    found = summary(runs)
+    head = {key: runs["spatial"][0][key] for key in ("torch", "python", "precision", "device")}
+    kept.save_runs(path, [], told | head | {"cores": os.cpu_count()} | found)
+    print(f"\n{profile}, {found['clips']} test clips in {found['groups']} groups; top-1 and 95 % "
+          "interval over groups and seeds")  # fmt: skip
+    blocks = {"all classes": found["methods"]} | found["lessons"]
+    for title, block in (blocks | {"differences": found["differences"]}).items():
+        print(title)
+        for name, line in block.items():
+            mean, (low, high) = line.get("top1", line.get("gain")), line["ci95"]
+            print(f"  {name:40s} {mean:6.1%}  [{low:.1%}, {high:.1%}]")
 
 
 if __name__ == "__main__":

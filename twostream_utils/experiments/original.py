@@ -10,25 +10,28 @@ import cv2
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils import fuse_conv_bn_eval
 from torch.utils.data import default_collate
 
 from .. import stacks
 from ..course import INPUTS, Course
 from ..device import pick_device, to_model_layout
 from ..flow import flip_flow
-from ..vgg import VGG, load_weights, transform_first_layer, vgg19
+from ..vgg import VGG, load_weights, transform_first_layer
 from ..views import View, random_view
 
 DEFECTS = {
     "jitter": "a crop and a flip of its own for every RGB frame of a stack",
+    "own crops": "RGB and flow of a clip each with a crop and a flip of their own",
     "unregistered": "flow is resized only; RGB is cropped and flipped",
     "rotated": "the first flow field stands at the end of the stack",
     "unflipped u": "a mirrored flow field keeps the sign of u",
     "min-max flow": "each flow field is stretched to its own range",
     "fixed frames": "the same frames of a clip in every epoch",
+    "backwards": "the film runs backwards: the last field first, u and v negated",
+    "shuffled": "the fields of a stack stand in random order",
 }
 ORIGINAL = ("jitter", "unregistered", "rotated", "fixed frames")
+EPOCHS = {"spatial": 25, "temporal": 25, "conv": 20}  # as its two scripts say
 
 
 class DefectiveClips(stacks.StackDataset):
@@ -56,14 +59,19 @@ class DefectiveClips(stacks.StackDataset):
     def batch(self, indices: list[int], **room) -> dict:
         return default_collate([self[index] for index in indices])
 
+    def _own(self, clip: str, view: View, rng: np.random.Generator) -> View:
+        """Another crop and flip of the same frames."""
+        size = self.store.size(clip)
+        return replace(random_view(rng, self.store.n_frames(clip), size, self.profile),
+                       start=view.start)  # fmt: skip
+
     def _rgb(self, clip: str, view: View, rng: np.random.Generator) -> torch.Tensor:
         if not (self.train and "jitter" in self.defects):
             return stacks.read_stacks(self.store, clip, [view], self.profile, "rgb")[0]
-        p, size, n_frames = self.profile, self.store.size(clip), self.store.n_frames(clip)
-        where, frames = stacks.rgb_positions(self.store, clip, p, view.start), []
+        where, frames = stacks.rgb_positions(self.store, clip, self.profile, view.start), []
         for frame in self.store.read_rgb(clip, where):
-            own = random_view(rng, n_frames, size, p)
-            cut = stacks.crop_frames(frame[None], own, p.crop)
+            own = self._own(clip, view, rng)
+            cut = stacks.crop_frames(frame[None], own, self.profile.crop)
             frames.append(cut[:, :, ::-1] if own.flip else cut)
         return stacks.to_channels(np.concatenate(frames))
 
@@ -71,6 +79,8 @@ class DefectiveClips(stacks.StackDataset):
         p = self.profile
         where = stacks.flow_positions(self.store, clip, p, view.start)
         fields = self.store.read_flow(clip, where)
+        if self.train and "own crops" in self.defects:
+            view = self._own(clip, view, rng)
         if "unregistered" in self.defects:
             fields = np.stack([cv2.resize(f, (p.crop, p.crop)) for f in fields])
         else:
@@ -82,6 +92,10 @@ class DefectiveClips(stacks.StackDataset):
             low = fields.min(axis=(1, 2), keepdims=True).astype(np.float32)
             high = fields.max(axis=(1, 2), keepdims=True)
             fields = ((fields - low) * 255 / np.maximum(high - low, 1)).round().astype(np.uint8)
+        if "backwards" in self.defects:
+            fields = 255 - fields[::-1]
+        if "shuffled" in self.defects:
+            fields = fields[rng.permutation(len(fields))]
         channels = stacks.to_channels(fields)
         return channels.roll(-2, dims=0) if "rotated" in self.defects else channels
 
@@ -96,75 +110,64 @@ FIRST_LAYERS = {
     "random": "He initialisation, as if there were no weights",
     "original": "the mean of filter 0 for every filter, a random bias",
     "mean": "the mean of each filter, repeated; the bias is kept",
-    "mean, rescaled": "the same times 3/N",
-    "mean, no bias": "the mean of each filter, repeated; the bias is 0",
+    "mean_rescaled": "the same times 3/N",
+    "inflate": "each colour repeated for every frame, divided by their number (RGB only)",
 }
 
 
 def with_first_layer(model: VGG, rgb: torch.Tensor, which: str) -> VGG:
-    """Start a stream's first layer as one of ``FIRST_LAYERS``, from ``rgb`` ``(O, 3, 3, 3)``."""
+    """Start a stream's first layer as one of ``FIRST_LAYERS``, from ``rgb`` ``(O, 3, 3, 3)``.
+
+    Raises ``ValueError`` for any other.
+    """
     layer = model.features[0]
-    channels, zero = layer.in_channels, torch.zeros_like(layer.bias)
-    fresh = nn.Conv2d(channels, layer.out_channels, 3, padding=1)
+    fresh = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1)
     nn.init.kaiming_normal_(fresh.weight, mode="fan_out", nonlinearity="relu")
-    starts = {
-        "random": (fresh.weight, zero),
-        "original": (original_first_layer(rgb, channels), fresh.bias),
-        "mean": (transform_first_layer(rgb, channels), layer.bias),
-        "mean, rescaled": (transform_first_layer(rgb, channels, True), layer.bias),
-        "mean, no bias": (transform_first_layer(rgb, channels), zero),
-    }
-    if which not in starts:
-        raise ValueError(f"no first layer {which!r}; there are {', '.join(starts)}")
-    weight, bias = starts[which]
+    if which == "random":
+        weight, bias = fresh.weight, torch.zeros_like(layer.bias)
+    elif which == "original":
+        weight, bias = original_first_layer(rgb, layer.in_channels), fresh.bias
+    else:
+        weight, bias = transform_first_layer(rgb, layer.in_channels, which), layer.bias
     with torch.no_grad():
         layer.weight.copy_(weight)
         layer.bias.copy_(bias)
     return model
 
 
-def without_batch_norm(state: dict[str, torch.Tensor], width: float) -> dict[str, torch.Tensor]:
-    """Fold the batch norm of RGB weights into the convolutions: the same function, plain VGG-19."""
-    layers = vgg19(3, width=width, batch_norm=True, weights=state).eval().features
-    pairs = zip(layers, layers[1:])
-    fused = [fuse_conv_bn_eval(*pair) for pair in pairs if isinstance(pair[1], nn.BatchNorm2d)]
-    plain = vgg19(3, width=width).features
-    places = [k for k, layer in enumerate(plain) if isinstance(layer, nn.Conv2d)]
-    return {n: p for n, p in state.items() if n.startswith("classifier")} | {
-        f"features.{k}.{name}": p.detach()
-        for k, conv in zip(places, fused)
-        for name, p in conv.named_parameters()
-    }
-
-
 def original_stream(course: Course, name: str) -> VGG:
-    """The original's stream on the course's backbone: its first layer, its head, its dropout."""
+    """The original's stream on the course's backbone: its first layer, torchvision's dropout.
+
+    It keeps the pre-trained fc6 and fc7 and replaces the last layer alone, as the course does. The
+    small weights of ``mini`` have no fc6 and fc7, so there these start at random.
+    """
     torch.manual_seed(course.seed)
     model = course.new_stream(name)
     rgb = load_weights(course.profile.weights, course.profile.batch_norm)["features.0.weight"]
     with_first_layer(model, rgb, "original")
     for layer in model.classifier:
-        if isinstance(layer, nn.Linear):
-            layer.reset_parameters()
-        elif isinstance(layer, nn.Dropout):
-            layer.p = 0.85
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.5
     return model
 
 
 class OriginalFusion(nn.Module):
-    """The original's conv fusion, mended only as far as it takes to run: maps after the last pool,
-    a Conv3d of size 1 with padding 1 at depth 1, a 3D pool, and a head, all from random weights.
+    """The original's conv fusion, mended only as far as it takes to run.
+
+    Maps after the last pool, a Conv3d of size 1 with padding 1 at depth 1, a 3D pool, and a head
+    from random weights behind a dropout of 0.85, twice: 8192→2048→512→classes at full width. It
+    starts from ImageNet and not from trained streams, and trains all of it.
     """
 
     def __init__(self, spatial: VGG, temporal: VGG):
         super().__init__()
         self.spatial, self.temporal = copy.deepcopy(spatial), copy.deepcopy(temporal)
-        channels, hidden = spatial.map_channels, spatial.classifier[3].out_features
-        self.fuse = nn.Conv3d(2 * channels, channels, kernel_size=1, padding=1)
+        maps, classes = spatial.map_channels, spatial.classifier[-1].out_features
+        self.fuse = nn.Conv3d(2 * maps, maps, kernel_size=1, padding=1)
         self.classifier = nn.Sequential(
-            nn.Linear(channels * 16, hidden), nn.ReLU(), nn.Dropout(0.85),
-            nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(0.85),
-            nn.Linear(hidden, spatial.classifier[6].out_features),
+            nn.Linear(16 * maps, 4 * maps), nn.ReLU(), nn.Dropout(0.85),
+            nn.Linear(4 * maps, maps), nn.ReLU(), nn.Dropout(0.85),
+            nn.Linear(maps, classes),
         )  # fmt: skip
 
     def forward(self, rgb: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
@@ -175,22 +178,24 @@ class OriginalFusion(nn.Module):
 
 
 def train_as_original(model: nn.Module, course: Course, name: str) -> list[dict]:
-    """The original's loop: SGD at a constant 1e-3, no warm-up, no schedule, for as many epochs.
+    """The original's loop: SGD, 1e-3 divided by 10 every 10 epochs, no weight decay, no warm-up.
 
-    Returns a history with ``epoch``, ``loss`` and ``top1``.
+    As many epochs as it has, on the batches of the course. Returns a history with ``epoch``,
+    ``loss`` and ``top1``.
     """
     clips = DefectiveClips(course.dataset("train", INPUTS[name]), ORIGINAL)
     recipe, device = course.recipe(name), pick_device()
     model = to_model_layout(model, device)
     loader = stacks.make_loader(clips, recipe.batch_size, course.workers, course.seed)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=10, gamma=0.1)
     history = []
-    for epoch in range(recipe.epochs):
+    for epoch in range(EPOCHS[name]):
         clips.epoch = epoch
         torch.manual_seed(course.seed * 100_003 + epoch)
         model.train()
         sums = np.zeros(3)  # loss, clips that are right, clips
-        for batch in stacks.progress(loader, device, f"epoch {epoch + 1}/{recipe.epochs}"):
+        for batch in stacks.progress(loader, device, f"epoch {epoch + 1}/{EPOCHS[name]}"):
             logits = model(*stacks.network_input(batch, clips.streams))
             loss = nn.functional.cross_entropy(logits, batch["label"])
             optimizer.zero_grad()
@@ -198,6 +203,7 @@ def train_as_original(model: nn.Module, course: Course, name: str) -> list[dict]
             optimizer.step()
             right = (logits.argmax(1) == batch["label"]).sum()
             sums += len(logits) * loss.item(), right.item(), len(logits)
+        schedule.step()
         loss, top1 = sums[:2] / sums[2]
         history.append({"epoch": epoch + 1, "loss": loss, "top1": top1})
     return history

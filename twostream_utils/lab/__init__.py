@@ -9,9 +9,10 @@ from . import kept
 from .environment import check_environment
 from .flow_plots import liveliest, with_wheel
 from .plots import LivePlot, confusion, contact_sheet, show
-from .start import ROOT, setup, shown
+from .sources import get_data, open_source
+from .start import ROOT, choose_profile, setup, shown
 
 __all__ = [
-    "LivePlot", "ROOT", "check_environment", "confusion", "contact_sheet", "kept", "liveliest",
-    "setup", "show", "shown", "with_wheel",
+    "LivePlot", "ROOT", "check_environment", "choose_profile", "confusion", "contact_sheet",
+    "get_data", "kept", "liveliest", "open_source", "setup", "show", "shown", "with_wheel",
 ]  # fmt: skip

@@ -1,77 +1,128 @@
-"""Kept runs and measured figures: scores and learning curves of many trainings, speeds."""
+"""Kept runs and measured figures: what many trainings answered, their curves, and speeds."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ..evaluation import bootstrap_interval, correct
-from ..fusion import METHODS
+from ..evaluation import bootstrap_interval
+from ..files import atomic_write
 from .start import ROOT
 
-KEPT = ROOT / "notebooks" / "kept" / "ablations"
-RESULTS = ROOT / "notebooks" / "kept" / "bench.json"
+KEPT = ROOT / "notebooks" / "kept"
+RESULTS = KEPT / "bench.json"
 
 Interval = tuple[float, float]
 
 
-def load_run(path: str | Path) -> dict:
-    """Return ``clips``, ``labels``, ``logits`` ``(N, classes)`` float32, ``classes``, ``history``
-    and ``meta`` (variant, seed, split, commit, versions) of one training. The file holds no code.
+def save_runs(path: Path, runs: Iterable[dict], made: Mapping | None = None) -> None:
+    """Add ``runs`` to a file of kept runs; one of the same variant, split and seed is replaced.
+
+    A run is a dict of plain values: ``variant``, ``profile``, ``split``, ``seed``; ``said``, the
+    class that each test clip was taken for, as a number; ``clips``, ``labels``, ``groups`` and
+    ``classes``; ``curve``, a dict an epoch; and whatever says how it was made. What runs share,
+    the clips above all, is written once. ``made`` goes beside them.
     """
-    with np.load(path, allow_pickle=False) as f:
-        run = {key: f[key] for key in f.files}
-    told = {key: json.loads(str(run[key])) for key in ("history", "meta")}
-    return run | told | {"logits": run["logits"].astype(np.float32)}
+    content = _read(path) if path.exists() else {"tests": [], "runs": []}
+    rows = {_identity(row): row for row in content["runs"]}
+    for run in runs:
+        test = {key: list(run[key]) for key in ("clips", "labels", "groups", "classes")}
+        if test not in content["tests"]:
+            content["tests"].append(test)
+        row = {key: value for key, value in run.items() if key not in test}
+        rows[_identity(row)] = row | {"test": content["tests"].index(test)}
+    kept = {**content, **(made or {}), "runs": [rows[key] for key in sorted(rows)]}
+    with atomic_write(path) as part:
+        # a run a line: changes can be read
+        lines = ",\n".join(json.dumps(row) for row in kept.pop("runs"))
+        part.write_text(f'{json.dumps(kept)[:-1]},\n"runs": [\n{lines}\n]}}\n', encoding="utf-8")
 
 
-def load_group(group: str, profile: str | None = None) -> dict[str, list[dict]]:
-    """Return the runs of a group by variant, each list by seed and split.
+def load_runs(path: str | Path) -> dict[str, list[dict]]:
+    """Return the runs of a file by variant, each list by seed and split.
 
-    Raises ``FileNotFoundError`` naming the folder and the command that makes it.
+    Of each run ``labels``, ``said`` and ``right`` are arrays ``(clips,)``, int and bool. Raises
+    ``FileNotFoundError`` naming the file and the commands that make it.
     """
-    runs = [load_run(path) for path in sorted((KEPT / group).glob("*.npz"))]
-    runs = [run for run in runs if profile in (None, run["meta"]["profile"])]
-    if not runs:
-        raise FileNotFoundError(f"no kept runs in {KEPT / group}; make them with: make ablations")
-    variants = defaultdict(list)
-    for run in sorted(runs, key=lambda r: (r["meta"]["seed"], r["meta"]["split"])):
-        variants[run["meta"]["variant"]].append(run)
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no kept runs in {path}; make them with: make ablations")
+    content, variants = _read(Path(path)), defaultdict(list)
+    for row in sorted(content["runs"], key=lambda row: (row["seed"], row["split"])):
+        run = content["tests"][row["test"]] | row
+        labels, said = np.array(run["labels"]), np.array(run["said"])
+        right = {"labels": labels, "said": said, "right": said == labels}
+        variants[row["variant"]].append(run | right)
     return dict(variants)
 
 
-def hits_by_seed(runs: list[dict]) -> np.ndarray:
-    """Return ``(seeds, clips)`` bool: which clips were right; the clips of all splits in a row."""
-    seeds = defaultdict(list)
+def load_group(group: str) -> dict[str, list[dict]]:
+    """Return the kept runs of one group of ``experiments.ablations``, see :func:`load_runs`."""
+    return load_runs(KEPT / "ablations" / f"{group}.json")
+
+
+def load_accuracy(profile: str) -> dict[str, list[dict]]:
+    """Return those of ``experiments.accuracy``, by method, over all splits and seeds."""
+    return load_runs(KEPT / f"accuracy_{profile}.json")
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _identity(row: dict) -> tuple:
+    return row["variant"], row["profile"], row["split"], row["seed"]
+
+
+def hits_by_seed(
+    runs: list[dict], only: Collection[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which clips were right, ``(seeds, clips)`` bool, and the group of each clip.
+
+    The clips of all splits stand in a row. ``only`` names the classes, or the clips, that count.
+    A group of two splits is two groups: other networks met it.
+    """
+    seeds, groups = defaultdict(list), defaultdict(list)
     for run in runs:
-        seeds[run["meta"]["seed"]].append(correct(run["logits"], run["labels"]))
-    return np.array([np.concatenate(rows) for rows in seeds.values()])
+        names = [run["classes"][label] for label in run["labels"]]
+        counted = [k for k, clip in enumerate(run["clips"])
+                   if only is None or clip in only or names[k] in only]  # fmt: skip
+        seeds[run["seed"]].append(run["right"][counted])
+        groups[run["seed"]] += [f"{run['split']} {run['groups'][k]}" for k in counted]
+    hits = np.array([np.concatenate(rows) for rows in seeds.values()])
+    return hits, np.array(next(iter(groups.values())))
 
 
-def top1(runs: list[dict]) -> tuple[float, Interval, list[float]]:
-    """Return the mean top-1, its interval over seeds and clips, and that of each seed."""
-    hits = hits_by_seed(runs)
-    return float(hits.mean()), bootstrap_interval(hits), hits.mean(axis=1).tolist()
+def top1(
+    runs: list[dict], only: Collection[str] | None = None
+) -> tuple[float, Interval, list[float]]:
+    """Return the mean top-1, its interval over groups and seeds, and that of each seed."""
+    hits, groups = hits_by_seed(runs, only)
+    interval = bootstrap_interval(hits, groups)
+    return float(hits.mean()), interval, hits.mean(axis=1).tolist()
 
 
-def gain(runs: list[dict], baseline: list[dict]) -> tuple[float, Interval, list[float]]:
+def gain(
+    runs: list[dict], baseline: list[dict], only: Collection[str] | None = None
+) -> tuple[float, Interval, list[float]]:
     """Return :func:`top1` of ``runs`` minus that of ``baseline``, paired by seed and clip.
 
     Only seeds that both have count. Raises ``ValueError`` for other test clips or no common seed.
     """
-    common = {r["meta"]["seed"] for r in runs} & {r["meta"]["seed"] for r in baseline}
-    a, b = ([r for r in side if r["meta"]["seed"] in common] for side in (runs, baseline))
-    names = [[(r["meta"]["seed"], *r["clips"]) for r in side] for side in (a, b)]
+    common = {r["seed"] for r in runs} & {r["seed"] for r in baseline}
+    a, b = ([r for r in side if r["seed"] in common] for side in (runs, baseline))
+    names = [[(r["seed"], *r["clips"]) for r in side] for side in (a, b)]
     if not common or names[0] != names[1]:
-        of = " and ".join(repr(side[0]["meta"]["variant"]) for side in (runs, baseline))
+        of = " and ".join(repr(side[0]["variant"]) for side in (runs, baseline))
         raise ValueError(f"{of} were not tested on the same clips with the same seeds")
-    difference = hits_by_seed(a).astype(float) - hits_by_seed(b)
-    return float(difference.mean()), bootstrap_interval(difference), difference.mean(1).tolist()
+    (hits, groups), (others, _) = hits_by_seed(a, only), hits_by_seed(b, only)
+    difference = hits.astype(float) - others
+    interval = bootstrap_interval(difference, groups)
+    return float(difference.mean()), interval, difference.mean(axis=1).tolist()
 
 
 def unpaired_gain(runs: list[dict], baseline: list[dict]) -> tuple[float, Interval]:
@@ -85,28 +136,14 @@ def unpaired_gain(runs: list[dict], baseline: list[dict]) -> tuple[float, Interv
 
 
 def verdict(interval: Interval) -> str:
-    """Say whether a difference is ``"shown"``: its interval does not hold 0."""
+    """Say whether a difference is ``"shown"``: its interval does not include 0."""
     low, high = interval
     return "not shown" if low <= 0 <= high else "shown"
 
 
-def averaged(spatial: list[dict], temporal: list[dict], method: str) -> list[dict]:
-    """Return kept runs of both streams fused by a method of ``fusion.METHODS``, as runs.
-
-    Raises ``ValueError`` for streams of other seeds or clips.
-    """
-    runs = []
-    for s, t in zip(spatial, temporal, strict=True):
-        if s["meta"]["seed"] != t["meta"]["seed"] or [*s["clips"]] != [*t["clips"]]:
-            raise ValueError("the two streams were not tested on the same clips in the same order")
-        logits = {"spatial": s["logits"], "temporal": t["logits"]}
-        runs.append({**s, "logits": METHODS[method].fuse(logits)})
-    return runs
-
-
-def curves(runs: list[dict], key: str = "val_top1") -> np.ndarray:
+def curves(runs: list[dict], key: str = "top1") -> np.ndarray:
     """Return one value of the learning curve for each seed and epoch, ``(seeds, epochs)``."""
-    return np.array([[row[key] for row in run["history"]] for run in runs])
+    return np.array([[row[key] for row in run["curve"]] for run in runs])
 
 
 def commit() -> str:

@@ -1,33 +1,47 @@
-"""Train on your own classes: a folder of videos → a course of its own, and a look at groups."""
+"""Your own classes: a folder of videos → a course of its own, trained or fine-tuned."""
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from torch import nn
 
 from ..course import Course
 from ..data.extract import make_shards
-from ..profiles import get_profile
+from ..profiles import Profile, get_profile
+from ..stacks import StackDataset, make_loader, network_input, progress
 from ..store import FrameStore
+from ..vgg import VGG
+from .start import sentence_alone
 
 
+@sentence_alone()
 def own_classes(
-    videos: str | os.PathLike, folder: str | os.PathLike, *, seed: int = 0, **changes
-) -> Course:
+    videos: str | os.PathLike, folder: str | os.PathLike, *, like: Profile | None = None,
+    seed: int = 0, **changes,
+) -> Course:  # fmt: skip
     """Make a course of ``<videos>/<class>/<clip>.mp4``, ready to train.
 
-    The sizes are those of the profile ``"folder"`` with ``changes`` to them, e.g.
-    ``group_pattern="^([a-z]+)_"``. Frames and flow go to ``<folder>/shards`` and networks to
-    ``<folder>/runs``; both are used again if nothing has changed. Prints what was left out and
-    every warning of :func:`group_warnings`.
+    The sizes are those of ``like``, so that its networks can be fine-tuned, or else of the profile
+    ``"folder"``, with ``changes`` to them, e.g. ``group_pattern="^([a-z]+)_"``. Frames and flow go
+    to ``<folder>/shards`` and networks to ``<folder>/runs``; both are used again if nothing has
+    changed. Prints what was left out and every warning of :func:`group_warnings`.
 
-    Raises ``FileNotFoundError`` for no videos and ``ValueError`` for fewer than three groups.
+    Raises ``FileNotFoundError`` for no videos and ``ValueError`` for too few groups.
     """
     profile = get_profile("folder", **changes)
+    if like is not None:
+        own = {"split_rule": "folds", "val_fraction": 0.0, "classes": None, "group_pattern": None}
+        profile = replace(like, **(own | changes))
     folder = Path(folder)
     make_shards(videos, folder / "shards", profile)
     store = FrameStore(folder / "shards", cache_gb=profile.cache_gb)
@@ -35,6 +49,43 @@ def own_classes(
     for warning in group_warnings(course):
         print(f"warning: {warning}")
     return course
+
+
+def fine_tune(
+    stream: VGG, batches: Iterable, classes: int, epochs: int = 10, lr: float = 0.01
+) -> VGG:
+    """Return a copy of a trained stream for other classes: a new last layer, the same features.
+
+    ``batches`` are gone through once an epoch: normalised stacks ``(B, C, H, W)`` float32 with
+    labels ``(B,)``, on the stream's device. Only the classifier is trained.
+    """
+    model = copy.deepcopy(stream)
+    last = model.classifier[-1]
+    model.classifier[-1] = nn.Linear(last.in_features, classes).to(last.weight.device)
+    model.features.requires_grad_(False)
+    model.train()
+    model.features.eval()  # batch norm keeps its statistics, too
+    optimizer = torch.optim.SGD(model.classifier.parameters(), lr, momentum=0.9)
+    for _ in range(epochs):
+        for stacks, labels in batches:
+            loss = nn.functional.cross_entropy(model(stacks), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return model.eval()
+
+
+class Batches:
+    """The training batches of one stream, drawn anew each time that one goes through them."""
+
+    def __init__(self, dataset: StackDataset, device: torch.device, batch_size: int = 16):
+        self.dataset, self.device = dataset, device
+        self.loader = make_loader(dataset, batch_size, 0, 0)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for batch in progress(self.loader, self.device, "fine-tuning"):
+            yield network_input(batch, self.dataset.streams)[0], batch["label"]
+        self.dataset.epoch += 1
 
 
 def group_warnings(course: Course) -> list[str]:
@@ -88,3 +139,24 @@ def export_videos(store: FrameStore, clips: Iterable[str], folder: str | os.Path
         video.release()
         os.replace(aside, path)
     return folder
+
+
+def small_folder(course: Course, classes: int = 3, each: int = 8) -> Path:
+    """Write a few clips of a course as a folder of videos, for trying things; return the folder.
+
+    ``each`` clips of the first ``classes``, of as many groups as there are. Test clips, which the
+    course's networks were not trained on, unless these are of fewer than three groups.
+    """
+    store = course.store
+    for clips in course.test, [*course.train, *course.val, *course.test]:
+        chosen = []
+        for label in course.classes[:classes]:
+            groups = defaultdict(list)
+            for clip in sorted(clip for clip in clips if store.label(clip) == label):
+                groups[store.group(clip)].append(clip)
+            rounds = zip_longest(*groups.values())  # the first clip of every group, the second, …
+            chosen += [clip for some in rounds for clip in some if clip][:each]
+        if len({store.group(clip) for clip in chosen}) >= 3:
+            break
+    folder = course.run_dir / "own_classes" / store.fingerprint(chosen)
+    return export_videos(store, chosen, folder / "videos")

@@ -1,4 +1,4 @@
-"""Your own video: any file or its bytes → a clip of the course → what every method predicts."""
+"""Your own video: any file or its bytes → a clip of the course."""
 
 from __future__ import annotations
 
@@ -8,25 +8,20 @@ import os
 import tempfile
 import zipfile
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from torch import nn
 
-from ..course import INPUTS, Course
 from ..data.shards import ShardWriter, encode_clip
 from ..data.video import VideoError, open_video
-from ..device import pick_device, to_model_layout
-from ..evaluation import view_logits
-from ..fusion import METHODS
+from ..flow import decode
 from ..profiles import Profile
-from ..stacks import read_stacks
 from ..store import FrameStore
-from ..views import eval_views, span
+from ..views import span
+from .start import sentence_alone
 
 CLIP = "own_video"
 RATE = 30.0  # UCF101 has 25 and 29.97 frames per second
@@ -43,26 +38,6 @@ class OwnClip:
     store: FrameStore
     clip: str
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What every method predicts for one clip.
-
-    ``scores`` maps the keys of ``fusion.METHODS`` to probabilities ``(classes,)`` float64;
-    ``logits`` holds what the three networks gave, the mean over the clip's views.
-    """
-
-    clip: str
-    classes: tuple[str, ...]
-    scores: dict[str, np.ndarray]
-    logits: dict[str, np.ndarray] = field(repr=False)
-
-    def top(self, method: str, k: int = 5) -> list[tuple[str, float]]:
-        """Return the ``k`` best classes of a method with their probabilities, best first."""
-        values = self.scores[method]
-        best = np.argsort(-values, kind="stable")[:k]
-        return [(self.classes[i], float(values[i])) for i in best]
 
 
 def frame_times(path: str | os.PathLike, stop: float) -> np.ndarray:
@@ -173,6 +148,7 @@ def _only_sound(path: Path) -> bool:
     return data.startswith(_SOUND)
 
 
+@sentence_alone()
 def own_clip(
     video: str | os.PathLike | bytes,
     profile: Profile,
@@ -226,27 +202,13 @@ def own_clip(
         notes.append(
             f"short video: {n} frames, where a stack reaches over {needed}; it is played in a loop"
         )
+    if not moves(store, CLIP):
+        notes.append("nothing moves in this video: the temporal stream answers, but from nothing")
     return OwnClip(store, CLIP, tuple(notes))
 
 
-def predict(
-    networks: Mapping[str, nn.Module], store: FrameStore, clip: str, course: Course
-) -> Prediction:
-    """Return what trained networks predict for one clip, the mean over all test views.
-
-    ``networks`` maps ``"spatial"``, ``"temporal"`` and ``"conv"`` to what ``course.trained``
-    returns. The label of the clip is not asked for.
-    """
-    profile, device = course.profile, pick_device()
-    views = eval_views(store.n_frames(clip), store.size(clip), profile, profile.crops)
-    stacks = {
-        stream: read_stacks(store, clip, views, profile, stream)[None].to(device)
-        for stream in ("rgb", "flow")
-    }
-    logits = {}
-    for name, streams in INPUTS.items():
-        model = to_model_layout(networks[name], device)
-        ((of_views, _),) = view_logits(model, [stacks], streams)
-        logits[name] = of_views[0].mean(0).cpu().numpy()
-    scores = {k: method.fuse(logits) for k, method in METHODS.items() if not method.choices}
-    return Prediction(clip, tuple(course.classes), scores, logits)
+def moves(store: FrameStore, clip: str) -> bool:
+    """Return whether anything moves: a pixel in a thousand, by half a px, in a field of ten."""
+    speeds = np.linalg.norm(decode(store.read_flow(clip, store.flow_numbers(clip))), axis=-1)
+    # Real clips came to 0.55 px and more, stills to 0.35 at most, noise and compression included.
+    return bool(np.quantile(np.quantile(speeds, 0.999, axis=(1, 2)), 0.9) >= 0.45)

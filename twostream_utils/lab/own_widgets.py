@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,9 +21,7 @@ import numpy as np
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import nn
 
-from ..course import Course
 from ..data.video import VideoError
 from ..flow import decode
 from ..fusion import METHODS
@@ -33,7 +32,8 @@ from ..vgg import VGG
 from ..views import eval_views, span
 from .flow_plots import fastest, with_small_wheel
 from .gradcam import clip_cams, shown_pair, spotlight
-from .own_video import OwnClip, Prediction, own_clip, predict
+from .own_networks import Prediction, Trained
+from .own_video import OwnClip, own_clip
 from .plots import BLUE, ORANGE, check_alt, picture
 
 TITLE, GAP, INK = 20, 6, (34, 34, 34)
@@ -88,11 +88,11 @@ if (!window.twostreamRecorder) {
 def top_bars(predicted: Prediction, k: int = 5) -> Figure:
     """Draw the ``k`` best classes of each method, probabilities in %.
 
-    The answer of the average fusion is orange wherever it appears.
+    The answer is orange wherever it appears.
     """
-    answer = predicted.top("average_fusion", 1)[0][0]
-    size = (10, 1.4 + 0.42 * min(k, len(predicted.classes)))
-    fig, axes = plt.subplots(2, 3, figsize=size)
+    answer, rows = predicted.answer, -(-len(predicted.scores) // 3)
+    size = (9.2, rows * (0.7 + 0.21 * min(k, len(predicted.classes))))
+    fig, axes = plt.subplots(rows, 3, figsize=size, squeeze=False)
     for axis, method in zip(axes.flat, predicted.scores):
         names, values = zip(*predicted.top(method, k)[::-1])
         percent = 100 * np.array(values)
@@ -186,7 +186,8 @@ def film_html(film: np.ndarray, milliseconds: int, alt: str) -> str:
     """
     check_alt(alt, "film")
     data = base64.b64encode(webp(film, milliseconds)).decode()
-    return f'<img src="data:image/webp;base64,{data}" alt="{html.escape(alt)}">'
+    source = f'src="data:image/webp;base64,{data}"'
+    return f'<img {source} alt="{html.escape(alt)}" style="max-width:100%">'
 
 
 def show_film(film: np.ndarray, milliseconds: int, alt: str) -> None:
@@ -234,23 +235,31 @@ def recorded(text: str) -> tuple[str, bytes]:
     return f"webcam.{'mp4' if kind == 'mp4' else 'webm'}", base64.b64decode(data)
 
 
-def answer_html(networks: Mapping[str, nn.Module], course: Course, source: Source) -> str:
+def answer_html(
+    networks: Trained, source: Source, store: FrameStore, folder: str | os.PathLike
+) -> str:
     """Ask trained ``networks`` about ``source``; return notes, bars and Grad-CAM film as HTML.
 
-    Uploads go through ``<course.run_dir>/own_video``. Raises ``VideoError`` as ``own_clip``.
+    Clips are those of ``store``, uploads go through ``folder``. Raises ``VideoError`` as
+    ``own_clip``.
     """
     if isinstance(source, str):
-        own = OwnClip(course.store, source)
+        own = OwnClip(store, source)
     else:
         name, data = source
-        own = own_clip(data, course.profile, course.run_dir / "own_video", name=name)
-    predicted = predict(networks, own.store, own.clip, course)
-    target = int(predicted.scores["average_fusion"].argmax())
-    film, wait = gradcam_film(networks, own.store, own.clip, course.profile, target)
-    alt = f"film: bright where both streams find evidence for {predicted.classes[target]}"
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in own.notes)
-    bars = picture(top_bars(predicted), describe(predicted))[0]["text/html"]
-    return f"<ul>{notes}</ul>{bars}<br>{film_html(film, wait, alt)}"
+        own = own_clip(data, networks.profile, folder, name=name)
+    predicted = networks.predict(own.store, own.clip)
+    title = METHODS[predicted.method].title
+    said = f"{title} says {predicted.answer}. {networks.record(predicted.answer)}"
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in (said, *own.notes))
+    page = f"<ul>{notes}</ul>" + picture(top_bars(predicted), describe(predicted))[0]["text/html"]
+    streams = networks.networks
+    if {"spatial", "temporal"} <= set(streams):
+        target = predicted.classes.index(predicted.answer)
+        film, wait = gradcam_film(streams, own.store, own.clip, networks.profile, target)
+        alt = f"film: bright where both streams find evidence for {predicted.answer}"
+        page += f"<br>{film_html(film, wait, alt)}"
+    return page
 
 
 def video_chooser(
@@ -298,7 +307,8 @@ def video_chooser(
     if "google.colab" in sys.modules:
         camera.on_click(in_colab)
     run(lambda: menu.value)
-    box = widgets.VBox([widgets.HBox([menu, upload, camera, handed]), result])
+    row = widgets.Layout(flex_flow="row wrap")  # beside an open file browser there is less room
+    box = widgets.VBox([widgets.HBox([menu, upload, camera, handed], layout=row), result])
     box.add_class("twostream-own")
     return box
 

@@ -18,10 +18,10 @@ import torch
 
 from ..course import Course
 from ..data.extract import make_shards
+from ..data.fetch import FetchError
 from ..device import PRECISIONS, describe_device, mixed_precision, pick_device
 from ..profiles import PROFILES, Profile, get_profile
 from ..store import FOLDERS, FrameStore, find_archives
-from .own_classes import group_warnings
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVE = Path("/content/drive/MyDrive")  # where Colab shows a mounted Google Drive
@@ -32,7 +32,7 @@ def sentence_alone() -> Iterator[None]:
     """Let a notebook show what a reader can put right as a sentence, without the traceback."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FetchError) as error:
         sentence = f"{type(error).__name__}: {error}"
         error._render_traceback_ = lambda: [sentence]  # IPython asks for it
         raise
@@ -98,12 +98,14 @@ def _commands(profile: Profile) -> list[str]:
     return [*first, shlex.join(words)]
 
 
+@sentence_alone()
 def choose_profile(name: str, **changes) -> Profile:
-    """Return a profile with ``changes`` and with ``TWOSTREAM_GROUPS`` as its ``group_pattern``.
+    """Return the profile ``name``, or ``TWOSTREAM_PROFILE`` if that is set, with ``changes``.
 
-    The variable is for folders of videos: a pattern or an official split goes before it.
+    ``TWOSTREAM_GROUPS`` becomes its ``group_pattern``, for folders of videos: a pattern or an
+    official split goes before it.
     """
-    chosen = get_profile(name, **changes)
+    chosen = get_profile(os.environ.get("TWOSTREAM_PROFILE") or name, **changes)
     groups = os.environ.get("TWOSTREAM_GROUPS")
     if groups and chosen.group_pattern is None and chosen.split_rule == "folds":
         return replace(chosen, group_pattern=groups)
@@ -121,8 +123,7 @@ def setup(
     and ``TWOSTREAM_GROUPS`` is the ``group_pattern`` of their names. ``changes`` overwrite single
     sizes, such as ``rgb_frames=5``. Data that is missing is generated or extracted.
     """
-    word = os.environ.get("TWOSTREAM_PROFILE") or profile
-    chosen = choose_profile(word, **changes)
+    chosen = choose_profile(profile, **changes)
     pick_device()  # before the minutes of the data: is the one that was asked for there?
     root = prepare_data(chosen, os.environ.get("TWOSTREAM_DATA") or None)
     random.seed(seed)
@@ -133,9 +134,26 @@ def setup(
     course = Course(chosen, store, runs_folder() / chosen.name, split, seed, workers)
     if not quiet:
         report(course)
-        for name, value in changes.items():
-            print(f"changed: {name} is {value!r}, not {getattr(PROFILES[word], name)!r}")
+        for name in changes:
+            print_change(course, name)
     return course
+
+
+def print_change(course: Course, name: str) -> None:
+    """Print that a size is another than the profile's, or that the data on disk is not of it."""
+    usual, value = (getattr(p, name) for p in (PROFILES[course.profile.name], course.profile))
+    clip, there = course.train[0], value
+    if name == "flow":
+        there = course.store.flow_algorithm(clip)
+    elif name == "short_side":
+        there = min(course.store.size(clip))
+    if there not in (None, value) and (name == "flow" or there > value):
+        print(
+            f"not changed: {name} is {there!r} in the data on disk, not {value!r}. To change it, "
+            "extract the videos anew with data_scripts/extract.py"
+        )
+    elif value != usual:
+        print(f"changed: {name} is {value!r}, not {usual!r}")
 
 
 def report(course: Course) -> None:
@@ -159,6 +177,8 @@ def report(course: Course) -> None:
             f"without {first}. To get the rest:\n  {_commands(course.profile)[0]}"
         )
     if course.profile.split_rule == "folds":
+        from .own_classes import group_warnings  # which imports this file
+
         for warning in group_warnings(course):
             print(f"warning: {warning}")
     if course.run_dir.is_relative_to(DRIVE):

@@ -1,0 +1,127 @@
+"""Where the videos of a profile come from, all in the words of a zip: namelist() and read(name)."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+import av
+import numpy as np
+
+from ..data.extract import make_shards
+from ..data.fetch import UCF101, WEIZMANN, FetchError, fetch, open_remote
+from ..mini.clip import CLASSES, render_clip
+from ..mini.generate import CLIPS_PER_GROUP, FPS, GROUPS
+from ..profiles import Profile
+from ..store import FrameStore
+from .start import ROOT, prepare_data, sentence_alone, shown
+
+VIDEOS = ROOT / "data"
+NO_INTERNET = (
+    "If this machine has no internet, fetch on one that has and copy the folder, or take the "
+    "profile 'mini', whose clips are made on the spot"
+)
+
+
+class Source:
+    """Videos by name, `<class>/<clip>.avi`, each made or read when it is asked for.
+
+    `about` says where they come from, and `folder` is a place for them: that of all fetched videos
+    for a server's, a temporary one for those that are here or can be made again.
+    """
+
+    def __init__(
+        self, about: str, videos: Mapping[str, Callable[[], bytes]], folder: Path | None = None
+    ) -> None:
+        self.about, self._videos = about, dict(videos)
+        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="clips-")
+        self.folder = folder or Path(self._temporary.name)
+
+    def namelist(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._videos)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one video file."""
+        return self._videos[name]()
+
+
+@sentence_alone()
+def open_source(profile: Profile) -> Source:
+    """The videos of a profile: made here, in your folder, in a zip on a server, or out of shards.
+
+    Raises FetchError where none of them can be had; the message says what to do.
+    """
+    if profile.source == "generated":
+        return Source("made on this machine, when you ask for them", {
+            f"{label}/v_{label}_g{group:02d}_c{number:02d}.avi":
+                partial(_render, label, group, number)
+            for label in CLASSES for group in range(1, GROUPS + 1)
+            for number in range(1, CLIPS_PER_GROUP + 1)
+        })  # fmt: skip
+    if folder := os.environ.get("TWOSTREAM_DATA"):
+        files = {f"{p.parent.name}/{p.name}": p.read_bytes for p in Path(folder).glob("*/*.*")}
+        return Source(f"your folder {folder}", files)
+    root, failed = ROOT / "data" / profile.data, "this profile has no source"
+    videos = {"ucf101": UCF101, "weizmann": WEIZMANN}.get(profile.data)
+    if videos:
+        try:
+            where, read = open_remote(videos, profile.classes)
+            return Source(where, read, VIDEOS / f"{profile.data}_videos")
+        except FetchError as error:
+            failed = str(error)
+    if root.is_dir():
+        store = FrameStore(root)
+        return Source(f"read back out of {shown(root)}, for no server answers", {
+            f"{store.label(clip)}/{clip}.avi": partial(_kept, store, clip) for clip in store.clips
+        })  # fmt: skip
+    raise FetchError(f"{failed}. {NO_INTERNET}")
+
+
+def _render(label: str, group: int, number: int) -> bytes:
+    return encode_video(render_clip(label, group, number, 0), FPS)
+
+
+def _kept(store: FrameStore, clip: str) -> bytes:
+    return encode_video(store.images(clip, range(1, store.n_frames(clip) + 1)), 25)
+
+
+def encode_video(frames: Iterable[np.ndarray], rate: float) -> bytes:
+    """`(H, W, 3)` uint8 RGB frames → the bytes of an .avi file (Motion JPEG, hardly any loss)."""
+    buffer, stream = io.BytesIO(), None
+    with av.open(buffer, "w", format="avi") as file:
+        for frame in frames:
+            if stream is None:
+                stream = file.add_stream("mjpeg", rate=round(rate))
+                stream.codec_context.qmin = stream.codec_context.qmax = 2  # the best it has
+                stream.height, stream.width = frame.shape[:2]
+                stream.pix_fmt = "yuvj420p"
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame))))
+        file.mux(stream.encode())
+    return buffer.getvalue()
+
+
+@sentence_alone()
+def get_data(profile: Profile) -> Path:
+    """All that a profile needs, as shards; what is there is kept. Returns their folder.
+
+    The mini set is generated; a folder of your own is extracted; UCF101 and Weizmann are fetched,
+    unless their shards are whole, and extracted with as many flow fields as the profile reads.
+    """
+    videos = {"ucf101": UCF101, "weizmann": WEIZMANN}.get(profile.data)
+    root = ROOT / "data" / profile.data
+    there = {path.stem for path in root.glob("*.zip")}
+    given = os.environ.get("TWOSTREAM_DATA")
+    if given or not videos or there >= {*(profile.classes or videos.clips)}:
+        return prepare_data(profile, given)
+    folder = VIDEOS / f"{profile.data}_videos"
+    try:
+        fetch(videos, folder, profile.classes)
+    except FetchError as error:
+        raise FetchError(f"{error}. {NO_INTERNET}") from error
+    make_shards(folder, root, profile, every=profile.flow_step)
+    return root
