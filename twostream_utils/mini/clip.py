@@ -36,6 +36,8 @@ RECIPES: dict[str, tuple[str, str, int]] = {
 }
 CLASSES: tuple[str, ...] = tuple(RECIPES)
 
+# Gestures are larger where there is room. A small hint at the place, as there are in any data.
+ROOM = {"office": 0.82, "school": 1.0, "park": 1.2, "stage": 1.0, "hobby": 1.0}
 # Height of the figure in px, and where its feet are, per group.
 FIGURE_PX, FEET_X, FEET_Y = (49.0, 57.0), (42.0, 54.0), (61.0, 66.0)
 # From three quarters to frontal, the same for all motions.
@@ -116,7 +118,7 @@ def render_clip(
     side = -hand if swapped else hand
     canvas = g.canvas[:, ::-1] if swapped else g.canvas
     body = fig.joints(
-        poses(MOTIONS[motion], frames, side, int(rng.choice((-1, 1))), rng),
+        poses(MOTIONS[motion], frames, ROOM[scene], side, int(rng.choice((-1, 1))), rng),
         g.person, g.yaw + rng.uniform(-4, 4),
     )
     flicker = 1 + FLICKER * rng.standard_normal(frames)

@@ -15,7 +15,7 @@ from ..data.shards import ShardWriter, encode_clip
 from .clip import CLASSES, render_clip
 
 GROUPS, CLIPS_PER_GROUP = 25, 4
-FPS, FLOW, QUALITY = 25.0, "dis_fine", 92
+FPS, FLOW, QUALITY = 25.0, "dis_small", 92
 
 
 def make_mini(

@@ -65,11 +65,11 @@ class Motion:
 
 
 MOTIONS = {
-    "flap": Motion(flap, (0.14, 0.25, -0.07)),
-    "clap": Motion(clap, (0.14, 0.25, -0.07)),
+    "flap": Motion(flap, (0.14, 0.285, -0.07)),
+    "clap": Motion(clap, (0.14, 0.21, -0.07)),
     "circle": Motion(circle, (0.14, 0.25, -0.07)),
-    "faster": Motion(beat, (0.17, 0.24, -0.07), "turns", 1, 0.7, 0.03),
-    "slower": Motion(beat, (0.17, 0.24, -0.07), "turns", -1, 0.7, 0.03),
+    "faster": Motion(beat, (0.17, 0.24, -0.07), "turns", 1, 0.8, 0.035),
+    "slower": Motion(beat, (0.17, 0.24, -0.07), "turns", -1, 0.8, 0.035),
     "wipe": Motion(beat, (0.06, 0.33, 0.03), "one"),
 }
 
@@ -94,14 +94,14 @@ def wander(frames: int, rng: np.random.Generator, amount: float = WANDER) -> np.
 
 
 def poses(
-    motion: Motion, frames: int, side: int, sense: int, rng: np.random.Generator
+    motion: Motion, frames: int, room: float, side: int, sense: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Return the packed poses of a clip, ``(T, C)`` float64.
 
-    `side` (±1) is the hand that moves where only one does; `sense` (±1) turns circles round.
+    `room` scales the reach, `side` (±1) is the hand that moves where only one does; `sense` (±1) turns circles round.
     """
     body = np.tile(pack({}), (frames, 1))
-    phase, reach = phases(motion, frames, rng), motion.reach * rng.uniform(*REACH)
+    phase, reach = phases(motion, frames, rng), room * motion.reach * rng.uniform(*REACH)
     rest = np.array(motion.rest) + rng.uniform(-0.035, 0.035, 3)
     for sign, hand in ((1, "rh"), (-1, "lh")):
         shifted = phase + (0.5 if motion.hands == "turns" and sign < 0 else 0.0)
