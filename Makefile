@@ -26,7 +26,7 @@ endif
 # A recipe whose result must not depend on the reader's own videos.
 APART := env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS
 
-.PHONY: help run lab test test-slow notebooks book ablations bench gpu-check colab-check clean
+.PHONY: help run lab test test-slow notebooks book slides ablations bench gpu-check colab-check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -71,6 +71,9 @@ notebooks: $(STAMP) ## rebuild the committed notebooks from notebooks/source
 
 book: $(STAMP) ## the course with its outputs as a web site, in build/book
 	@$(BIN)/python notebooks/make/book.py
+
+slides: $(STAMP) ## a deck of slides a chapter, in build/slides
+	@$(BIN)/python notebooks/make/slides.py
 
 ablations: $(STAMP) ## what each choice is worth: the hours of training behind notebooks 08 and 12
 	@$(APART) -u TWOSTREAM_PROFILE $(BIN)/python -m twostream_utils.experiments.ablations

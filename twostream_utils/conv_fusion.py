@@ -26,25 +26,28 @@ def fusion_layer(channels: int, mix: tuple[float, float] = (0.25, 0.75)) -> nn.C
 
 
 class ConvFusion(nn.Module):
-    """Two trained streams joined at ReLU5 by :func:`fusion_layer` (Feichtenhofer et al. 2016, §3).
+    """Two trained streams joined by :func:`fusion_layer` (Feichtenhofer et al. 2016, §3).
 
     ``forward(rgb, flow)`` maps ``(B, 3·frames, H, W)`` and ``(B, 2·fields, H, W)`` float32 to
-    logits ``(B, classes)``. What follows the fusion is the spatial stream's own pool and
-    classifier, trained further. The trunks before it stay as they are, batch statistics included,
-    unless ``train_trunks``.
+    logits ``(B, classes)``. The streams meet after the last ReLU of ``block`` 1 to 5. What follows
+    are the spatial stream's own layers, trained further. The trunks before it stay as they are,
+    batch statistics included, unless ``train_trunks``.
     """
 
     def __init__(
         self, spatial: VGG, temporal: VGG, mix: tuple[float, float] = (0.25, 0.75),
-        train_trunks: bool = False,
+        block: int = 5, train_trunks: bool = False,
     ):  # fmt: skip
         super().__init__()
         spatial, temporal = copy.deepcopy(spatial), copy.deepcopy(temporal)
+        pools = [k for k, m in enumerate(spatial.features) if isinstance(m, nn.MaxPool2d)]
+        cut = pools[block - 1]
         self.train_trunks = train_trunks
-        self.spatial = spatial.features[:-1].requires_grad_(train_trunks)
-        self.temporal = temporal.features[:-1].requires_grad_(train_trunks)
-        self.fuse = fusion_layer(spatial.map_channels, mix)
-        self.pool = spatial.features[-1]
+        self.spatial = spatial.features[:cut].requires_grad_(train_trunks)
+        self.temporal = temporal.features[:cut].requires_grad_(train_trunks)
+        channels = [m for m in self.spatial if isinstance(m, nn.Conv2d)][-1].out_channels
+        self.fuse = fusion_layer(channels, mix)
+        self.rest = spatial.features[cut:]
         self.avgpool = spatial.avgpool
         self.classifier = spatial.classifier
 
@@ -57,7 +60,7 @@ class ConvFusion(nn.Module):
         return self
 
     def trunks(self, rgb: torch.Tensor, flow: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return both streams' ReLU5 maps, each ``(B, M, H/16, W/16)``."""
+        """Return both streams' maps, each ``(B, M, h, w)``: H/16 and W/16 after block 5."""
         with torch.set_grad_enabled(self.train_trunks and torch.is_grad_enabled()):
             return self.spatial(rgb), self.temporal(flow)
 
@@ -65,8 +68,8 @@ class ConvFusion(nn.Module):
         a, b = self.trunks(rgb, flow)
         joined = torch.cat([a, b], dim=1)
         fused = torch.relu(self.fuse(joined))
-        pooled = self.avgpool(self.pool(fused))
-        return self.classifier(pooled.flatten(1))
+        maps = self.avgpool(self.rest(fused))
+        return self.classifier(maps.flatten(1))
 
 
 def split_chunks(stack: torch.Tensor, chunks: int) -> torch.Tensor:
@@ -99,36 +102,38 @@ class FusionOverTime(ConvFusion):
     """Conv fusion of T = ``chunks`` moments by a 3D convolution and a pool over all of time.
 
     ``forward`` takes T·frames and T·fields a clip; each moment goes through the trunks alone.
-    ``pool_first`` fuses the maps after the last pool, ``(M, H/32, W/32)``. ``towers=2`` keeps the
-    temporal stream's classifier beside the fusion: logits ``(B, 2, classes)`` in training mode, a
+    ``pool_first`` fuses the maps after their pool, H/32 and W/32 in block 5. ``towers=2`` keeps the
+    rest of the temporal stream beside the fusion: logits ``(B, 2, classes)`` in training mode, a
     loss for each, and the mean of both otherwise.
     """
 
     def __init__(
         self, spatial: VGG, temporal: VGG, chunks: int = 1, kernel: int = 3,
         pool_first: bool = False, towers: int = 1, mix: tuple[float, float] = (0.25, 0.75),
-        train_trunks: bool = False,
+        block: int = 5, train_trunks: bool = False,
     ):  # fmt: skip
-        super().__init__(spatial, temporal, mix, train_trunks)
-        self.chunks, self.pool_first, self.towers = chunks, pool_first, towers
-        self.fuse = fusion_layer_3d(spatial.map_channels, mix, kernel)
+        super().__init__(spatial, temporal, mix, block, train_trunks)
+        self.chunks, self.towers = chunks, towers
+        self.pool_first = self.rest[0] if pool_first else nn.Identity()
+        self.rest = self.rest[1:] if pool_first else self.rest
+        self.fuse = fusion_layer_3d(self.fuse.out_channels, mix, kernel)
         if towers == 2:
-            self.temporal_classifier = copy.deepcopy(temporal.classifier)
-
-    def _classify(self, maps: torch.Tensor, classifier: nn.Module) -> torch.Tensor:
-        strongest = maps.amax(dim=2)  # (B, M, T, h, w): with the pool in space this is a 3D pool
-        pooled = strongest if self.pool_first else self.pool(strongest)
-        return classifier(self.avgpool(pooled).flatten(1))
+            temporal = copy.deepcopy(temporal)
+            self.temporal_rest = temporal.features[-len(self.rest) :]
+            self.temporal_classifier = temporal.classifier
 
     def forward(self, rgb: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
         both = self.trunks(split_chunks(rgb, self.chunks), split_chunks(flow, self.chunks))
-        both = map(self.pool, both) if self.pool_first else both
-        a, b = (maps.unflatten(0, (-1, self.chunks)).transpose(1, 2) for maps in both)
+        a, b = (self.pool_first(maps).unflatten(0, (-1, self.chunks)).transpose(1, 2)
+                for maps in both)  # fmt: skip
         fused = torch.relu(self.fuse(torch.cat([a, b], dim=1)))
-        logits = self._classify(fused, self.classifier)
+        # the strongest of all moments here and the pool that follows are one 3D pool
+        maps = self.avgpool(self.rest(fused.amax(dim=2)))
+        logits = self.classifier(maps.flatten(1))
         if self.towers == 1:
             return logits
-        logits = torch.stack([logits, self._classify(b, self.temporal_classifier)], dim=1)
+        maps = self.avgpool(self.temporal_rest(b.amax(dim=2)))
+        logits = torch.stack([logits, self.temporal_classifier(maps.flatten(1))], dim=1)
         return logits if self.training else logits.mean(dim=1)
 
 

@@ -141,7 +141,8 @@ class Course:
         """What conv fusion is made with: ``choices``, and the profile's where they say nothing."""
         own = {"train_trunks": self.recipe("conv").trunk_lr > 0}
         if "network" not in choices:
-            own |= {"form": self.profile.fusion, "chunks": self.profile.chunks}
+            own |= {"form": self.profile.fusion, "block": self.profile.fusion_block,
+                    "chunks": self.profile.chunks}  # fmt: skip
         return own | choices
 
     @cached_property

@@ -112,3 +112,13 @@ def flip_flow(q: np.ndarray) -> np.ndarray:
     mirrored = q[..., ::-1, :].copy()
     mirrored[..., 0] = 255 - mirrored[..., 0]
     return mirrored
+
+
+def subtract_mean(q: np.ndarray) -> np.ndarray:
+    """Quantised fields ``(..., H, W, 2)`` uint8 without the mean motion of each, to half a level.
+
+    A camera that pans moves every pixel alike. Taking away each field's mean u and v leaves what
+    moves against the rest (Simonyan & Zisserman 2014, §3.1, "mean flow subtraction").
+    """
+    mean = q.mean(axis=(-3, -2), keepdims=True)
+    return np.clip(q - np.rint(mean - 127.5), 0, 255).astype(np.uint8)

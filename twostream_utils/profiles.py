@@ -13,6 +13,7 @@ SIZES = (
     "rgb_frames", "rgb_step", "flow_fields", "flow_step", "chunks",
     "short_side", "crop", "positions",
 )  # fmt: skip
+WORDS = {"sampling": ("spaced", "random", "segments"), "train_crops": ("squares", "corners")}
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,21 @@ class Profile:
     ``flow.ALGORITHMS``. ``rgb_frames`` frames ``rgb_step`` apart make the spatial stack,
     ``flow_fields`` fields ``flow_step`` apart the temporal one. ``short_side`` is the height of
     the stored frames, ``crop`` the side of the square that the network sees, both in px;
-    ``min_scale`` is the smallest random crop as a fraction of the short side. ``positions``
+    ``train_crops`` are random ``"squares"`` or ``"corners"``, and ``min_scale`` is the smallest as
+    a fraction of the short side (``views.random_view``). ``sampling`` chooses the frames of a
+    stack: ``"spaced"``, ``"random"`` or ``"segments"`` (``views.sampled_positions``), and with
+    ``subtract_mean`` each flow field loses its mean motion (``flow.subtract_mean``). ``positions``
     temporal positions, each as is and flipped and cut as ``crops`` says (``views.eval_views``),
     are the test views. ``weights`` start the trunks (``vgg.load_weights``), ``rgb_first_layer`` and
     ``flow_first_layer`` their first layers (``vgg.transform_first_layer``). ``fusion`` is the form
-    of conv fusion, one of ``conv_fusion.FORMS``, which takes ``chunks`` such pairs of stacks, one
-    after the other. An epoch draws every clip equally often, ``epoch_clips`` views or more in all.
+    of conv fusion, one of ``conv_fusion.FORMS``, after block ``fusion_block``; it takes ``chunks``
+    such pairs of stacks, one after the other. An epoch draws every clip equally often,
+    ``epoch_clips`` views or more in all.
     ``val_fraction`` of the training clips, as whole groups, are left out of it, and scored by one
     view every ``val_every`` epochs; published figures come from trainings on all of them: 0.
 
-    Raises ``ValueError`` for one of :data:`SIZES` that is not a whole number from 1 up.
+    Raises ``ValueError`` for one of :data:`SIZES` that is not a whole number from 1 up, and for a
+    word that is none of :data:`WORDS`.
     """
 
     name: str
@@ -70,8 +76,11 @@ class Profile:
     rgb_step: int = 10
     flow_fields: int = 50
     flow_step: int = 2
+    sampling: str = "spaced"
+    subtract_mean: bool = True
     short_side: int = 256
     crop: int = 224
+    train_crops: str = "corners"
     min_scale: float = 0.75
     width: float = 1.0
     batch_norm: bool = False
@@ -79,6 +88,7 @@ class Profile:
     rgb_first_layer: str = "inflate"
     flow_first_layer: str = "mean"
     fusion: str = "conv"
+    fusion_block: int = 5
     chunks: int = 1
     positions: int = 5
     crops: str = "five"
@@ -100,6 +110,9 @@ class Profile:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number from 1 up, not {value!r}")
+        for name, words in WORDS.items():
+            if (word := getattr(self, name)) not in words:
+                raise ValueError(f"no {name} {word!r}; there are {', '.join(words)}")
 
     @property
     def channels(self) -> dict[str, int]:
@@ -115,7 +128,7 @@ class Profile:
     def shaping(self, network: str) -> dict:
         """All sizes that the weights of ``network`` depend on, as plain values."""
         free = {"title", "data", "source", "flow", "cache_gb", "positions", "crops", "val_every"}
-        free |= {"fusion", "chunks"}  # conv fusion's choices, see ``Course.checkpoint``
+        free |= {"fusion", "fusion_block", "chunks"}  # choices: see ``Course.checkpoint``
         if network != "conv":
             free |= set(INPUTS) - {network}
         return {name: value for name, value in asdict(self).items() if name not in free}
@@ -126,6 +139,7 @@ _SMALL = Profile(
     "mini", "generated clips, quarter-width VGG-19, minutes on a laptop",
     data="mini", source="generated", flow="dis_small",
     rgb_step=5, flow_step=1, short_side=72, crop=64, min_scale=0.8,
+    subtract_mean=False, train_crops="squares",
     width=0.25, batch_norm=True, weights="stills", positions=3, crops="centre", val_every=1,
     cache_gb=3.0, epoch_clips=0,
     spatial=Recipe(100, 0.02), temporal=Recipe(240, 0.02), conv=Recipe(80, 0.01),

@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm.auto import tqdm
 
 from .device import keep_freed_memory, pick_device, processes
+from .flow import flip_flow, subtract_mean
 from .profiles import Profile
 from .store import FrameStore
-from .views import View, eval_views, random_view, stack_positions
+from .views import View, eval_views, random_view, sampled_positions
 
 Batch = dict[str, torch.Tensor]
 RGB_MEAN = (0.485, 0.456, 0.406)
@@ -29,13 +30,14 @@ FLOW_STD = 0.226 * 255.0  # flow gets the scale that RGB has, so that ImageNet f
 def crop_frames(frames: np.ndarray, view: View, size: int) -> np.ndarray:
     """Cut one view out of ``(T, H, W, C)`` uint8 and resize it to ``(T, size, size, C)``.
 
-    The same square for every frame. Mirroring is left to the caller, since it means something
-    else for flow than for RGB.
+    The same crop for every frame. Mirroring is left to the caller, since it means something else
+    for flow than for RGB.
     """
-    square = frames[:, view.top : view.top + view.side, view.left : view.left + view.side]
-    if view.side == size:
-        return square
-    return np.stack([cv2.resize(image, (size, size)) for image in square])
+    rows, columns = view.box
+    cut = frames[:, rows, columns]
+    if cut.shape[1:3] == (size, size):
+        return cut
+    return np.stack([cv2.resize(image, (size, size)) for image in cut])
 
 
 def to_channels(frames: np.ndarray) -> torch.Tensor:
@@ -48,12 +50,17 @@ def to_channels(frames: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(channels))
 
 
-def rgb_positions(store: FrameStore, clip: str, profile: Profile, start: int) -> np.ndarray:
+def rgb_positions(
+    store: FrameStore, clip: str, profile: Profile, start: int, seed: int | None = None
+) -> np.ndarray:
     """Return the numbers of the frames of an RGB stack, ``(rgb_frames,)`` int64."""
-    return stack_positions(store.n_frames(clip), profile.rgb_frames, profile.rgb_step, start)
+    count, step, sampling = profile.rgb_frames, profile.rgb_step, profile.sampling
+    return sampled_positions(store.n_frames(clip), count, step, sampling, start, seed)
 
 
-def flow_positions(store: FrameStore, clip: str, profile: Profile, start: int) -> np.ndarray:
+def flow_positions(
+    store: FrameStore, clip: str, profile: Profile, start: int, seed: int | None = None
+) -> np.ndarray:
     """Return the numbers of the fields of a flow stack, ``(flow_fields,)`` int64.
 
     Where only every Nth field was extracted, the stack begins at the last such field up to
@@ -67,8 +74,9 @@ def flow_positions(store: FrameStore, clip: str, profile: Profile, start: int) -
             f"fields {profile.flow_step} apart: extract all of them (extract.py without --every), "
             f"or set flow_step to a multiple of {every}"
         )
-    step, first = profile.flow_step // every, (start - 1) // every
-    places = stack_positions(store.n_flow(clip), profile.flow_fields, step, first + 1)
+    count, step, first = profile.flow_fields, profile.flow_step // every, (start - 1) // every
+    fields, sampling = store.n_flow(clip), profile.sampling
+    places = sampled_positions(fields, count, step, sampling, first + 1, seed)
     return (places - 1) * every + 1
 
 
@@ -81,49 +89,50 @@ def read_stacks(
 ) -> torch.Tensor:  # fmt: skip
     """Return the stacks of all ``views`` of a clip, ``(V, channels, S, S)`` uint8, in ``out``.
 
-    S is ``profile.crop``, the channels are ordered as by :func:`to_channels`. A mirrored view has
-    u negated as well, since what moved right now moves left. Every picture is decoded once, however
-    many views show it, and each of its squares is written where it belongs: the bytes of reading,
-    :func:`crop_frames`, mirroring and :func:`to_channels`, without a copy in between.
+    S is ``profile.crop``. What ``StackDataset.stack`` makes one by one, without a copy in between:
+    every picture is decoded once, however many views show it, and each of its crops is written
+    where it belongs.
     """
     size, channels = profile.crop, profile.channels[stream]
     if out is None:
         out = torch.empty((len(views), channels, size, size), dtype=torch.uint8)
     places: dict[int, list[tuple[View, np.ndarray]]] = {}
     for view, stack in zip(views, out.numpy()):
-        numbers = POSITIONS[stream](store, clip, profile, view.start).tolist()
+        numbers = POSITIONS[stream](store, clip, profile, view.start, view.seed).tolist()
         for number, planes in zip(numbers, stack.reshape(len(numbers), -1, size, size)):
             places.setdefault(number, []).append((view, planes))
     numbers = sorted(places)
-    write = _write_flow if stream == "flow" else _write_rgb
     for number, picture in zip(numbers, store.images(clip, numbers, stream == "flow")):
         for view, planes in places[number]:
-            write(picture, view, planes)
+            if stream == "flow":
+                _write_flow(picture, view, planes, profile.subtract_mean)
+            else:
+                _write_rgb(picture, view, planes)
     return out
-
-
-def _square(image: np.ndarray, view: View) -> np.ndarray:
-    return image[view.top : view.top + view.side, view.left : view.left + view.side]
 
 
 def _write_rgb(frame: np.ndarray, view: View, planes: np.ndarray) -> None:
     """Cut, resize and mirror a frame ``(H, W, 3)`` into its planes ``(3, S, S)``."""
-    square, size = _square(frame, view), planes.shape[1:]
-    if square.shape[:2] != size:
-        square = cv2.resize(square, size)
-    cv2.split(cv2.flip(square, 1) if view.flip else square, list(planes))
+    cut, size = frame[view.box], planes.shape[1:]
+    if cut.shape[:2] != size:
+        cut = cv2.resize(cut, size)
+    cv2.split(cv2.flip(cut, 1) if view.flip else cut, list(planes))
 
 
-def _write_flow(field: Sequence[np.ndarray], view: View, planes: np.ndarray) -> None:
+def _write_flow(
+    field: Sequence[np.ndarray], view: View, planes: np.ndarray, centred: bool
+) -> None:
     """The same for u and v, each ``(H, W)``, and their planes ``(2, S, S)``."""
     for image, plane in zip(field, planes):
-        square = _square(image, view)
-        if square.shape != plane.shape:
-            square = cv2.resize(square, plane.shape, dst=plane)
+        cut = image[view.box]
+        if cut.shape != plane.shape:
+            cut = cv2.resize(cut, plane.shape, dst=plane)
         if view.flip:
-            cv2.flip(square, 1, dst=plane)
-        elif square is not plane:
-            np.copyto(plane, square)
+            cv2.flip(cut, 1, dst=plane)
+        elif cut is not plane:
+            np.copyto(plane, cut)
+        if centred:
+            cv2.subtract(plane, round(cv2.mean(plane)[0] - 127.5), dst=plane)  # stops at 0 and 255
     if view.flip:
         cv2.bitwise_not(planes[0], dst=planes[0])  # 255 - u
 
@@ -138,7 +147,7 @@ class StackDataset(Dataset):
     :func:`eval_views` for ``crops``. ``repeat`` draws every clip that often in one epoch, which
     keeps epochs long enough on a small set.
 
-    Raises ``ValueError`` for a stream that does not exist or a clip whose label is no class.
+    Raises ``ValueError`` for a clip whose label is no class.
     """
 
     def __init__(
@@ -146,17 +155,11 @@ class StackDataset(Dataset):
         streams: Sequence[str] = ("rgb",), train: bool = False, seed: int = 0, repeat: int = 1,
         crops: str = "centre",
     ):  # fmt: skip
-        unknown = [stream for stream in streams if stream not in POSITIONS]
-        if unknown:
-            raise ValueError(f"no stream {unknown}; there are {list(POSITIONS)}")
-        strangers = sorted({store.label(clip) for clip in clips} - set(classes))
-        if strangers:
-            raise ValueError(f"labels {strangers} are not among the {len(classes)} classes")
         self.store, self.clips, self.classes = store, list(clips), list(classes)
-        self.profile, self.streams, self.train, self.seed = profile, tuple(streams), train, seed
         self.labels = [self.classes.index(store.label(clip)) for clip in self.clips]
-        self.repeat, self.crops = repeat if train else 1, crops
-        self.epoch = 0
+        self.profile, self.streams, self.crops = profile, tuple(streams), crops
+        self.train, self.seed, self.epoch = train, seed, 0
+        self.repeat = repeat if train else 1
 
     def __len__(self) -> int:
         return len(self.clips) * self.repeat
@@ -170,27 +173,47 @@ class StackDataset(Dataset):
         rng = np.random.default_rng((self.seed, self.epoch, index))
         return [random_view(rng, n_frames, size, self.profile)]
 
-    def first_view(self, clip: str) -> Batch:
-        """Return the stacks of one view of ``clip`` by stream, each ``(channels, S, S)`` uint8."""
-        item = self[self.clips.index(clip)]
-        return {stream: item[stream][0] for stream in self.streams}
+    def stack(self, clip: str, view: View, stream: str) -> torch.Tensor:
+        """Read, crop once, flip once with u negated, stack: ``(channels, S, S)`` uint8."""
+        numbers = POSITIONS[stream](self.store, clip, self.profile, view.start, view.seed)
+        read = self.store.read_flow if stream == "flow" else self.store.read_rgb
+        frames = crop_frames(read(clip, numbers), view, self.profile.crop)
+        if stream == "flow" and self.profile.subtract_mean:
+            frames = subtract_mean(frames)
+        if view.flip:
+            frames = flip_flow(frames) if stream == "flow" else frames[:, :, ::-1]
+        return to_channels(frames)
 
     def __getitem__(self, index: int) -> dict:
-        return {name: value[0] for name, value in self.batch([index]).items()}
-
-    def batch(self, indices: Sequence[int], room: Callable | None = None) -> Batch:
-        """Return items joined, stacks ``(B, V, …)``: each picture is written to its place once."""
-        clips = [index % len(self.clips) for index in indices]
-        views = [self.views(index) for index in indices]
-        batch = {"label": torch.tensor([self.labels[c] for c in clips])}
-        size = self.profile.crop
+        place = index % len(self.clips)
+        item = {"label": self.labels[place]}
         for stream in self.streams:
-            shape = len(clips), len(views[0]), self.profile.channels[stream], size, size
-            stacks = room(stream, shape) if room else torch.empty(shape, dtype=torch.uint8)
-            for c, seen, out in zip(clips, views, stacks):
-                read_stacks(self.store, self.clips[c], seen, self.profile, stream, out)
-            batch[stream] = stacks
-        return batch
+            seen = [self.stack(self.clips[place], view, stream) for view in self.views(index)]
+            item[stream] = torch.stack(seen)
+        return item
+
+
+def first_view(dataset: StackDataset, clip: str) -> Batch:
+    """Return the stacks of one view of ``clip`` by stream, each ``(channels, S, S)`` uint8."""
+    item = dataset[dataset.clips.index(clip)]
+    return {stream: item[stream][0] for stream in dataset.streams}
+
+
+def write_batch(
+    dataset: StackDataset, indices: Sequence[int], room: Callable | None = None
+) -> Batch:
+    """Return items joined, stacks ``(B, V, …)``, each picture written to its place in the batch."""
+    clips = [index % len(dataset.clips) for index in indices]
+    views = [dataset.views(index) for index in indices]
+    batch = {"label": torch.tensor([dataset.labels[c] for c in clips])}
+    size = dataset.profile.crop
+    for stream in dataset.streams:
+        shape = len(clips), len(views[0]), dataset.profile.channels[stream], size, size
+        stacks = room(stream, shape) if room else torch.empty(shape, dtype=torch.uint8)
+        for c, seen, out in zip(clips, views, stacks):
+            read_stacks(dataset.store, dataset.clips[c], seen, dataset.profile, stream, out)
+        batch[stream] = stacks
+    return batch
 
 
 def new_shared(stream: str, shape: tuple[int, ...]) -> torch.Tensor:
@@ -253,16 +276,19 @@ def make_loader(
         keep_freed_memory()
     if dataset.train:
         batch_size = min(batch_size, len(dataset) // processes()[1])
-    room = SharedRing() if reuse else new_shared
-    # Turned round: the loader deals out numbers, and `batch` makes a whole batch of them. The plain
-    # way, DataLoader(dataset), gives the same bytes, but makes each item alone and then copies them
-    # all into a batch: 1.4 times the time.
+    made_by = type(dataset).__getitem__, getattr(type(dataset), "stack", None)
+    items, collate = dataset, None
+    if made_by == (StackDataset.__getitem__, StackDataset.stack):
+        # The same bytes in 1/1.4 of the time, as a test says: the loader deals out numbers, and
+        # `write_batch` makes the batch in place. Items that are made otherwise stay as they are.
+        room = (SharedRing() if reuse else new_shared) if workers else None
+        items, collate = range(len(dataset)), partial(write_batch, dataset, room=room)
     return DataLoader(
-        range(len(dataset)),
+        items,
         batch_size,
         sampler=EpochSampler(dataset, seed, batch_size),
         num_workers=workers,
-        collate_fn=partial(dataset.batch, room=room) if workers else dataset.batch,
+        collate_fn=collate,
         drop_last=dataset.train,
         pin_memory=pick_device().type == "cuda",
     )

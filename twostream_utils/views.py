@@ -42,12 +42,35 @@ def view_starts(n_frames: int, covered: int, positions: int) -> list[int]:
     return [1 + round(slack * k / (positions - 1)) for k in range(positions)]
 
 
+def sampled_positions(
+    available: int, count: int, step: int, sampling: str, start: int = 1, seed: int | None = None
+) -> np.ndarray:
+    """Return the 1-based positions of a stack as ``sampling`` chooses them, ``(count,)`` int64.
+
+    ``"spaced"`` takes them ``step`` apart from ``start``; ``"random"`` draws as many, in order,
+    from the frames that those would cover; ``"segments"`` cuts the whole clip into ``count`` equal
+    parts and takes one of each (temporal segment networks, Wang et al. 2016, arXiv:1608.00859).
+    Without a ``seed`` nothing is drawn: tests take spaced positions, or the middle of each segment.
+    """
+    if sampling == "segments":
+        part = available / count
+        inside = 0.5 if seed is None else np.random.default_rng(seed).random(count)
+        return (part * (np.arange(count) + inside)).astype(np.int64) + 1
+    positions = stack_positions(available, count, step, start)
+    if sampling == "spaced" or seed is None:
+        return positions
+    covered = step * (count - 1) + 1
+    drawn = np.random.default_rng(seed).choice(covered, count, replace=False)
+    return (start - 1 + np.sort(drawn)) % available + 1
+
+
 @dataclass(frozen=True)
 class View:
     """What is seen of a clip: first frame (1-based), crop corner and side in px, mirrored or not.
 
     One view holds for every RGB frame and every flow field of the clip, so the two streams stay
-    registered pixel by pixel: fusion at a convolutional layer needs that.
+    registered pixel by pixel: fusion at a convolutional layer needs that. A crop that is no square
+    is ``width`` px wide. ``seed`` decides what :func:`sampled_positions` draws.
     """
 
     start: int
@@ -55,6 +78,20 @@ class View:
     left: int
     side: int
     flip: bool
+    width: int = 0
+    seed: int | None = None
+
+    @property
+    def box(self) -> tuple[slice, slice]:
+        """The rows and the columns of the crop."""
+        right = self.left + (self.width or self.side)
+        return slice(self.top, self.top + self.side), slice(self.left, right)
+
+
+def corners_and_centre(size: tuple[int, int], side: int, width: int) -> list[tuple[int, int]]:
+    """Return the five places (top, left) of a crop: the centre, then the four corners."""
+    down, right = size[0] - side, size[1] - width
+    return [(down // 2, right // 2), (0, 0), (0, right), (down, 0), (down, right)]
 
 
 def random_view(
@@ -62,14 +99,26 @@ def random_view(
 ) -> View:
     """Draw a training view of a clip of ``n_frames`` frames of ``size`` = (height, width) px.
 
-    Random start, random square of ``min_scale``..1 of the short side at a random place, mirrored
-    half of the time (the scale jitter of Feichtenhofer et al. 2016, §4).
+    Random start, mirrored half of the time, and a crop as ``profile.train_crops`` says:
+    ``"squares"`` of ``min_scale``..1 of the short side anywhere, or ``"corners"``: a corner or the
+    centre, height and width each 1, 7/8, 3/4 or 2/3 of the short side, no less than ``min_scale``
+    and at most one step apart (Wang et al. 2015, arXiv:1507.02159).
     """
     height, width = size
-    side = round(min(height, width) * rng.uniform(profile.min_scale, 1.0))
+    short = min(height, width)
     start = 1 + int(rng.integers(max(n_frames - span(profile), 0) + 1))
-    top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
-    return View(start, int(top), int(left), side, bool(rng.random() < 0.5))
+    if profile.train_crops == "corners":
+        sides = [s for s in (1, 7 / 8, 3 / 4, 2 / 3) if s >= profile.min_scale]
+        first = int(rng.integers(len(sides)))
+        other = int(np.clip(first + rng.integers(-1, 2), 0, len(sides) - 1))
+        side, wide = round(short * sides[first]), round(short * sides[other])
+        top, left = corners_and_centre(size, side, wide)[rng.integers(5)]
+    else:
+        side, wide = round(short * rng.uniform(profile.min_scale, 1.0)), 0
+        top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+    flip = bool(rng.random() < 0.5)
+    seed = None if profile.sampling == "spaced" else int(rng.integers(2**31))
+    return View(start, int(top), int(left), side, flip, wide, seed)
 
 
 def eval_views(
@@ -79,20 +128,17 @@ def eval_views(
 
     ``"centre"`` is the largest square; ``"five"`` the four corners and the centre, each 7/8 of the
     short side, which is 224 of 256 px (Simonyan & Zisserman 2014, §5). Start by start, as is before
-    flipped. ``"single"`` is one view: the middle, as is, the largest square. Raises ``ValueError``
-    for other ``crops``.
+    flipped. Segments cover the whole clip and have one start. ``"single"`` is one view: the middle,
+    as is, the largest square. Raises ``ValueError`` for other ``crops``.
     """
     if crops not in ("centre", "five", "single"):
         raise ValueError(f"no crops {crops!r}; there are centre, five, single")
-    one, (height, width) = crops == "single", size
     side = round(min(size) * 7 / 8) if crops == "five" else min(size)
-    down, right = height - side, width - side
-    places = [(down // 2, right // 2)]
-    if crops == "five":
-        places += [(0, 0), (0, right), (down, 0), (down, right)]
+    places = corners_and_centre(size, side, side)[: 5 if crops == "five" else 1]
+    one = crops == "single" or profile.sampling == "segments"
     return [
         View(start, top, left, side, flip)
         for start in view_starts(n_frames, span(profile), 1 if one else profile.positions)
-        for flip in ((False,) if one else (False, True))
+        for flip in ((False,) if crops == "single" else (False, True))
         for top, left in places
     ]

@@ -116,7 +116,7 @@ class PlainCrops(StackDataset):
         side, rng = self.profile.crop, np.random.default_rng((self.epoch, index))
         height, width = self.store.size(self.clips[index % len(self.clips)])
         top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
-        return [replace(view, top=int(top), left=int(left), side=side)]
+        return [replace(view, top=int(top), left=int(left), side=side, width=0)]
 
 
 def dataset(sizes: Sizes, of: type = StackDataset, repeat: int = 1, **changes) -> StackDataset:

@@ -123,11 +123,11 @@ def test_a_row_has_a_process_of_its_own_and_is_kept(sizes, tmp_path, capsys):
 
 
 class Asleep(StackDataset):
-    """Takes no core and the same time for every batch."""
+    """Takes no core and the same time for every clip."""
 
-    def batch(self, indices, **room):
-        time.sleep(0.15)
-        return {"label": torch.zeros(len(indices))}
+    def __getitem__(self, index):
+        time.sleep(0.05)
+        return {"label": 0}
 
 
 def test_two_sleeping_workers_are_twice_as_fast_as_one(sizes):
@@ -137,12 +137,12 @@ def test_two_sleeping_workers_are_twice_as_fast_as_one(sizes):
 
 
 class Leaking(StackDataset):
-    """Keeps a copy of every batch that it has made."""
+    """Keeps as much as a clip's stacks of every clip that it has seen."""
 
-    def batch(self, indices, **room):
-        batch = super().batch(indices, **room)
-        self.__dict__.setdefault("kept", []).append(batch["flow"].clone().share_memory_())
-        return batch
+    def views(self, index):
+        stack = torch.full((100, self.profile.crop, self.profile.crop), 1, dtype=torch.uint8)
+        self.__dict__.setdefault("kept", []).append(stack.share_memory_())
+        return super().views(index)
 
 
 def memory(pid: int) -> float:

@@ -134,7 +134,7 @@ def test_parameters_are_those_of_the_recipe_at_full_width():
         fusion = ConvFusion(spatial, temporal)
         maps = fusion.trunks(torch.empty(1, 30, 224, 224), torch.empty(1, 100, 224, 224))
         fused = fusion.fuse(torch.cat(maps, dim=1))
-        assert fused.shape == (1, 512, 14, 14) and fusion.pool(fused).shape == (1, 512, 7, 7)
+        assert fused.shape == (1, 512, 14, 14) and fusion.rest(fused).shape == (1, 512, 7, 7)
 
 
 def test_chunks_are_the_same_fields_in_their_order():

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from conftest import texture
 
-from twostream_utils.flow import ALGORITHMS, compute_flow, decode, flip_flow, quantise
+from twostream_utils.flow import (
+    ALGORITHMS,
+    compute_flow,
+    decode,
+    flip_flow,
+    quantise,
+    subtract_mean,
+)  # fmt: skip
 
 
 def shifted_pair(dx, dy, height=72, width=96):
@@ -115,6 +122,17 @@ def test_flip_by_hand():
     assert np.array_equal(flip_flow(flip_flow(stack)), stack)
     with pytest.raises(ValueError, match="uint8"):
         flip_flow(q.astype(np.float32))
+
+
+def test_mean_motion_is_taken_away_from_each_field_by_itself():
+    rng = np.random.default_rng(0)
+    q = quantise(rng.normal(0, 1, (3, 24, 32, 2)) + [[[[4, -2]]], [[[0, 0]]], [[[-6, 9]]]])
+    left = subtract_mean(q)
+    assert left.dtype == np.uint8 and np.abs(left.mean((1, 2)) - 127.5).max() <= 0.5
+    moved = left.astype(int) - q
+    assert (moved == moved[:, :1, :1]).all() and (moved[1] == 0).all()
+    assert np.array_equal(subtract_mean(flip_flow(q)), flip_flow(left))
+    assert subtract_mean(np.full((2, 2, 2), 128, np.uint8)).max() == 128  # rest stays rest
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -11,7 +11,6 @@ import torch
 
 from twostream_utils import stacks, views
 from twostream_utils.evaluation import score
-from twostream_utils.flow import flip_flow
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.stacks import EpochSampler, make_loader
 from twostream_utils.training import fit
@@ -150,7 +149,7 @@ def test_loaders_and_workers_give_the_same_clips():
 class InWorkers(stacks.StackDataset):
     """Goes wrong in a worker."""
 
-    def batch(self, indices, room=None):
+    def __getitem__(self, index):
         if self.trouble == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         raise RuntimeError(self.trouble)
@@ -206,12 +205,12 @@ def test_a_worker_without_memory_says_what_to_do(trouble, workers, tmp_path):
 def test_views_share_what_is_decoded(crops):
     profile = get_profile("mini", positions=3)
     data = dataset(profile, train=False, crops=crops)
-    item, shown = data[0], data.views(0)
+    batch, shown = stacks.write_batch(data, [0]), data.views(0)
     shared = data.store.decoded
     for v, view in enumerate(shown):
         for stream in ("rgb", "flow"):
             alone = stacks.read_stacks(data.store, data.clips[0], [view], profile, stream)[0]
-            assert torch.equal(item[stream][v], alone)
+            assert torch.equal(batch[stream][0, v], alone)
     assert len(shown) == (30 if crops == "five" else 6)
     frames, fields = set(), set()
     for start in {view.start for view in shown}:
@@ -229,34 +228,82 @@ class NoiseStore(RampStore):
             yield (noise[..., 0].copy(), noise[..., 1].copy()) if flow else noise
 
 
-def plain_stack(data, clip, view, stream):
-    """Read, crop once, flip once with u negated, lay the channels out: what notebook 03 teaches."""
-    numbers = stacks.POSITIONS[stream](data.store, clip, data.profile, view.start)
-    read = data.store.read_flow if stream == "flow" else data.store.read_rgb
-    frames = stacks.crop_frames(read(clip, numbers), view, data.profile.crop)
-    if view.flip:
-        frames = flip_flow(frames) if stream == "flow" else frames[:, :, ::-1]
-    return stacks.to_channels(frames)
-
-
 @pytest.mark.parametrize("options", [{}, {"train": False, "crops": "five"}])
-@pytest.mark.parametrize("crop", [64, 63])  # five crops of 63 px are cut without resizing
-def test_the_plain_way_gives_the_same_bytes(options, crop):
-    store = NoiseStore(120, 72, 96)
-    profile = get_profile("mini", crop=crop, positions=1, rgb_frames=3, flow_fields=5)
-    data = dataset(profile, store=store, **options)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"crop": 63, "sampling": "random", "subtract_mean": True},  # five crops are not resized
+        {"sampling": "segments", "train_crops": "corners", "subtract_mean": True},
+    ],
+)
+def test_the_loader_writes_the_bytes_of_the_plain_items(options, changes):
+    profile = get_profile("mini", positions=1, rgb_frames=3, flow_fields=5, **changes)
+    data = dataset(profile, store=NoiseStore(120, 72, 96), **options)
     flips = set()
     for epoch in range(4):
         data.epoch = epoch
-        for batch, start in zip(make_loader(data, 2, 0, 0), (0, 2, 4)):
-            order = list(EpochSampler(data, 0, 2)) if data.train else range(6)
-            for row, index in enumerate(order[start : start + 2]):
-                for v, view in enumerate(data.views(index)):
-                    flips.add(view.flip)
-                    for stream in data.streams:
-                        plain = plain_stack(data, data.clips[index], view, stream)
-                        assert torch.equal(batch[stream][row, v], plain)
+        order = list(EpochSampler(data, 0, 2))
+        for place, batch in enumerate(make_loader(data, 2, 0, 0)):
+            for row, index in enumerate(order[2 * place : 2 * place + 2]):
+                item = data[index]
+                flips |= {view.flip for view in data.views(index)}
+                assert batch["label"][row] == item["label"]
+                assert all(torch.equal(batch[name][row], item[name]) for name in data.streams)
     assert flips == {False, True}
+
+
+class Own(stacks.StackDataset):
+    """A student's: items of another kind."""
+
+    def stack(self, clip, view, stream):
+        return 0 * super().stack(clip, view, stream)
+
+
+def test_a_loader_leaves_items_that_are_made_otherwise_as_they_are():
+    data = dataset(get_profile("mini"), train=False)
+    data.__class__ = Own
+    assert all(not batch["flow"].any() for batch in make_loader(data, 3, 1, 0))
+
+
+def test_random_frames_lie_in_the_span_and_segments_one_in_each():
+    for seed in range(20):
+        drawn = views.sampled_positions(60, 10, 5, "random", 8, seed)
+        assert len(set(drawn)) == 10 and (np.diff(drawn) > 0).all()
+        assert 8 <= drawn[0] and drawn[-1] <= 8 + 9 * 5
+        parts = views.sampled_positions(60, 10, 5, "segments", 8, seed)
+        assert ((parts - 1) // 6).tolist() == list(range(10))
+    assert len({tuple(views.sampled_positions(60, 10, 5, "random", 8, s)) for s in range(9)}) == 9
+    assert views.sampled_positions(60, 10, 5, "random", 8).tolist() == list(range(8, 54, 5))
+    assert views.sampled_positions(60, 10, 5, "segments").tolist() == list(range(4, 60, 6))
+    assert views.sampled_positions(6, 4, 2, "random", 5, 1).max() <= 6  # a short clip loops
+    assert views.sampled_positions(3, 6, 1, "segments").tolist() == [1, 1, 2, 2, 3, 3]
+
+
+def test_one_draw_of_frames_for_a_view_and_another_in_the_next_epoch():
+    profile = get_profile("mini", sampling="segments", crop=72, min_scale=1.0)
+    data = dataset(profile)
+    frames = [data[2]["rgb"][0, ::3, 0, 0].tolist() for data.epoch in (0, 0, 1)]
+    assert frames[0] == frames[1] != frames[2]
+    assert len(dataset(profile, train=False).views(0)) == 2
+
+
+def test_crops_of_corners_and_centre():
+    profile, rng = get_profile("ucf101"), np.random.default_rng(0)
+    shown = [views.random_view(rng, 120, (256, 340), profile) for _ in range(400)]
+    sizes = {(view.side, view.width) for view in shown}
+    assert sizes == {(a, b) for a in (256, 224, 192) for b in (256, 224, 192)} - {
+        (256, 192), (192, 256)}  # fmt: skip
+    places = {(v.top, v.left) for v in shown if (v.side, v.width) == (224, 192)}
+    assert places == {(0, 0), (0, 148), (32, 0), (32, 148), (16, 74)}
+
+
+def test_a_view_may_be_stretched():
+    profile = get_profile("mini", rgb_frames=1, flow_fields=1)
+    store, view = NoiseStore(), views.View(5, 3, 20, 60, False, 40)
+    (frame,) = store.images("", [5])
+    cut = cv2.resize(frame[3:63, 20:60], (64, 64)).transpose(2, 0, 1)
+    assert np.array_equal(stacks.read_stacks(store, "", [view], profile, "rgb")[0].numpy(), cut)
 
 
 def test_stacks_hold_what_opencv_cuts_and_resizes():
@@ -288,7 +335,7 @@ def test_five_crops_are_the_corners_and_the_centre():
 
 def test_first_view_is_that_of_the_item():
     clips = dataset(get_profile("mini", positions=3), train=False)
-    for stream, stack in clips.first_view(clips.clips[2]).items():
+    for stream, stack in stacks.first_view(clips, clips.clips[2]).items():
         assert torch.equal(stack, clips[2][stream][0])
 
 
@@ -320,8 +367,9 @@ def test_normalise_by_hand():
 
 
 def test_what_does_not_exist_is_named():
-    with pytest.raises(ValueError, match="depth"):
-        dataset(get_profile("mini"), streams=("depth",))
+    for name in ("sampling", "train_crops"):
+        with pytest.raises(ValueError, match=f"no {name} 'any'; there are sp|no train_crops 'any'"):
+            get_profile("mini", **{name: "any"})
     store = RampStore()
     with pytest.raises(ValueError, match="Biking"):
         stacks.StackDataset(store, ["v_Biking_g01_c01"], ["Diving"], get_profile("mini"))

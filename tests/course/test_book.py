@@ -6,7 +6,9 @@ import re
 import shutil
 
 import book
+import nbformat
 import pytest
+import slides
 
 PAGES = [page for part in book.pages().values() for page in part]
 
@@ -56,3 +58,15 @@ def test_a_dead_link_fails_the_build(link, tmp_path, capfd):
     (root / "CONTRIBUTING.md").write_text(f"# A page\n\n{link}\n", encoding="utf-8")
     assert book.build(root, out, folder) != 0
     assert "CONTRIBUTING" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("path", book.ROOT.glob("notebooks/[0-9]*.ipynb"), ids=lambda p: p.stem)
+def test_a_deck_goes_from_the_question_to_the_exercises_and_gives_no_answer(path):
+    notebook = nbformat.read(path, as_version=4)
+    cells = slides.deck(notebook).cells
+    assert cells[0].source.startswith("# ") and 5 <= len(cells) <= 60
+    assert sum(len(cell.get("outputs", [])) for cell in cells) >= 1 or path.stem.startswith("00")
+    text = "\n".join(cell.source for cell in cells)
+    assert "## Takeaways" in text and 'your turn")' not in text and "setup(" not in text
+    if "### Exercise 1" in "\n".join(cell.source for cell in notebook.cells):
+        assert cells[-1].source.startswith("## Your turn\n\n- Exercise 1")

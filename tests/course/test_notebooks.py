@@ -140,7 +140,7 @@ def test_exercises_are_numbered_and_each_is_checked(source):
     heads = [re.match(rf"### Exercise (\d) \(({kinds})\): \S", text) for text in texts]
     assert all(heads), [text.splitlines()[0] for text in texts]
     assert [int(head[1]) for head in heads] == list(range(1, len(texts) + 1))
-    assert sum(head[2] == "build" for head in heads) == (source.number <= "10")
+    assert any(head[2] == "build" for head in heads) or source.number > "10"
     for text in texts:
         assert bn.BEGIN in text and re.search(r"^check\.\w+\(", text, re.M), text
         if "(build)" in text.splitlines()[0]:

@@ -8,35 +8,42 @@ import math
 import numpy as np
 import torch
 
+from twostream_utils.evaluation import bootstrap_interval
 from twostream_utils.lab.exercises import nb05, nb07, nb09, nb11
 
 
-def weighted_torch(a, b, w, space):
-    if space == "logit":
-        return torch.softmax((1 - w) * a + w * b, dim=1)
-    return (1 - w) * a.softmax(1) + w * b.softmax(1)
+def soft(x):
+    e = np.exp(x - x.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
 
 
-def weighted_numpy(a, b, w, space):
-    def soft(x):
-        e = np.exp(x - x.max(1, keepdims=True))
-        return e / e.sum(1, keepdims=True)
-
-    a, b = a.numpy(), b.numpy()
-    if space == "logit":
-        return soft(a + w * (b - a))
-    return np.average([soft(a), soft(b)], axis=0, weights=[1 - w, w])
+def weights_loop(a, b, labels):
+    best = []
+    for w in np.arange(21) / 20:
+        fused = (1 - w) * soft(a) + w * soft(b)
+        likelihood = sum(math.log(row[k]) for row, k in zip(fused, labels))
+        best.append((likelihood, (1 - w, w)))
+    return max(best)[1]
 
 
-def softmax_of_one_clip(logits):
-    e = np.exp(logits - logits.max())
-    return e / e.sum()
+def weights_torch(a, b, labels):
+    p, q = (torch.as_tensor(x).softmax(1) for x in (a, b))
+    w = torch.linspace(0, 1, 21, dtype=p.dtype)[:, None, None]
+    fused = ((1 - w) * p + w * q).log()
+    losses = [torch.nn.functional.nll_loss(x, torch.as_tensor(labels)) for x in fused]
+    k = int(torch.stack(losses).argmin())
+    return np.array([20 - k, k]) / 20
 
 
-def weighted_at_once(a, b, w, space):
-    if space == "logit":
-        return softmax_of_one_clip((1 - w) * a + w * b)
-    return (1 - w) * softmax_of_one_clip(a) + w * softmax_of_one_clip(b)
+def weights_by(value):
+    """Weights chosen by another value of the fused probabilities and labels."""
+
+    def choose(a, b, labels):
+        grid = np.linspace(0, 1, 21)
+        w = max(grid, key=lambda w: value((1 - w) * soft(a) + w * soft(b), labels))
+        return 1 - w, w
+
+    return choose
 
 
 views_mean = lambda logits: logits.mean(axis=1).argmax(axis=1)
@@ -86,14 +93,6 @@ def interval_ends(new, old, draws, rng):
     return a[0] - b[1], a[1] - b[0]
 
 
-def weight_even(weights, held_out, test):
-    best = np.flatnonzero(held_out == held_out.max())
-    return weights[best[np.abs(weights[best] - 0.5).argmin()]]
-
-
-weight_sorted = lambda weights, held_out, test: min(zip(-held_out, abs(weights - 0.5), weights))[2]
-
-
 def confusion_loop(predicted, labels, classes):
     matrix = np.zeros((classes, classes), dtype=int)
     for true, said in zip(labels, predicted):
@@ -106,41 +105,45 @@ def confusion_bincount(predicted, labels, classes):
     return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
 
 
-def top_k_argsort(scores, labels, k):
-    best = np.argsort(scores, axis=1)[:, -k:]
-    return np.mean([label in row for label, row in zip(labels, best)])
+def gain_by_rows(new, old, aligned=True, key=None, seeds=True):
+    """The difference of kept runs with its interval, and something to get wrong."""
+    key = key or (lambda run, k: (run["split"], run["groups"][k]))
+    partner = {(run["split"], run["seed"]): run for run in old}
+    rows, keys = {}, {}
+    for run in new:
+        other = partner[run["split"], run["seed"]]
+        order = [other["clips"].index(clip) for clip in run["clips"]]
+        order = order if aligned else range(len(order))
+        rows.setdefault(run["seed"], []).append(run["right"] * 1.0 - other["right"][list(order)])
+        keys[run["seed"]] = keys.get(run["seed"], []) + [
+            str(key(run, k)) for k in range(len(order))
+        ]
+    values = np.array([np.concatenate(parts) for parts in rows.values()])
+    keys = next(iter(keys.values()))
+    return values.mean(), bootstrap_interval(values if seeds else values.mean(axis=0), keys)
 
 
-def top_k_torch(scores, labels, k):
-    best = torch.as_tensor(scores).topk(k, dim=1).indices
-    return (best == torch.as_tensor(labels)[:, None]).any(1).float().mean()
+def gain_by_name(new, old):
+    """The same by a table of (split, group): seed: [differences], drawn in a loop."""
+    found = {(run["split"], run["seed"], clip): hit for run in old
+             for clip, hit in zip(run["clips"], run["right"])}  # fmt: skip
+    table, rng, means = {}, np.random.default_rng(5), []
+    for run in new:
+        for clip, group, hit in zip(run["clips"], run["groups"], run["right"]):
+            row = table.setdefault((run["split"], group), {0: [], 1: [], 2: []})
+            row[run["seed"]].append(int(hit) - int(found[run["split"], run["seed"], clip]))
+    sums = np.array([[sum(row[seed]) for seed in range(3)] for row in table.values()])
+    for _ in range(20_000):
+        groups = sums[rng.integers(len(sums), size=len(sums))]
+        means.append(groups[:, rng.integers(3, size=3)].sum() / (12 * len(sums)))
+    return sums.sum() / (12 * len(sums)), np.percentile(means, [2.5, 97.5])
 
 
-def mean_class_loop(predicted, labels):
-    return np.mean([(predicted == labels)[labels == k].mean() for k in set(labels)])
-
-
-def mean_class_matrix(predicted, labels):
-    matrix = confusion_loop(predicted, labels, 5)
-    row = matrix.sum(axis=1)
-    return torch.tensor(matrix.diagonal()[row > 0] / row[row > 0]).mean()
-
-
-def precision(predicted, labels):
-    return np.mean([(predicted == labels)[predicted == k].mean() for k in (0, 1, 2, 4)])
-
-
-def differ_masks(new, old, labels):
-    a, b = new == labels, old == labels
-    return (a & ~b).sum(), (b & ~a).sum()
-
-
-def differ_loop(new, old, labels):
-    counts = [0, 0]
-    for x, y, label in zip(new, old, labels):
-        if (x == label) != (y == label):
-            counts[int(y == label)] += 1
-    return counts
+def two_intervals(new, old):
+    """Each method's own interval, the ends subtracted."""
+    empty = [run | {"right": np.zeros(len(run["right"]), bool)} for run in new]
+    (a, ends), (minus_b, minus_ends) = gain_by_rows(new, empty), gain_by_rows(empty, old)
+    return a + minus_b, np.add(ends, minus_ends)
 
 
 def pace_branch(cores, decode_ms, gpu_clips):
@@ -165,15 +168,12 @@ scaled_in_place = lambda gradient, scale: gradient.mul_(scale).half().float() / 
 
 
 RIGHT = {
-    nb07.weighted_fusion: [weighted_torch, weighted_numpy],
+    nb07.choose_weights: [weights_loop, weights_torch],
     nb05.views: [views_mean, views_loop],
     nb05.bootstrap: [bootstrap_table, bootstrap_loop],
     nb07.paired: [paired_gain, paired_loop],
-    nb07.choose_weight: [weight_even, weight_sorted],
     nb05.confusion: [confusion_loop, confusion_bincount],
-    nb09.top_k: [top_k_argsort, top_k_torch],
-    nb09.mean_class: [mean_class_loop, mean_class_matrix],
-    nb09.disagreements: [differ_masks, differ_loop],
+    nb09.difference_interval: [gain_by_rows, gain_by_name],
     nb11.pace: [lambda c, ms, gpu: min(1000 * c / ms, gpu), pace_branch],
     nb11.scaled: [
         lambda g, s: (g * s).half().float() / s,
@@ -184,18 +184,13 @@ RIGHT = {
 }
 
 WRONG = {
-    nb07.weighted_fusion: [
-        (lambda a, b, w, s: ((1 - w) * a + w * b).softmax(1), "logits are averaged, then"),
-        (lambda a, b, w, s: (1 - w) * a + w * b, "no softmax"),
-        (lambda a, b, w, s: a.softmax(1) + b.softmax(1), "rows sum to 2"),
-        (lambda a, b, w, s: a.softmax(1) + w * b.softmax(1), "rows do not sum to 1"),
-        (lambda a, b, w, s: weighted_torch(a, b, 1 - w, s), "weight of the temporal stream"),
-        (lambda a, b, w, s: weighted_torch(a, b, 0.5, s), "not used"),
-        (lambda a, b, w, s: a.softmax(1) * b.softmax(1), "multiplied"),
-        (lambda a, b, w, s: (1 - w) * a.softmax(0) + w * b.softmax(0), "over the clips"),
-        (lambda a, b, w, s: weighted_torch(a, b, w, s).softmax(1), "twice"),
-        (weighted_at_once, "for a single clip"),
-        (lambda a, b, w, s: weighted_torch(a, b, w, "softmax"), "in logit space"),
+    nb07.choose_weights: [
+        (lambda a, b, y: weights_loop(a, b, y)[::-1], "the other way round"),
+        (weights_by(lambda f, y: (f.argmax(1) == y).mean()), "accuracy"),
+        (weights_by(lambda f, y: f[range(len(y)), y].mean()), "logarithm of each"),
+        (weights_by(lambda f, y: -np.log(f[range(len(y)), y]).mean()), "highest loss"),
+        (lambda a, b, y: (0.5, 0.5), "Half and half"),
+        (lambda a, b, y: weights_loop(a, b, y)[1], "both weights"),
     ],
     nb05.views: [
         (lambda x: x[:, 0].argmax(1), "first view"),
@@ -226,15 +221,6 @@ WRONG = {
         (lambda a, b, n, rng: bootstrap_of(a * 1.0 - b, n, rng, tail=0.05), "90 %"),
         (lambda a, b, n, rng: bootstrap_table(a & ~b, n, rng), "count −1"),
     ],
-    nb07.choose_weight: [
-        (lambda w, v, t: w[t.argmax()], "Chosen on the test"),
-        (lambda w, v, t: v.argmax(), "place in the list"),
-        (lambda w, v, t: v.max(), "accuracy"),
-        (lambda w, v, t: w[v.argmax()], "the first"),
-        (lambda w, v, t: w[::-1][v[::-1].argmax()], "the last"),
-        (lambda w, v, t: 0.5, "Half and half"),
-        (lambda w, v, t: w[v == v.max()].mean(), "mean of equally good"),
-    ],
     nb05.confusion: [
         (lambda p, t, c: confusion_loop(t, p, c), "swapped"),
         (
@@ -246,29 +232,15 @@ WRONG = {
         (lambda p, t, c: (confusion_loop(p, t, c) > 0).astype(int), "only once"),
         (lambda p, t, c: np.diag(np.bincount(t[t == p], minlength=c)), "diagonal"),
     ],
-    nb09.top_k: [
-        (lambda s, t, k: top_k_argsort(-s, t, k), "lowest"),
-        (lambda s, t, k: top_k_argsort(s, t, 1), "k is ignored"),
-        (lambda s, t, k: (np.argsort(-s, 1)[:, k - 1] == t).mean(), "exactly in place k"),
-        (lambda s, t, k: top_k_torch(s, t, min(k + 1, 9)), "too many"),
-    ],
-    nb09.mean_class: [
-        (lambda p, t: (p == t).mean(), "large class decides"),
-        (lambda p, t: mean_class_loop(p, t) * 4 / 5, "leave it out"),
-        (precision, "the class that was said; go"),
-        (lambda p, t: precision(p, t) * 4 / 5, "the class that was said; go"),
-        (lambda p, t: min((p == t)[t == k].mean() for k in set(t)), "worst"),
-    ],
-    nb09.disagreements: [
-        (lambda a, b, t: differ_masks(b, a, t), "exchanged"),
-        (lambda a, b, t: ((a == t).sum(), (b == t).sum()), "that both have right"),
-        (lambda a, b, t: ((b != t).sum(), (a != t).sum())[::-1], "both have wrong"),
-        (
-            lambda a, b, t: (((a != b) & (b != t)).sum(), ((a != b) & (a != t)).sum()),
-            "both are wrong",
-        ),
-        (lambda a, b, t: (((a == t) & (b == t)).sum(), ((a != t) & (b != t)).sum()), "agree"),
-        (lambda a, b, t: np.array(differ_masks(a, b, t)) / len(t), "shares"),
+    nb09.difference_interval: [
+        (lambda a, b: gain_by_rows(a, b, aligned=False), "by name, not by place"),
+        (lambda a, b: gain_by_rows(a, b, key=lambda run, k: run["clips"][k]), "drawn, not groups"),
+        (lambda a, b: gain_by_rows(a, b, key=lambda run, k: run["groups"][k]), "into the key"),
+        (lambda a, b: gain_by_rows(a, b, seeds=False), "averaged away"),
+        (lambda a, b: gain_by_rows(b, a), "sign"),
+        (two_intervals, "two intervals"),
+        (lambda a, b: gain_by_rows(a, b)[0], "Return the mean difference"),
+        (lambda a, b: [100 * np.asarray(x) for x in gain_by_rows(a, b)], "per cent"),
     ],
     nb11.pace: [
         (lambda c, ms, gpu: max(1000 * c / ms, gpu), "slower one"),

@@ -64,13 +64,13 @@ def test_questions_know_the_answer_and_their_slips(check, capsys):
 
 
 def test_questions_take_answers_as_people_write_them(capsys):
-    for answer in 0.039, np.float32(0.0391), torch.tensor([0.039]):
-        assert nb09.sign_test(answer)
+    for answer in 630, np.float32(630.4), torch.tensor([630]):
+        assert nb09.groups_needed(answer)
     for answer in "b", " B) ", "(b).":
         assert checking.letter_of(answer, "abc") == "b"
     capsys.readouterr()
-    for answer, word in ("0.039", "one number"), (0.5, "too high"), (float("nan"), "finite"):
-        assert not nb09.sign_test(answer) and word in capsys.readouterr().out
+    for answer, word in ("630", "one number"), (900, "too high"), (float("nan"), "finite"):
+        assert not nb09.groups_needed(answer) and word in capsys.readouterr().out
 
 
 # --- the mechanism ------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from twostream_utils.conv_fusion import ConvFusion, check_streams, fusion_layer
+from twostream_utils.conv_fusion import ConvFusion, check_streams
 from twostream_utils.fusion import softmax
 from twostream_utils.vgg import VGG
 
@@ -86,35 +86,30 @@ class MapFusion(ConvFusion):
         self, spatial: VGG, temporal: VGG, kind: str = "conv", layer: str = "relu5",
         mix: tuple[float, float] = (0.25, 0.75), train_trunks: bool = False,
     ):  # fmt: skip
-        nn.Module.__init__(self)  # the layers of ConvFusion are among those chosen here
         check_streams(spatial, temporal)
         for what, value, known in ("kind", kind, KINDS), ("layer", layer, LAYERS):
             if value not in known:
                 raise ValueError(f"no {what} {value!r}; there are {', '.join(known)}")
         if kind == "bilinear" and layer != "relu5":
             raise ValueError("bilinear fusion feeds its own classifier: take layer 'relu5'")
-        spatial, temporal = copy.deepcopy(spatial), copy.deepcopy(temporal)
-        pools = [k for k, m in enumerate(spatial.features) if isinstance(m, nn.MaxPool2d)]
-        cut = pools[int(layer[4]) - 1]
-        convolutions = [m for m in spatial.features[:cut] if isinstance(m, nn.Conv2d)]
-        channels, classes = convolutions[-1].out_channels, spatial.classifier[-1].out_features
-        self.kind, self.train_trunks = kind, train_trunks
-        self.spatial = spatial.features[:cut].requires_grad_(train_trunks)
-        self.temporal = temporal.features[:cut].requires_grad_(train_trunks)
+        super().__init__(spatial, temporal, mix, int(layer[4]), train_trunks)
+        temporal = copy.deepcopy(temporal)
+        channels, classes = self.fuse.out_channels, self.classifier[-1].out_features
+        self.kind = kind
         if kind == "bilinear":
             self.fuse = Bilinear()
-            self.classifier = nn.Linear(channels**2, classes)
-            return
-        if kind == "conv":
-            self.fuse = fusion_layer(channels, mix)
-        self.rest, self.avgpool = spatial.features[cut + 1 :], spatial.avgpool
-        self.classifier = spatial.classifier
+            self.rest, self.classifier = nn.Identity(), nn.Linear(channels**2, classes)
+        elif kind != "conv":
+            del self.fuse
+        others = temporal.features[-len(self.rest) :] if kind != "bilinear" else []
         if kind == "concat":
-            after = self.rest if len(self.rest) else self.classifier
-            other = temporal.features[cut + 1 :] if len(self.rest) else temporal.classifier
-            after[0] = _side_by_side(after[0], other[0])
+            after, other = self.rest, others
+            if len(others) == 1:  # a pool alone: the classifier is the next layer with weights
+                after, other = self.classifier, temporal.classifier
+            place = 0 if after is self.classifier else 1
+            after[place] = _side_by_side(after[place], other[place])
         if layer == "relu5+fc8":
-            self.temporal_rest = temporal.features[cut + 1 :]
+            self.temporal_rest = others
             self.temporal_classifier = temporal.classifier
             self.fuse_scores = nn.Linear(2 * classes, classes)
             with torch.no_grad():
@@ -131,18 +126,14 @@ class MapFusion(ConvFusion):
         joined = torch.cat([a, b], dim=1)
         return joined if self.kind == "concat" else torch.relu(self.fuse(joined))
 
-    def _classify(self, maps: torch.Tensor, rest: nn.Module, head: nn.Module) -> torch.Tensor:
-        pooled = nn.functional.max_pool2d(maps, 2)
-        return head(self.avgpool(rest(pooled)).flatten(1))
-
     def forward(self, rgb: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
         a, b = self.trunks(rgb, flow)
         if self.kind == "bilinear":
             return self.classifier(self.fuse(a.flatten(2), b.flatten(2)))
-        logits = self._classify(self.fused(a, b), self.rest, self.classifier)
+        logits = self.classifier(self.avgpool(self.rest(self.fused(a, b))).flatten(1))
         if not hasattr(self, "fuse_scores"):
             return logits
-        other = self._classify(b, self.temporal_rest, self.temporal_classifier)
+        other = self.temporal_classifier(self.avgpool(self.temporal_rest(b)).flatten(1))
         return self.fuse_scores(torch.cat([logits, other], dim=1))
 
 

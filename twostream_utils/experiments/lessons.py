@@ -131,6 +131,7 @@ def main() -> None:
     parser.add_argument("--no-conv", action="store_true", help="the two streams alone")
     parser.add_argument("--conv-lr", type=float, help="another learning rate of conv fusion")
     parser.add_argument("--trunk-lr", type=float, help="times the learning rate; 0: frozen trunks")
+    parser.add_argument("--block", type=int, help="after which block maps are fused")
     parser.add_argument("--form", help="how maps are fused: one of conv_fusion.FORMS")
     options = parser.parse_args()
     for split in options.splits:
@@ -139,8 +140,8 @@ def main() -> None:
             changes = {"lr": options.conv_lr, "trunk_lr": options.trunk_lr}
             changes = {name: value for name, value in changes.items() if value is not None}
             profile = replace(course.profile, conv=replace(course.profile.conv, **changes))
-            if options.form:
-                profile = replace(profile, fusion=options.form)
+            changes = {"fusion": options.form, "fusion_block": options.block}
+            profile = replace(profile, **{k: value for k, value in changes.items() if value})
             course = replace(course, profile=profile)
             scores, of = of_course(course, options.part, not options.no_conv)
             rows = table(scores, of.labels, of.classes)

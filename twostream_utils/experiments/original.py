@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import default_collate
 
 from .. import stacks
 from ..course import INPUTS, Course
 from ..device import pick_device, to_model_layout
-from ..flow import flip_flow
+from ..flow import flip_flow, subtract_mean
 from ..vgg import VGG, load_weights, transform_first_layer
 from ..views import View, random_view
 
@@ -56,9 +55,6 @@ class DefectiveClips(stacks.StackDataset):
             item[stream] = torch.stack([read[stream](clip, v, rng) for v in self.views(index)])
         return item
 
-    def batch(self, indices: list[int], **room) -> dict:
-        return default_collate([self[index] for index in indices])
-
     def _own(self, clip: str, view: View, rng: np.random.Generator) -> View:
         """Another crop and flip of the same frames."""
         size = self.store.size(clip)
@@ -68,7 +64,8 @@ class DefectiveClips(stacks.StackDataset):
     def _rgb(self, clip: str, view: View, rng: np.random.Generator) -> torch.Tensor:
         if not (self.train and "jitter" in self.defects):
             return stacks.read_stacks(self.store, clip, [view], self.profile, "rgb")[0]
-        where, frames = stacks.rgb_positions(self.store, clip, self.profile, view.start), []
+        p, frames = self.profile, []
+        where = stacks.rgb_positions(self.store, clip, p, view.start, view.seed)
         for frame in self.store.read_rgb(clip, where):
             own = self._own(clip, view, rng)
             cut = stacks.crop_frames(frame[None], own, self.profile.crop)
@@ -77,7 +74,7 @@ class DefectiveClips(stacks.StackDataset):
 
     def _flow(self, clip: str, view: View, rng: np.random.Generator) -> torch.Tensor:
         p = self.profile
-        where = stacks.flow_positions(self.store, clip, p, view.start)
+        where = stacks.flow_positions(self.store, clip, p, view.start, view.seed)
         fields = self.store.read_flow(clip, where)
         if self.train and "own crops" in self.defects:
             view = self._own(clip, view, rng)
@@ -85,6 +82,8 @@ class DefectiveClips(stacks.StackDataset):
             fields = np.stack([cv2.resize(f, (p.crop, p.crop)) for f in fields])
         else:
             fields = stacks.crop_frames(fields, view, p.crop)
+            if p.subtract_mean:
+                fields = subtract_mean(fields)
             if view.flip:
                 keep_sign = "unflipped u" in self.defects
                 fields = fields[:, :, ::-1] if keep_sign else flip_flow(fields)

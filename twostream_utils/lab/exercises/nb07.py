@@ -1,64 +1,60 @@
-"""Checkers of notebook 07: late fusion, the paired interval, choosing a weight."""
+"""Checkers of notebook 07: choosing the weights of late fusion; the paired interval."""
 
 import numpy as np
-import torch
 
-from .checking import checker, compare, compare_interval, picture, prediction
+from .checking import ExerciseError, checker, compare, compare_interval, picture, prediction
 
-__all__ = ["weighted_fusion", "paired", "choose_weight", "picture", "prediction"]
+__all__ = ["choose_weights", "paired", "picture", "prediction"]
 
 
-@checker("One vote for each stream, or one for each logit; each row sums to 1.")
-def weighted_fusion(answer):
-    """``answer(spatial (N, C), temporal (N, C), w, space)`` → probabilities ``(N, C)``.
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
 
-    ``w`` is the weight of the temporal stream; ``space`` is "softmax" or "logit".
-    """
-    generator = torch.Generator().manual_seed(0)
-    spatial = 4 * torch.randn(6, 5, generator=generator)
-    temporal = torch.randn(6, 5, generator=generator)
-    p, q = spatial.softmax(1), temporal.softmax(1)
 
-    def whole(x: torch.Tensor) -> torch.Tensor:
-        return x.flatten().softmax(0).view_as(x)
+@checker("The weights that make the true classes of the held-out clips most probable.")
+def choose_weights(answer):
+    """``answer(spatial (N, C), temporal (N, C), labels (N,))`` → weights (spatial, temporal)."""
+    grid = np.linspace(0, 1, 21)
+    # streams for which each slip gives weights of its own: seed, how strong, how noisy the second
+    for seed, strong, weak, noise in (0, 2.0, 1.5, 2.5), (8, 1.0, 1.5, 1.5), (20, 2.0, 2.5, 1.5):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(4, size=60)
+        truth = np.eye(4)[labels]
+        a = rng.normal(size=(60, 4)) * 1.5 + strong * truth
+        b = rng.normal(size=(60, 4)) * noise + weak * truth
+        p, q = _probabilities(a), _probabilities(b)
+        fused = np.array([(1 - w) * p + w * q for w in grid])
+        of_truth = fused[:, np.arange(60), labels]
+        hits = (fused.argmax(axis=2) == labels).mean(axis=1)
+        loss = -np.log(of_truth).mean(axis=1)
 
-    for w in 0.5, 0.7:
-        wanted = (1 - w) * p + w * q
-        logits = (1 - w) * spatial + w * temporal
+        def weights(values: np.ndarray) -> tuple[float, float]:
+            w = grid[values.argmax()]
+            return 1 - w, w
+
+        wanted = weights(-loss)
+        logits = np.array([_probabilities((1 - w) * a + w * b) for w in grid])
+        in_logits = -np.log(logits[:, np.arange(60), labels]).mean(axis=1)
+        plain = np.array([(1 - w) * a + w * b for w in grid])[:, np.arange(60), labels]
         slips = {
-            "The logits are averaged, then softmaxed. Each stream gets its softmax first: "
-            "otherwise the stream with the larger logits decides alone": logits.softmax(1),
-            "The logits are averaged and no softmax is taken": logits,
-            "The two softmax outputs are added but not weighted: rows sum to 2": p + q,
-            "The spatial stream keeps weight 1: rows do not sum to 1": p + w * q,
-            "w is the weight of the temporal stream, and 1 − w that of the spatial one": (
-                w * p + (1 - w) * q
+            "The order is (spatial, temporal), and it's the other way round": wanted[::-1],
+            "That's the weight with the highest accuracy. The log-likelihood of the true class was "
+            "asked for: it's smooth where accuracy has steps": weights(hits),
+            "That's the highest loss; the lowest one is the best": weights(loss),
+            "Take the logarithm of each clip's probability first and the mean then, not the other "
+            "way round": weights(np.log(of_truth.mean(axis=1))),
+            "The logits were averaged; average the probabilities, as late_fusion does by itself": (
+                weights(-in_logits)
             ),
-            "w is not used: that is half and half": (p + q) / 2,
-            "The two softmax outputs are multiplied; the average was asked for": p * q,
-            "The softmax runs over the clips (dim 0); it runs over the classes (dim 1)": (
-                (1 - w) * spatial.softmax(0) + w * temporal.softmax(0)
-            ),
-            "Softmax is taken twice": wanted.softmax(1),
-            "The softmax runs over all clips at once: the one above is for a single clip. Take it "
-            "row by row, with dim=1": (1 - w) * whole(spatial) + w * whole(temporal),
+            "No softmax was taken: logits aren't probabilities": weights(plain.mean(axis=1)),
+            "Half and half, whatever the held-out clips say": (0.5, 0.5),
         }
-        result = answer(spatial, temporal, w, "softmax")
-        compare(result, wanted, f'the score for w = {w} in "softmax"', slips)
-        slips = {
-            "That is the average of softmax; in logit space the logits are averaged": wanted,
-            "The logits are averaged, but no softmax makes probabilities of them": logits,
-            "The logits are added and not averaged: that is twice too sure": (
-                (spatial + temporal).softmax(1)
-            ),
-            "w is the weight of the temporal stream, also in logit space": (
-                w * spatial + (1 - w) * temporal
-            ).softmax(1),
-            "The softmax runs over all clips at once: take it by row, with dim=1": whole(logits),
-            "w is not used in logit space": ((spatial + temporal) / 2).softmax(1),
-        }
-        result = answer(spatial, temporal, w, "logit")
-        compare(result, logits.softmax(1), f'the score for w = {w} in "logit"', slips)
+        result = answer(a.copy(), b.copy(), labels.copy())
+        size = np.size(result) if result is not None else 2
+        if size == 1:
+            raise ExerciseError("Return both weights, (spatial, temporal), not one number")
+        compare(result, wanted, "the weights", slips, tolerance=1e-6)
 
 
 @checker("The same clips for both methods in every draw.")
@@ -90,30 +86,3 @@ def paired(answer):
     )  # fmt: skip
     result = answer(new.copy(), old.copy(), 4000, np.random.default_rng(0))
     compare_interval(result, middle, error, slips)
-
-
-@checker("Chosen on clips that are not the test, and the most even of equally good weights.")
-def choose_weight(answer):
-    """``answer(weights (K,), held_out (K,), test (K,))``, top-1 each → the weight to use."""
-    weights = np.linspace(0, 1, 11)
-    plateau = np.array([0.5, 0.6, 0.7, 0.8, 0.8, 0.7, 0.7, 0.8, 0.8, 0.8, 0.5])
-    peak = np.array([0.5, 0.6, 0.7, 0.9, 0.8, 0.8, 0.8, 0.8, 0.7, 0.6, 0.5])
-    test = np.array([0.5, 0.6, 0.7, 0.7, 0.8, 0.8, 0.8, 0.8, 0.9, 0.6, 0.5])
-    for held_out in peak, plateau, plateau[::-1]:
-        best = np.flatnonzero(held_out == held_out.max())
-        place = best[np.abs(weights[best] - 0.5).argmin()]
-        slips = {
-            "Chosen on the test: the accuracy there would be one part luck": weights[test.argmax()],
-            "That is the place in the list; return the weight that stands there": place,
-            "That is the accuracy; return the weight that reaches it": held_out.max(),
-            "Of equally good weights take the most even one, nearest to 0.5; that is the first": (
-                weights[best[0]]
-            ),
-            "Of equally good weights take the most even one, nearest to 0.5; that is the last": (
-                weights[best[-1]]
-            ),
-            "Half and half, whatever the held-out clips say": 0.5,
-            "The mean of equally good weights need not be good itself": weights[best].mean(),
-        }
-        result = answer(weights.copy(), held_out.copy(), test.copy())
-        compare(result, weights[place], "the weight", slips, tolerance=1e-6)

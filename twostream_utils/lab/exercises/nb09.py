@@ -1,92 +1,134 @@
-"""Checkers of notebook 09: top-k, classes that count alike, and when a difference counts."""
+"""Checkers of notebook 09: how many groups a test needs, an interval for a difference."""
+
+import copy
 
 import numpy as np
 
-from .checking import checker, compare, number_question, shown
+from .checking import NO_RETURN, ExerciseError, as_array, checker, number_in, number_question, shown
 
-__all__ = ["top_k", "mean_class", "disagreements", "sign_test", "shown"]
+__all__ = ["groups_needed", "difference_interval", "shown"]
 
-
-@checker("The label is among the k highest scores, as a share of all clips.")
-def top_k(answer):
-    """``answer(scores (N, C), labels (N,), k)`` → fraction of clips with the label in the top k."""
-    rng = np.random.default_rng(0)
-    scores, labels = rng.normal(size=(40, 9)), rng.integers(9, size=40)
-    ranks = (scores > scores[np.arange(40), labels][:, None]).sum(axis=1)
-    for k in (3, 1, 9):
-        slips = {
-            "The k lowest scores were taken; argsort puts the highest last": (8 - ranks < k).mean(),
-            "That is the number of clips, not their share": (ranks < k).sum(),
-            "k is ignored: that is top-1": (ranks < 1).mean(),
-            "Only the clips whose label is exactly in place k are counted": (ranks == k - 1).mean(),
-            "One place too many: the label may be in places 1 to k": (ranks < k + 1).mean(),
-        }
-        compare(answer(scores, labels, k), (ranks < k).mean(), f"top-{k}", slips)
-
-
-@checker("Every class counts alike, however many clips it has.")
-def mean_class(answer):
-    """``answer(predicted (N,), labels (N,))`` → mean over classes of the accuracy of each."""
-    labels = np.repeat([0, 1, 2, 4], [20, 6, 3, 2])  # class 3 is never true
-    predicted = labels.copy()
-    predicted[[0, 1, 2, 20, 21, 22, 26, 29]] = [1, 3, 1, 0, 0, 4, 0, 0]
-    hits = predicted == labels
-    recall = np.array([hits[labels == k].mean() for k in (0, 1, 2, 4)])
-    found = np.array([hits[predicted == k].mean() for k in (0, 1, 2, 4)])
-    slips = {
-        "That is the share of all clips: the large class decides": hits.mean(),
-        "A class without test clips counts as 0; it has no accuracy, leave it out": (
-            recall.sum() / 5
-        ),
-        "That goes by the class that was said; go by the true class": [
-            found.mean(),
-            found.sum() / 5,  # with a class that was never true
-        ],
-        "Those are per cent; give a fraction of 1": 100 * recall.mean(),
-        "That is the worst class; take the mean": recall.min(),
-    }
-    result = answer(predicted.copy(), labels.copy())
-    compare(result, recall.mean(), "the mean class accuracy", slips)
-
-
-@checker("Only the clips on which the two differ count.")
-def disagreements(answer):
-    """``answer(new (N,), old (N,), labels (N,))``, classes → (only new right, only old right)."""
-    labels = np.zeros(30, dtype=int)
-    new, old = labels.copy(), labels.copy()
-    old[:9] = 1  # 9 clips only new has right
-    new[9:13] = 2  # 4 only old has right
-    new[13:18], old[13:18] = 1, 2  # both wrong, and not alike
-    new[18:20], old[18:20] = 1, 1  # both wrong alike
-    both = int(((new == labels) & (old == labels)).sum())
-    slips = {
-        "The two are exchanged: first the clips that only the new method has right": (4, 9),
-        "Those are all clips that each has right; leave out those that both have right": (
-            (new == labels).sum(),
-            (old == labels).sum(),
-        ),
-        "Those are all clips that each has wrong; leave out those that both have wrong": (
-            (new != labels).sum(),
-            (old != labels).sum(),
-        ),
-        "Clips on which the answers differ but both are wrong are counted as well": (14, 9),
-        "That is where both are right and where both are wrong: there the methods agree": (both, 7),
-        "Those are shares; the counts were asked for": (9 / 30, 4 / 30),
-    }
-    result = answer(new.copy(), old.copy(), labels.copy())
-    compare(result, (9, 4), "(only new, only old)", slips)
-
-
-sign_test = number_question(
-    "2 · (1 + 9) / 512: rare enough to doubt the coin, from nine clips.",
-    right=2 * 10 / 512,
-    tolerance=5e-4,
+groups_needed = number_question(
+    "630: the width falls with the square root, so a third of it costs nine times the groups.",
+    right=630,
+    tolerance=2,
     slips={
-        "That is one side. A coin that falls 1 to 8 is as odd as one that falls 8 to 1": 10 / 512,
-        "That is exactly 8 to 1; count what is at least as uneven, 9 to 0 as well": 9 / 512,
-        "That is exactly 8 to 1 and 1 to 8; count 9 to 0 and 0 to 9 as well": 18 / 512,
-        "That is the share of clips won, no probability under a fair coin": 8 / 9,
-        "Give a fraction of 1, not per cent": 100 * 20 / 512,
-        "That is 9 to 0 and 0 to 9 only; 8 to 1 is what was seen": 2 / 512,
+        "Three times the groups make it narrower by √3 only, 5.2 points": 210,
+        "The width falls with √groups, so the groups grow with the square of 3": 70 * 3**0.5,
+        "That counts clips, four a group; groups were asked for": 2520,
+        "That is how many more; the whole test was asked for": 560,
+        "Fewer groups make it wider": 70 / 9,
     },
 )
+
+
+def _runs() -> tuple[list[dict], list[dict]]:
+    """Kept runs of two methods: 2 splits, 3 seeds, 20 groups of 4 clips, in another order each.
+
+    Clips of a group share their difficulty, one seed of the new method is luckier than the others,
+    and what a group gains in one split it loses in the other.
+    """
+    rng = np.random.default_rng(3)
+    new, old = [], []
+    number = np.repeat(np.arange(20), 4)
+    groups = np.array([f"g{k:02d}" for k in number])
+    for split in (1, 2):
+        clips = [f"v_s{split}_{group}_c{k % 4}" for k, group in enumerate(groups)]
+        # groups 0 to 9 are hard in one split and easy in the other; 4 of 10 change sides
+        hard = (number < 10) == (split == 1)
+        changing = number % 10 < 4
+        for seed in range(3):
+            luck = (0.3, 0.4, 1.0)[seed]
+            right = ~hard & (rng.random(80) > 0.05)
+            gained = hard & changing & (rng.random(80) < luck)
+            lost = ~hard & changing & (rng.random(80) < 0.3)
+            better = (right | gained) & ~lost
+            order = rng.permutation(80)
+            run = {"split": split, "seed": seed, "variant": "new"}
+            new.append(run | {"clips": list(clips), "groups": groups.tolist(), "right": better})
+            old.append(run | {
+                "variant": "old", "clips": [clips[k] for k in order],
+                "groups": groups[order].tolist(), "right": right[order],
+            })  # fmt: skip
+    return new, old[::-1]
+
+
+def _rows(runs: list[dict], aligned: bool = True) -> tuple[np.ndarray, list[tuple]]:
+    """Right answers ``(seeds, clips)``, splits side by side, and the key of each column."""
+    ordered = sorted(runs, key=lambda run: (run["seed"], run["split"]))
+    parts: dict[int, list] = {}
+    keys: list[tuple] = []
+    for run in ordered:
+        order = np.argsort(run["clips"]) if aligned else np.arange(len(run["clips"]))
+        parts.setdefault(run["seed"], []).append(run["right"][order].astype(float))
+        if run["seed"] == ordered[0]["seed"]:
+            keys += [(run["split"], run["groups"][k]) for k in order]
+    return np.array([np.concatenate(rows) for rows in parts.values()]), keys
+
+
+def _ends(values: np.ndarray, keys: list, seeds: bool = True) -> np.ndarray:
+    """The middle 95 % of 20,000 draws of seeds and of groups, by weights."""
+    rng = np.random.default_rng(1)
+    names = {key: k for k, key in enumerate(dict.fromkeys(keys))}
+    member = np.zeros((len(keys), len(names)))
+    member[np.arange(len(keys)), [names[key] for key in keys]] = 1
+    count = len(values)
+    times = rng.multinomial(count, [1 / count] * count, 20_000) / count
+    if not seeds:
+        times[:] = 1 / count
+    drawn = rng.multinomial(len(names), [1 / len(names)] * len(names), 20_000)
+    means = ((times @ (values @ member)) * drawn).sum(1) / (drawn @ member.sum(0))
+    return np.quantile(means, [0.025, 0.975])
+
+
+@checker("Paired by clip, over groups and seeds: a difference, and how sure you may be of it.")
+def difference_interval(answer):
+    """``answer(new, old)``, kept runs of two methods → ``(mean difference, (low, high))``."""
+    new, old = _runs()
+    (a, keys), (b, _) = _rows(new), _rows(old)
+    found = answer(copy.deepcopy(new), copy.deepcopy(old))
+    if found is None:
+        raise ExerciseError(NO_RETURN.format("The result"))
+    try:
+        mean, ends = found if len(found) == 2 else (found[0], found[1:])
+    except TypeError:
+        raise ExerciseError("Return the mean difference and its interval, (low, high)") from None
+    mean, ends = number_in(mean, "the difference"), as_array(ends, "the interval").astype(float)
+    if ends.shape != (2,):
+        raise ExerciseError(f"the interval should be two numbers, (low, high), not {ends.size}")
+    wanted = (a - b).mean()
+    if abs(mean + wanted) < 1e-6:
+        raise ExerciseError("The sign is the other way round: the new method minus the old one")
+    if abs(mean - 100 * wanted) < 1e-4:
+        raise ExerciseError("Give fractions of 1, not per cent")
+    if abs(mean - wanted) > 1e-6:
+        raise ExerciseError(f"the difference is {mean:.4f}, expected {wanted:.4f}")
+    right = _ends(a - b, keys)
+    loose_a, loose_b = _rows(new, False)[0], _rows(old, False)[0]
+    alone = _ends(a, keys), _ends(b, keys)
+    slips = {
+        "The clips stand in another order in the two files: subtract by name, not by place": (
+            _ends(loose_a - loose_b, keys)
+        ),
+        "Clips were drawn, not groups: give bootstrap_interval the keys": (
+            _ends(a - b, list(range(len(keys))))
+        ),
+        "The seeds were averaged away: give an array with a row for each seed": (
+            _ends(a - b, keys, seeds=False)
+        ),
+        "g01 of split 1 and g01 of split 2 are two groups: put the split into the key": (
+            _ends(a - b, [group for _, group in keys])
+        ),
+        "Those are the ends of two intervals, subtracted: draw the differences": (
+            np.array([alone[0][0] - alone[1][1], alone[0][1] - alone[1][0]])
+        ),
+    }
+    allowed = 0.06 * (right[1] - right[0])
+    if np.abs(ends - right).max() <= allowed:
+        return
+    slip = min(slips, key=lambda name: np.abs(ends - slips[name]).max())
+    if np.abs(ends - slips[slip]).max() <= allowed:
+        raise ExerciseError(slip)
+    raise ExerciseError(
+        f"the interval is {ends[0]:.3f} to {ends[1]:.3f}, expected {right[0]:.3f} to {right[1]:.3f}"
+    )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ...stacks import StackDataset, normalise
+from ...stacks import StackDataset, first_view, normalise
 from ...vgg import transform_first_layer
 from ..plots import FLOW_MAP
 from ..widgets import Canvas, Drawing, clip_menus, explorer, heat, int_slider
@@ -108,7 +108,7 @@ def first_layer_explorer(weight: torch.Tensor, dataset: StackDataset) -> widgets
 
     @lru_cache(maxsize=8)
     def stacks(clip: str) -> tuple[torch.Tensor, torch.Tensor]:
-        seen = dataset.first_view(clip)
+        seen = first_view(dataset, clip)
         return tuple(normalise(seen[stream][None], stream)[0] for stream in ("rgb", "flow"))
 
     def draw(clip: str, k: int, way: str) -> Drawing:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ...flow import decode
-from ...stacks import StackDataset, normalise
+from ...stacks import StackDataset, first_view, normalise
 from ..flow_colours import colour_wheel, flow_to_rgb
 from ..flow_plots import liveliest_field
 from ..widgets import Canvas, Drawing, clip_menus, explorer, heat, resize
@@ -118,7 +118,7 @@ class FusionLayer:
 
         The trunks are put into evaluation mode for it, and back.
         """
-        seen, maps = self.dataset.first_view(clip), []
+        seen, maps = first_view(self.dataset, clip), []
         device = next(self.model.parameters()).device
         for trunk, kind in (self.model.spatial, "rgb"), (self.model.temporal, "flow"):
             training = trunk.training
