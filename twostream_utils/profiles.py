@@ -139,7 +139,7 @@ _SMALL = Profile(
     "mini", "generated clips, quarter-width VGG-19, minutes on a laptop",
     data="mini", source="generated", flow="dis_small",
     rgb_step=5, flow_step=1, short_side=72, crop=64, min_scale=0.8,
-    subtract_mean=False, train_crops="squares",
+    subtract_mean=True, train_crops="squares",
     width=0.25, batch_norm=True, weights="stills", positions=3, crops="centre", val_every=1,
     cache_gb=3.0, epoch_clips=0,
     spatial=Recipe(100, 0.02), temporal=Recipe(240, 0.02), conv=Recipe(80, 0.01),

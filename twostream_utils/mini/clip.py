@@ -38,6 +38,11 @@ CLASSES: tuple[str, ...] = tuple(RECIPES)
 
 # Gestures are larger where there is room. A small hint at the place, as there are in any data.
 ROOM = {"office": 0.82, "school": 1.0, "park": 1.2, "stage": 1.0, "hobby": 1.0}
+# Share of a class's groups in warm light, all others in cold: the hint that a still has at which of
+# the two classes of a place it shows. Grey flow does not see it.
+WARM = {"CirclePark": 0.8, "FlapPark": 0.2, "ClapOffice": 0.8, "FlapOffice": 0.25,
+        "CircleSchool": 0.8, "ClapSchool": 0.2}
+TINT = np.array([1.2, 1.0, 0.82])
 # Height of the figure in px, and where its feet are, per group.
 FIGURE_PX, FEET_X, FEET_Y = (49.0, 57.0), (42.0, 54.0), (61.0, 66.0)
 # From three quarters to frontal, the same for all motions.
@@ -59,10 +64,12 @@ def _group(label: str, group: int, seed: int) -> SimpleNamespace:
     """What the four clips of a group share: person, scene, and roughly where the camera stands."""
     rng = np.random.default_rng([seed, 1, CLASSES.index(label), group])
     person = fig.make_person(rng)
-    u = rng.random(6)
+    u = rng.random(7)
+    warm = u[6] < WARM.get(label, 0.5)
     return SimpleNamespace(
         person=person,
         canvas=paint(SCENES[RECIPES[label][0]], rng, _SS),
+        tint=TINT if warm else TINT[::-1],
         yaw=_between(YAW, u[0]),
         size=_between(FIGURE_PX, u[1]),
         at=(_between(FEET_X, u[2]), _between(FEET_Y, u[3])),
@@ -99,7 +106,7 @@ def _draw_drum(img: np.ndarray, pelvis: np.ndarray, size: float, colour: fig.Col
 def render_clip(
     label: str, group: int, number: int, seed: int = 0, length: int | None = None
 ) -> np.ndarray:
-    """Render clip `number` (1–4) of a group (1–25) → ``(T, 72, 96, 3)`` uint8 RGB, T 52–70.
+    """Render clip `number` (1–4) of a group (1–25) → ``(T, 72, 96, 3)`` uint8 RGB, T 52–61.
 
     The group fixes person and scene; the number varies tempo, phase, reach, length, camera, and
     which way round everything is. `length` asks for the first frames only. Raises ValueError for a
@@ -110,7 +117,7 @@ def render_clip(
     scene, motion, hand = RECIPES[label]
     g = _group(label, group, seed)
     rng = np.random.default_rng([seed, 2, CLASSES.index(label), group, number])
-    frames = int(rng.integers(52, 71))
+    frames = int(rng.integers(52, 62))
     maps = _cameras(g, frames, rng)
     # The figure's right is the picture's left, where the canvas has its first thing. To swap the
     # things and to mirror the film are two throws: no side of figure or picture tells the class.
@@ -136,7 +143,7 @@ def render_clip(
         if scene == "stage":
             _draw_drum(img, pts[fig.PELVIS], scale, g.drum)
         small = cv2.resize(img, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-        out[i] = cv2.convertScaleAbs(small, alpha=flicker[i])
+        out[i] = cv2.multiply(small, (*flicker[i] * g.tint, 0))
     if mirrored:
         out = out[:, :, ::-1]
     noise = rng.standard_normal((8, HEIGHT, WIDTH, 3), np.float32) * NOISE
