@@ -152,10 +152,6 @@ RIGHT = {
         filters_loop,
         lambda w: np.unique(w.numpy().reshape(len(w), -1), axis=0).shape[0],
     ],
-    nb12.unrotate: [
-        lambda s: torch.cat([s[-2:], s[:-2]]),
-        lambda s: np.roll(s.numpy(), 2, axis=0),
-    ],
 }
 
 WRONG = {
@@ -243,11 +239,5 @@ WRONG = {
         (lambda w: len(torch.unique(w)), "whole filters"),
         (lambda w: 1, "different from filter 0"),
         (lambda w: len(torch.unique(w.sum(dim=(1, 2, 3)))) + 1, "Counted"),
-    ],
-    nb12.unrotate: [
-        (lambda s: s.roll(-2, dims=0), "one field further"),
-        (lambda s: s.roll(1, dims=0), "two channels"),
-        (lambda s: s.flip(0), "reversed"),
-        (lambda s: s, "unchanged"),
     ],
 }

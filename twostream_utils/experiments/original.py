@@ -59,7 +59,7 @@ class DefectiveClips(stacks.StackDataset):
         """Another crop and flip of the same frames."""
         size = self.store.size(clip)
         return replace(random_view(rng, self.store.n_frames(clip), size, self.profile),
-                       start=view.start)  # fmt: skip
+                       start=view.start, seed=view.seed)  # fmt: skip
 
     def _rgb(self, clip: str, view: View, rng: np.random.Generator) -> torch.Tensor:
         if not (self.train and "jitter" in self.defects):
