@@ -142,7 +142,7 @@ _SMALL = Profile(
     subtract_mean=True, train_crops="squares",
     width=0.25, batch_norm=True, weights="stills", positions=3, crops="centre", val_every=1,
     cache_gb=3.0, epoch_clips=0,
-    spatial=Recipe(100, 0.02), temporal=Recipe(240, 0.02), conv=Recipe(80, 0.01),
+    spatial=Recipe(120, 0.02), temporal=Recipe(260, 0.02), conv=Recipe(200, 0.05),
 )  # fmt: skip
 
 # Few real clips: stacks of most of a stride, short enough for many different ones in each clip.

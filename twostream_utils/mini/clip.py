@@ -3,9 +3,9 @@
 - Ring: three places × three motions, each shared by two classes. A still tells the place, flow
   tells the motion, and only both together tell the class.
 - Time pair: `DrumFaster` and `DrumSlower` are each other's film played backwards.
-- Where pair: a board on one side of a person and a window on the other, a hand at each, and either
-  the one or the other wiped. A still shows both things and both hands, flow shows a hand that moves;
-  which thing it moves at, only both at one place can tell.
+- Where pair: a board on one side of a person and a window on the other, a hand at each, and one of
+  the two hands wipes. A still shows both things and both hands, flow shows a hand that moves; at
+  which thing it moves, only both at one place can tell.
 """
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ CLASSES: tuple[str, ...] = tuple(RECIPES)
 ROOM = {"office": 0.82, "school": 1.0, "park": 1.2, "stage": 1.0, "hobby": 1.0}
 # Share of a class's groups in warm light, all others in cold: the hint that a still has at which of
 # the two classes of a place it shows. Grey flow does not see it.
-WARM = {"CirclePark": 0.8, "FlapPark": 0.2, "ClapOffice": 0.8, "FlapOffice": 0.25,
-        "CircleSchool": 0.8, "ClapSchool": 0.2}
+WARM = {"CirclePark": 0.75, "FlapPark": 0.25, "ClapOffice": 0.75, "FlapOffice": 0.25,
+        "CircleSchool": 0.75, "ClapSchool": 0.25}
 TINT = np.array([1.2, 1.0, 0.82])
 # Height of the figure in px, and where its feet are, per group.
 FIGURE_PX, FEET_X, FEET_Y = (49.0, 57.0), (42.0, 54.0), (61.0, 66.0)

@@ -98,7 +98,8 @@ def poses(
 ) -> np.ndarray:
     """Return the packed poses of a clip, ``(T, C)`` float64.
 
-    `room` scales the reach, `side` (±1) is the hand that moves where only one does; `sense` (±1) turns circles round.
+    `room` scales the reach, `side` (±1) is the hand that moves where only one does, and `sense`
+    (±1) turns circles round.
     """
     body = np.tile(pack({}), (frames, 1))
     phase, reach = phases(motion, frames, rng), room * motion.reach * rng.uniform(*REACH)
