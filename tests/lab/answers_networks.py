@@ -3,30 +3,63 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import nn
 
 from twostream_utils.lab.exercises import nb04, nb08, nb10, nb12
-
-mean_repeat = lambda weight, n: weight.mean(dim=1, keepdim=True).repeat(1, n, 1, 1)
-
-
-def mean_einsum(weight, n):
-    return torch.einsum("oikl,c->ockl", weight, torch.ones(n)) / weight.shape[1]
+from twostream_utils.vgg import VGG, transform_first_layer
 
 
-colours_repeat = lambda weight, frames: weight.repeat(1, frames, 1, 1) / frames
-colours_cat = lambda weight, frames: torch.cat([weight / frames] * frames, dim=1)
-rescaled_mean = lambda weight, bias, n: (mean_repeat(weight, n) * 3 / n, bias)
+def pretrained_loop(state, channels, classes, width, norm, factor=lambda n: 3 / n, skip=()):
+    """The way of the notebook, with a slip in the factor or with names that are not copied."""
+    model = VGG(channels, classes, width, norm)
+    start = model.state_dict()
+    for name, tensor in state.items():
+        if name == "features.0.weight" and tensor.shape[1] != channels:
+            tensor = tensor.mean(1, keepdim=True).repeat(1, channels, 1, 1) * factor(channels)
+        if name.startswith("classifier.6.") and len(tensor) != classes:
+            continue
+        if not any(part in name for part in skip):
+            start[name] = tensor
+    model.load_state_dict(start)
+    return model
 
 
-def rescaled_sum(weight, bias, n):
-    return [weight.sum(1, keepdim=True).expand(-1, n, -1, -1) / n, bias.clone()]
+def pretrained_strict_off(state, channels, classes, width, norm):
+    """A copy of the state without what does not fit, loaded with ``strict=False``."""
+    model, first = VGG(channels, classes, width, norm), state["features.0.weight"]
+    state = dict(state)
+    if first.shape[1] != channels:
+        state["features.0.weight"] = (
+            first.sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
+        )
+    if len(state["classifier.6.bias"]) != classes:
+        del state["classifier.6.weight"], state["classifier.6.bias"]
+    model.load_state_dict(state, strict=False)
+    return model
 
 
-def filter_0(weight, bias, n):
-    return (weight.sum(1)[0] / 3).expand(len(weight), n, -1, -1) * 3 / n, bias
+def pretrained_by_shape(state, channels, classes, width, norm):
+    """Whatever has the same shape is copied, the rest is passed over."""
+    model = pretrained_loop({}, channels, classes, width, norm)
+    own = model.state_dict()
+    fitting = {n: t for n, t in state.items() if t.shape == own[n].shape}
+    first = state["features.0.weight"]
+    if first.shape[1] != channels:
+        mean = first.mean(1, keepdim=True).repeat(1, channels, 1, 1)
+        fitting["features.0.weight"] = mean * 3 / channels
+    model.load_state_dict(fitting, strict=False)
+    return model
+
+
+def pretrained_in_place(state, channels, classes, width, norm):
+    state["features.0.weight"] = transform_first_layer(
+        state["features.0.weight"], channels, "mean_rescaled"
+    )
+    return pretrained_strict_off(state, channels, classes, width, norm)
 
 
 def fusion_eye(channels, mix):
@@ -139,9 +172,7 @@ weighted = lambda maps, gradient: gradient.mean((1, 2), keepdim=True) * maps
 
 
 RIGHT = {
-    nb04.transform_first_layer: [mean_repeat, mean_einsum],
-    nb04.keep_colours: [colours_repeat, colours_cat],
-    nb04.rescaled: [rescaled_mean, rescaled_sum],
+    nb04.pretrained_vgg: [pretrained_loop, pretrained_strict_off],
     nb08.fusion_layer: [fusion_eye, fusion_loop],
     nb08.conv3d_size: [size_formula, size_measured],
     nb08.trained_count: [count_sum, count_loop],
@@ -155,31 +186,15 @@ RIGHT = {
 }
 
 WRONG = {
-    nb04.transform_first_layer: [
-        (lambda w, n: (w.sum(1)[0] / 3).expand(len(w), n, -1, -1), "filter 0"),
-        (lambda w, n: w.sum(1, keepdim=True).repeat(1, n, 1, 1), "sum"),
-        (lambda w, n: w[:, torch.arange(n) % 3], "mean over RGB is missing"),
-        (lambda w, n: mean_repeat(w, n) * 3 / n, "rescaling"),
-        (lambda w, n: mean_repeat(w.mul_(1.0).add_(1.0), n), "was changed"),
-    ],
-    nb04.keep_colours: [
-        (lambda w, n: w.repeat(1, n, 1, 1), "not divided"),
-        (lambda w, n: w.repeat_interleave(n, dim=1) / n, "order"),
-        (lambda w, n: mean_repeat(w, 3 * n), "colours are gone"),
-        (lambda w, n: mean_repeat(w, 3 * n) / n, "colours are gone"),
-        (lambda w, n: w.repeat(1, n, 1, 1) / (3 * n), "frames that are counted"),
-        (lambda w, n: colours_repeat(w.div_(n), n), "was changed"),
-    ],
-    nb04.rescaled: [
-        (filter_0, "filter 0"),
-        (lambda w, b, n: (mean_repeat(w, n), b), "Not rescaled"),
-        (lambda w, b, n: (mean_repeat(w, n) / n, b), "3 / N"),
-        (lambda w, b, n: (mean_repeat(w, n) * n / 3, b), "N / 3"),
-        (lambda w, b, n: (mean_repeat(w, n) * 9 / n, b), "not the sum"),
-        (lambda w, b, n: (mean_repeat(w, n) * (3 / n) ** 0.5, b), "unrelated"),
-        (lambda w, b, n: (rescaled_mean(w, b, n)[0], b * 3 / n), "bias is scaled"),
-        (lambda w, b, n: (rescaled_mean(w, b, n)[0], b * 0), "bias is lost"),
-        (lambda w, b, n: rescaled_mean(w.mul_(3 / n), b, n), "was changed"),
+    nb04.pretrained_vgg: [
+        (partial(pretrained_loop, factor=lambda n: 1), "Not rescaled"),
+        (partial(pretrained_loop, factor=lambda n: 1 / n), "factor is 3 / N"),
+        (partial(pretrained_loop, skip=["features.0.weight"]), "first layer is new"),
+        (partial(pretrained_loop, skip=["features.0.bias"]), "bias is not the one"),
+        (partial(pretrained_loop, skip=["running"]), "running statistics"),
+        (pretrained_by_shape, "skipped without a word"),
+        (pretrained_in_place, "state that came in was changed"),
+        (lambda state, *sizes: pretrained_loop(state, *sizes).state_dict(), "Return the network"),
     ],
     nb08.fusion_layer: [
         (lambda m, mix: fusion_eye(m, mix[::-1]), "temporal half stands first"),
