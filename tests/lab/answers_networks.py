@@ -3,30 +3,63 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import nn
 
-from twostream_utils.lab.exercises import nb04, nb08, nb10, nb12
-
-mean_repeat = lambda weight, n: weight.mean(dim=1, keepdim=True).repeat(1, n, 1, 1)
-
-
-def mean_einsum(weight, n):
-    return torch.einsum("oikl,c->ockl", weight, torch.ones(n)) / weight.shape[1]
+from twostream_utils.lab.exercises import nb04, nb08, nb12
+from twostream_utils.vgg import VGG, transform_first_layer
 
 
-colours_repeat = lambda weight, frames: weight.repeat(1, frames, 1, 1) / frames
-colours_cat = lambda weight, frames: torch.cat([weight / frames] * frames, dim=1)
-rescaled_mean = lambda weight, bias, n: (mean_repeat(weight, n) * 3 / n, bias)
+def pretrained_loop(state, channels, classes, width, norm, factor=lambda n: 3 / n, skip=()):
+    """The way of the notebook, with a slip in the factor or with names that are not copied."""
+    model = VGG(channels, classes, width, norm)
+    start = model.state_dict()
+    for name, tensor in state.items():
+        if name == "features.0.weight" and tensor.shape[1] != channels:
+            tensor = tensor.mean(1, keepdim=True).repeat(1, channels, 1, 1) * factor(channels)
+        if name.startswith("classifier.6.") and len(tensor) != classes:
+            continue
+        if not any(part in name for part in skip):
+            start[name] = tensor
+    model.load_state_dict(start)
+    return model
 
 
-def rescaled_sum(weight, bias, n):
-    return [weight.sum(1, keepdim=True).expand(-1, n, -1, -1) / n, bias.clone()]
+def pretrained_strict_off(state, channels, classes, width, norm):
+    """A copy of the state without what does not fit, loaded with ``strict=False``."""
+    model, first = VGG(channels, classes, width, norm), state["features.0.weight"]
+    state = dict(state)
+    if first.shape[1] != channels:
+        state["features.0.weight"] = (
+            first.sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
+        )
+    if len(state["classifier.6.bias"]) != classes:
+        del state["classifier.6.weight"], state["classifier.6.bias"]
+    model.load_state_dict(state, strict=False)
+    return model
 
 
-def filter_0(weight, bias, n):
-    return (weight.sum(1)[0] / 3).expand(len(weight), n, -1, -1) * 3 / n, bias
+def pretrained_by_shape(state, channels, classes, width, norm):
+    """Whatever has the same shape is copied, the rest is passed over."""
+    model = pretrained_loop({}, channels, classes, width, norm)
+    own = model.state_dict()
+    fitting = {n: t for n, t in state.items() if t.shape == own[n].shape}
+    first = state["features.0.weight"]
+    if first.shape[1] != channels:
+        mean = first.mean(1, keepdim=True).repeat(1, channels, 1, 1)
+        fitting["features.0.weight"] = mean * 3 / channels
+    model.load_state_dict(fitting, strict=False)
+    return model
+
+
+def pretrained_in_place(state, channels, classes, width, norm):
+    state["features.0.weight"] = transform_first_layer(
+        state["features.0.weight"], channels, "mean_rescaled"
+    )
+    return pretrained_strict_off(state, channels, classes, width, norm)
 
 
 def fusion_eye(channels, mix):
@@ -81,52 +114,6 @@ def count_loop(model):
     return total
 
 
-def cam_broadcast(maps, gradient):
-    weights = gradient.mean(dim=(1, 2), keepdim=True)
-    return (weights * maps).sum(dim=0).clamp(min=0)
-
-
-def cam_einsum(maps, gradient):
-    return np.maximum(np.einsum("k,kij->ij", gradient.numpy().mean((1, 2)), maps.numpy()), 0)
-
-
-def cam_loop(maps, gradient):
-    total = torch.zeros(maps.shape[1:])
-    for one, slope in zip(maps, gradient):
-        total += slope.mean() * one
-    return torch.relu(total)
-
-
-ticks_of = lambda times, rate: np.arange(0, times[-1] + 1e-9, 1 / rate)
-
-
-def nearest_table(times, rate):
-    return np.abs(times[None] - ticks_of(times, rate)[:, None]).argmin(axis=1)
-
-
-def nearest_loop(times, rate):
-    out, k = [], 0
-    while k / rate <= times[-1] + 1e-9:
-        out.append(min(range(len(times)), key=lambda i: (abs(times[i] - k / rate), -i)))
-        k += 1
-    return out
-
-
-def leaks_set(train, test, group):
-    known = {group[clip] for clip in train}
-    return sorted(clip for clip in test if group[clip] in known)
-
-
-def leaks_loops(train, test, group):
-    found = []
-    for clip in sorted(test):
-        for other in train:
-            if group[other] == group[clip]:
-                found.append(clip)
-                break
-    return tuple(found)
-
-
 def filters_loop(weight):
     kinds = []
     for w in weight:
@@ -135,55 +122,27 @@ def filters_loop(weight):
     return len(kinds)
 
 
-weighted = lambda maps, gradient: gradient.mean((1, 2), keepdim=True) * maps
-
-
 RIGHT = {
-    nb04.transform_first_layer: [mean_repeat, mean_einsum],
-    nb04.keep_colours: [colours_repeat, colours_cat],
-    nb04.rescaled: [rescaled_mean, rescaled_sum],
+    nb04.pretrained_vgg: [pretrained_loop, pretrained_strict_off],
     nb08.fusion_layer: [fusion_eye, fusion_loop],
     nb08.conv3d_size: [size_formula, size_measured],
     nb08.trained_count: [count_sum, count_loop],
-    nb10.grad_cam: [cam_broadcast, cam_einsum, cam_loop],
-    nb10.steady_frames: [nearest_table, nearest_loop],
-    nb10.leaks: [leaks_set, leaks_loops],
     nb12.count_filters: [
         filters_loop,
         lambda w: np.unique(w.numpy().reshape(len(w), -1), axis=0).shape[0],
     ],
-    nb12.unrotate: [
-        lambda s: torch.cat([s[-2:], s[:-2]]),
-        lambda s: np.roll(s.numpy(), 2, axis=0),
-    ],
 }
 
 WRONG = {
-    nb04.transform_first_layer: [
-        (lambda w, n: (w.sum(1)[0] / 3).expand(len(w), n, -1, -1), "filter 0"),
-        (lambda w, n: w.sum(1, keepdim=True).repeat(1, n, 1, 1), "sum"),
-        (lambda w, n: w[:, torch.arange(n) % 3], "mean over RGB is missing"),
-        (lambda w, n: mean_repeat(w, n) * 3 / n, "rescaling"),
-        (lambda w, n: mean_repeat(w.mul_(1.0).add_(1.0), n), "was changed"),
-    ],
-    nb04.keep_colours: [
-        (lambda w, n: w.repeat(1, n, 1, 1), "not divided"),
-        (lambda w, n: w.repeat_interleave(n, dim=1) / n, "order"),
-        (lambda w, n: mean_repeat(w, 3 * n), "colours are gone"),
-        (lambda w, n: mean_repeat(w, 3 * n) / n, "colours are gone"),
-        (lambda w, n: w.repeat(1, n, 1, 1) / (3 * n), "frames that are counted"),
-        (lambda w, n: colours_repeat(w.div_(n), n), "was changed"),
-    ],
-    nb04.rescaled: [
-        (filter_0, "filter 0"),
-        (lambda w, b, n: (mean_repeat(w, n), b), "Not rescaled"),
-        (lambda w, b, n: (mean_repeat(w, n) / n, b), "3 / N"),
-        (lambda w, b, n: (mean_repeat(w, n) * n / 3, b), "N / 3"),
-        (lambda w, b, n: (mean_repeat(w, n) * 9 / n, b), "not the sum"),
-        (lambda w, b, n: (mean_repeat(w, n) * (3 / n) ** 0.5, b), "unrelated"),
-        (lambda w, b, n: (rescaled_mean(w, b, n)[0], b * 3 / n), "bias is scaled"),
-        (lambda w, b, n: (rescaled_mean(w, b, n)[0], b * 0), "bias is lost"),
-        (lambda w, b, n: rescaled_mean(w.mul_(3 / n), b, n), "was changed"),
+    nb04.pretrained_vgg: [
+        (partial(pretrained_loop, factor=lambda n: 1), "Not rescaled"),
+        (partial(pretrained_loop, factor=lambda n: 1 / n), "factor is 3 / N"),
+        (partial(pretrained_loop, skip=["features.0.weight"]), "first layer is new"),
+        (partial(pretrained_loop, skip=["features.0.bias"]), "bias is not the one"),
+        (partial(pretrained_loop, skip=["running"]), "running statistics"),
+        (pretrained_by_shape, "skipped without a word"),
+        (pretrained_in_place, "state that came in was changed"),
+        (lambda state, *sizes: pretrained_loop(state, *sizes).state_dict(), "Return the network"),
     ],
     nb08.fusion_layer: [
         (lambda m, mix: fusion_eye(m, mix[::-1]), "temporal half stands first"),
@@ -208,46 +167,10 @@ WRONG = {
         (lambda m: count_sum(m) + sum(b.numel() for b in m.buffers()), "Running means"),
         (lambda m: sum(x.numel() for x in m.state_dict().values()), "state_dict"),
     ],
-    nb10.grad_cam: [
-        (lambda m, g: weighted(m, g).sum(0), "cut off at zero at the end"),
-        (lambda m, g: weighted(m, g).sum(0).abs(), "absolute value"),
-        (lambda m, g: weighted(m, g).relu().sum(0), "before the sum"),
-        (lambda m, g: (g * m).sum(0).relu(), "place by place"),
-        (lambda m, g: (g * m).sum(0), "nothing is cut off"),
-        (lambda m, g: (g.sum((1, 2), keepdim=True) * m).sum(0).relu(), "take the mean"),
-        (lambda m, g: weighted(m, g).mean(0).relu(), "mean over the maps"),
-        (lambda m, g: m.sum(0), "not weighted"),
-        (lambda m, g: (m.mean((1, 2), keepdim=True) * m).sum(0).relu(), "come from the gradient"),
-        (lambda m, g: cam_loop(m, g) / cam_loop(m, g).max(), "scaled"),
-        (lambda m, g: cam_loop(m.mul_(2), g), "were changed"),
-    ],
-    nb10.steady_frames: [
-        (lambda t, r: nearest_table(t, r) + 1, "count from 1"),
-        (lambda t, r: t[nearest_table(t, r)], "times of the frames"),
-        (ticks_of, "Those are the ticks"),
-        (lambda t, r: np.searchsorted(t, ticks_of(t, r)), "after the tick"),
-        (lambda t, r: np.searchsorted(t, ticks_of(t, r), side="right") - 1, "before the tick"),
-        (lambda t, r: nearest_table(t, r)[:-1], "missing"),
-    ],
-    nb10.leaks: [
-        (lambda a, b, g: sorted({g[c] for c in a} & {g[c] for c in b}), "names of the groups"),
-        (lambda a, b, g: leaks_set(b, a, g), "training clips with a twin"),
-        (lambda a, b, g: sorted(set(b) - set(leaks_set(a, b, g))), "clean test clips"),
-        (lambda a, b, g: sorted(set(a) & set(b)), "compare groups"),
-        (lambda a, b, g: len(leaks_set(a, b, g)), "a list, not 2"),
-        (lambda a, b, g: leaks_set(a, b, g)[::-1], "not sorted"),
-        (lambda a, b, g: sorted(b), "Look at"),
-    ],
     nb12.count_filters: [
         (len, "equal ones counted again"),
         (lambda w: len(torch.unique(w)), "whole filters"),
         (lambda w: 1, "different from filter 0"),
         (lambda w: len(torch.unique(w.sum(dim=(1, 2, 3)))) + 1, "Counted"),
-    ],
-    nb12.unrotate: [
-        (lambda s: s.roll(-2, dims=0), "one field further"),
-        (lambda s: s.roll(1, dims=0), "two channels"),
-        (lambda s: s.flip(0), "reversed"),
-        (lambda s: s, "unchanged"),
     ],
 }
