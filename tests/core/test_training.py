@@ -14,6 +14,7 @@ from test_stacks import dataset
 from twostream_utils import device, training
 from twostream_utils.evaluation import score, validate
 from twostream_utils.profiles import Recipe, get_profile
+from twostream_utils.stacks import inputs, make_loader
 from twostream_utils.vgg import vgg19
 
 PROFILE = get_profile("mini", rgb_frames=2, crop=32, short_side=40, positions=1)
@@ -54,6 +55,16 @@ def test_resume_is_exact(whole, tmp_path):
         mended, again = train(tmp_path / "broken.pt", stop_after=epochs)
     assert without_seconds(again) == without_seconds(history)
     assert_same(model, mended)
+
+
+def test_only_what_is_finished_leaves_the_scratch_folder(whole, tmp_path):
+    path, scratch = tmp_path / "drive" / "a.pt", tmp_path / "local"
+    train(path, stop_after=2, scratch=scratch)
+    assert not path.exists() and (scratch / "a.pt").exists()
+    model, history = train(path, scratch=scratch)
+    assert path.exists() and without_seconds(history) == without_seconds(whole[2])
+    assert_same(whole[1], model)
+    assert train(path, scratch=tmp_path / "other")[1] == history
 
 
 def test_a_finished_checkpoint_is_loaded_and_cannot_go_on(whole):
@@ -210,7 +221,8 @@ def test_scores_of_a_model_do_not_depend_on_the_batch_and_validation_sums_them_u
     logits, labels = torch.from_numpy(one.clip_logits()), torch.from_numpy(one.labels)
     loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
     right = (logits.argmax(1) == labels).sum().item()
-    assert [float(n) for n in validate(model, data, 4)] == pytest.approx([loss, right, 6], abs=1e-4)
+    shown = inputs(make_loader(data, 4, 0, 0), device.pick_device(), ("rgb",), "")
+    assert [float(n) for n in validate(model, shown)] == pytest.approx([loss, right, 6], abs=1e-4)
     assert whole[2][-1]["val_loss"] == pytest.approx(loss / 6, abs=1e-5)
     with pytest.raises(ValueError, match="train=False"):
         score(model, dataset(PROFILE, streams=("rgb",)))
