@@ -12,6 +12,7 @@ from pathlib import Path
 import answers_networks
 import answers_scores
 import answers_stacks
+import answers_training
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,7 @@ import torch
 from twostream_utils.lab.exercises import checking, nb01, nb04, nb07, nb09
 from twostream_utils.lab.exercises.checking import ExerciseError, compare, prediction
 
-TOPICS = answers_stacks, answers_networks, answers_scores
+TOPICS = answers_stacks, answers_networks, answers_scores, answers_training
 RIGHT = {check: answers for topic in TOPICS for check, answers in topic.RIGHT.items()}
 WRONG = {check: answers for topic in TOPICS for check, answers in topic.WRONG.items()}
 MODULES = [
