@@ -29,56 +29,33 @@ def filter_0(weight, bias, n):
     return (weight.sum(1)[0] / 3).expand(len(weight), n, -1, -1) * 3 / n, bias
 
 
-def fusion_eye(channels, mix):
-    layer = nn.Conv2d(2 * channels, channels, 1, bias=False)
-    eye = torch.eye(channels)
-    layer.weight.data = torch.cat([mix[0] * eye, mix[1] * eye], dim=1)[:, :, None, None]
-    return layer
+def chunks_flat(one, two, layer, rgb, flow, n):
+    a, b = (trunk(x.unflatten(1, (n, -1)).flatten(0, 1)) for trunk, x in ((one, rgb), (two, flow)))
+    volume = torch.cat([a, b], 1).unflatten(0, (-1, n)).transpose(1, 2)
+    return nn.functional.max_pool3d(torch.relu(layer(volume)), (n, 2, 2))[:, :, 0]
 
 
-def fusion_loop(channels, mix):
-    layer = nn.Conv2d(2 * channels, channels, 1)
-    with torch.no_grad():
-        layer.weight.zero_()
-        layer.bias.zero_()
-        for o in range(channels):
-            layer.weight[o, o], layer.weight[o, channels + o] = mix
-    return layer
+def chunks_loop(one, two, layer, rgb, flow, n):
+    moments = [torch.cat([one(x), two(y)], 1) for x, y in zip(rgb.chunk(n, 1), flow.chunk(n, 1))]
+    fused = layer(torch.stack(moments, dim=2)).clamp(min=0)
+    return nn.functional.adaptive_max_pool3d(
+        fused, (1, *(x // 2 for x in fused.shape[3:]))
+    ).squeeze(2)
 
 
-def fusion_with(weight, bias=False):
-    layer = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=bias)
-    layer.weight.data = weight[:, :, None, None].float()
-    return layer
+def chunks_by(change=lambda a, b: (a, b), order=lambda x, n: x.unflatten(0, (-1, n)),
+              over=lambda x: x.relu().amax(2), pool=True):  # fmt: skip
+    """Fusion over time with something to get wrong."""
 
+    def answer(one, two, layer, rgb, flow, n):
+        a, b = (
+            trunk(x.unflatten(1, (n, -1)).flatten(0, 1)) for trunk, x in ((one, rgb), (two, flow))
+        )
+        a, b = change(order(a, n).transpose(1, 2), order(b, n).transpose(1, 2))
+        maps = over(layer(torch.cat([a, b], dim=1)))
+        return nn.functional.max_pool2d(maps, 2) if pool else maps
 
-def all_maps(channels, mix):
-    return fusion_with(torch.tensor([mix[0]] * channels + [mix[1]] * channels).expand(channels, -1))
-
-
-def neighbours(channels, mix):
-    weight = torch.zeros(channels, 2 * channels)
-    for o in range(channels):
-        weight[o, 2 * o], weight[o, 2 * o + 1] = mix
-    return fusion_with(weight)
-
-
-size_formula = lambda size, kernel, padding: tuple(n + 2 * padding - kernel + 1 for n in size)
-
-
-def size_measured(size, kernel, padding):
-    return nn.Conv3d(1, 1, kernel, padding=padding)(torch.zeros(1, 1, *size)).shape[2:]
-
-
-count_sum = lambda model: sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def count_loop(model):
-    total = torch.tensor(0)
-    for part in model.modules():
-        for weights in part.parameters(recurse=False):
-            total += int(weights.requires_grad) * np.prod(weights.shape)
-    return total
+    return answer
 
 
 def cam_broadcast(maps, gradient):
@@ -142,9 +119,7 @@ RIGHT = {
     nb04.transform_first_layer: [mean_repeat, mean_einsum],
     nb04.keep_colours: [colours_repeat, colours_cat],
     nb04.rescaled: [rescaled_mean, rescaled_sum],
-    nb08.fusion_layer: [fusion_eye, fusion_loop],
-    nb08.conv3d_size: [size_formula, size_measured],
-    nb08.trained_count: [count_sum, count_loop],
+    nb08.fuse_over_time: [chunks_flat, chunks_loop],
     nb10.grad_cam: [cam_broadcast, cam_einsum, cam_loop],
     nb10.steady_frames: [nearest_table, nearest_loop],
     nb10.leaks: [leaks_set, leaks_loops],
@@ -185,28 +160,17 @@ WRONG = {
         (lambda w, b, n: (rescaled_mean(w, b, n)[0], b * 0), "bias is lost"),
         (lambda w, b, n: rescaled_mean(w.mul_(3 / n), b, n), "was changed"),
     ],
-    nb08.fusion_layer: [
-        (lambda m, mix: fusion_eye(m, mix[::-1]), "temporal half stands first"),
-        (lambda m, mix: nn.Conv2d(m, 2 * m, 1), "exchanged"),
-        (lambda m, mix: fusion_eye(m, (1, 1)), "not used"),
-        (lambda m, mix: fusion_with(fusion_eye(m, mix).weight[:, :, 0, 0], bias=True), "at random"),
-        (all_maps, "all input maps"),
-        (neighbours, "Neighbouring"),
-    ],
-    nb08.conv3d_size: [
-        (lambda s, k, p: [n + p - k + 1 for n in s], "both ends"),
-        (lambda s, k, p: [n + 2 * p - k for n in s], "One too few"),
-        (lambda s, k, p: s, "stay as it is"),
-        (lambda s, k, p: (s[0], *size_formula(s, k, p)[1:]), "Depth is padded"),
-        (lambda s, k, p: [n - k + 1 for n in s], "padding is left out"),
-    ],
-    nb08.trained_count: [
-        (lambda m: sum(p.numel() for p in m.parameters()), "all parameters"),
-        (lambda m: sum(p.numel() for p in m.parameters() if not p.requires_grad), "the frozen"),
-        (lambda m: sum(p.requires_grad for p in m.parameters()), "numel()"),
-        (lambda m: len(list(m.parameters())), "all tensors"),
-        (lambda m: count_sum(m) + sum(b.numel() for b in m.buffers()), "Running means"),
-        (lambda m: sum(x.numel() for x in m.state_dict().values()), "state_dict"),
+    nb08.fuse_over_time: [
+        (chunks_by(change=lambda a, b: (b, a)), "temporal maps stand first"),
+        (chunks_by(over=lambda x: x.amax(2)), "ReLU"),
+        (chunks_by(over=lambda x: x.relu().mean(2)), "mean"),
+        (
+            chunks_by(order=lambda x, n: x.unflatten(0, (n, -1)).transpose(0, 1)),
+            "Clips and chunks are mixed up",
+        ),
+        (chunks_by(change=lambda a, b: (a.flip(2), b.flip(2))), "reverse order"),
+        (chunks_by(over=lambda x: x.relu()[:, :, 0]), "first chunk"),
+        (chunks_by(pool=False), "2×2 places"),
     ],
     nb10.grad_cam: [
         (lambda m, g: weighted(m, g).sum(0), "cut off at zero at the end"),
