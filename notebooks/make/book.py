@@ -58,8 +58,8 @@ def pages(root: Path = ROOT) -> dict[str, list[str]]:
 
     return {
         "Notebooks": found("notebooks/[0-9]*.ipynb"),
-        "Reference": [*found("docs/*.md"), "notebooks/glossary.md", "notebooks/for_lecturers.md"],
-        "Contributing": ["CONTRIBUTING.md", "notebooks/source/README.md"],
+        "Reference": [*found("docs/[a-z]*.md"), *found("notebooks/[a-z]*.md")],
+        "Contributing": ["docs/CONTRIBUTING.md", "notebooks/source/README.md"],
         "Solutions": found("notebooks/solutions/[0-9]*.ipynb"),
     }
 

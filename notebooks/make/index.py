@@ -7,8 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTE = (
-    "Minutes are what a notebook takes to study with its exercises: our estimate, not timed with "
-    "students yet. To run, each takes a minute or less on 2 cores in the profile `mini`."
+    "Minutes are for studying a notebook with its exercises, our estimate. To run, each takes a "
+    "minute or less on 2 cores in the profile `mini`."
 )
 
 

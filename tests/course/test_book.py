@@ -17,7 +17,7 @@ PAGES = [page for part in book.pages().values() for page in part]
     ("link", "page", "address", "moved"),
     [
         ("[a](01_a.ipynb#x)", "notebooks/00_b.ipynb", None, "[a](01_a.ipynb#x)"),
-        ("[a](README.md#x)", "CONTRIBUTING.md", None, "[a](index.md#x)"),
+        ("[a](../README.md#x)", "docs/a.md", None, "[a](../index.md#x)"),
         ("[a](../README.md)", "notebooks/00_b.ipynb", None, "[a](../index.md)"),
         ("[all](tests)", "README.md", None, "all"),
         ("[all](tests)", "README.md", "o/n", "[all](https://github.com/o/n/blob/main/tests)"),
@@ -45,7 +45,7 @@ def test_the_book_builds_whole_and_asks_nobody(tmp_path):
     assert 'href="notebooks/01_get_the_data.html"' in index
 
 
-@pytest.mark.parametrize("link", ["[x](#nowhere)", "[x](docs/colab.md#nowhere)", "![x](no.png)"])
+@pytest.mark.parametrize("link", ["[x](#nowhere)", "[x](colab.md#nowhere)", "![x](no.png)"])
 def test_a_dead_link_fails_the_build(link, tmp_path, capfd):
     pytest.importorskip("sphinx_book_theme", reason="the book needs: pip install -e '.[book]'")
     root = tmp_path / "course"
@@ -55,7 +55,7 @@ def test_a_dead_link_fails_the_build(link, tmp_path, capfd):
     shutil.copytree(book.ROOT / "notebooks" / "figures", root / "notebooks" / "figures")
     folder, out = tmp_path / "stage", tmp_path / "book"
     assert book.build(root, out, folder) == 0
-    (root / "CONTRIBUTING.md").write_text(f"# A page\n\n{link}\n", encoding="utf-8")
+    (root / "docs" / "CONTRIBUTING.md").write_text(f"# A page\n\n{link}\n", encoding="utf-8")
     assert book.build(root, out, folder) != 0
     assert "CONTRIBUTING" in capfd.readouterr().err
 

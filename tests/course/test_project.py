@@ -91,11 +91,10 @@ def test_every_package_is_installed():
     assert all(f'"{".".join(path.parts)}"' in PYPROJECT for path in found), found
 
 
-def test_hooks_and_workflow_name_files_that_exist_and_the_oldest_python():
+def test_the_workflow_names_files_that_exist_and_the_oldest_python():
     workflow = (ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8")
-    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
-    named = re.findall(r"\b(?:tests|notebooks)/[\w/]+(?:\.py|\.ipynb)?", workflow + hooks)
-    assert len(named) > 10
+    named = re.findall(r"\b(?:tests|notebooks)/[\w/]+(?:\.py|\.ipynb)?", workflow)
+    assert len(named) > 5
     for name in named:
         assert (ROOT / name).exists(), name
     oldest, _ = yaml.safe_load(workflow)["jobs"]["linux"]["strategy"]["matrix"]["include"]
