@@ -67,30 +67,9 @@ def bootstrap_of(values, draws, rng, tail=0.025, size=None, replace=True):
     return np.quantile(means, [tail, 1 - tail])
 
 
-paired_gain = lambda new, old, draws, rng: bootstrap_table(new.astype(float) - old, draws, rng)
-
-
-def paired_loop(new, old, draws, rng):
-    differences = []
-    for _ in range(draws):
-        at = rng.integers(len(new), size=len(new))
-        differences.append(new[at].mean() - old[at].mean())
-    return np.percentile(differences, 2.5), np.percentile(differences, 97.5)
-
-
 def percentile(values, draws, rng):
     means = values[rng.integers(len(values), size=(draws, len(values)))].mean(axis=1)
     return np.percentile(means, [0.025, 0.975])
-
-
-def unpaired(new, old, draws, rng):
-    a, b = (x[rng.integers(len(x), size=(draws, len(x)))].mean(axis=1) for x in (new, old))
-    return np.quantile(a - b, [0.025, 0.975])
-
-
-def interval_ends(new, old, draws, rng):
-    a, b = bootstrap_table(new, draws, rng), bootstrap_table(old, draws, rng)
-    return a[0] - b[1], a[1] - b[0]
 
 
 def confusion_loop(predicted, labels, classes):
@@ -171,7 +150,6 @@ RIGHT = {
     nb07.choose_weights: [weights_loop, weights_torch],
     nb05.views: [views_mean, views_loop],
     nb05.bootstrap: [bootstrap_table, bootstrap_loop],
-    nb07.paired: [paired_gain, paired_loop],
     nb05.confusion: [confusion_loop, confusion_bincount],
     nb09.difference_interval: [gain_by_rows, gain_by_name],
     nb11.pace: [lambda c, ms, gpu: min(1000 * c / ms, gpu), pace_branch],
@@ -209,17 +187,6 @@ WRONG = {
         (lambda h, n, rng: bootstrap_of(h, n, rng, size=len(h) // 2), "too small"),
         (lambda h, n, rng: np.quantile(rng.choice(h, n).astype(float), [0.025, 0.975]), "single"),
         (lambda h, n, rng: bootstrap_table(~h, n, rng), "around 0.8"),
-    ],
-    nb07.paired: [
-        (unpaired, "apart"),
-        (lambda a, b, n, rng: percentile(a * 1.0 - b, n, rng), "np.percentile counts in per cent"),
-        (lambda a, b, n, rng: np.quantile(a * 1.0 - b, [0.025, 0.975]), "single clips"),
-        (interval_ends, "two intervals"),
-        (lambda a, b, n, rng: paired_gain(b, a, n, rng), "sign"),
-        (lambda a, b, n, rng: bootstrap_table(a, n, rng), "accuracy of one method"),
-        (lambda a, b, n, rng: bootstrap_of(a * 1.0 - b, n, rng, replace=False), "no width"),
-        (lambda a, b, n, rng: bootstrap_of(a * 1.0 - b, n, rng, tail=0.05), "90 %"),
-        (lambda a, b, n, rng: bootstrap_table(a & ~b, n, rng), "count −1"),
     ],
     nb05.confusion: [
         (lambda p, t, c: confusion_loop(t, p, c), "swapped"),
