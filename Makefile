@@ -3,6 +3,7 @@ PYTHON  ?= python3
 PROFILE ?= $(or $(TWOSTREAM_PROFILE),mini)
 DATA    ?=
 GROUPS  ?=
+SPLIT   ?=
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -19,12 +20,15 @@ endif
 ifneq ($(strip $(DATA)),)
 export TWOSTREAM_DATA := $(shell $(PYTHON) -c 'import os, sys; print(os.path.abspath(os.path.expanduser(sys.argv[1])))' "$(DATA)")
 endif
+ifneq ($(strip $(SPLIT)),)
+export TWOSTREAM_SPLIT := $(shell $(PYTHON) -c 'import os, sys; print(os.path.abspath(os.path.expanduser(sys.argv[1])))' "$(SPLIT)")
+endif
 ifneq ($(strip $(GROUPS)),)
 export TWOSTREAM_GROUPS := $(value GROUPS)
 endif
 
 # A recipe whose result must not depend on the reader's own videos.
-APART := env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS
+APART := env -u TWOSTREAM_DATA -u TWOSTREAM_GROUPS -u TWOSTREAM_SPLIT
 
 .PHONY: help run lab test test-slow notebooks book slides ablations bench gpu-check colab-check clean
 .DEFAULT_GOAL := help
@@ -35,6 +39,7 @@ help: ## this list
 	@echo "  PROFILE=mini|folder|weizmann|ucf10|ucf20|ucf101   the scale of the course (now: $(PROFILE))"
 	@echo "  DATA=<folder>   your videos, <folder>/<class>/<clip>.avi, with PROFILE=folder or weizmann"
 	@echo "  GROUPS='^([a-z]+)_'   what in a video's name tells its group, with PROFILE=folder"
+	@echo "  SPLIT=<list>    your own split: trainlist01.txt, a CSV path,split, '*_test_split1.txt'"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
@@ -75,7 +80,7 @@ book: $(STAMP) ## the course with its outputs as a web site, in build/book
 slides: $(STAMP) ## a deck of slides a chapter, in build/slides
 	@$(BIN)/python notebooks/make/slides.py
 
-ablations: $(STAMP) ## what each choice is worth: the hours of training behind notebooks 08 and 12
+ablations: $(STAMP) ## what each choice is worth: the trainings behind notebook 12, half an hour on 2 cores
 	@$(APART) -u TWOSTREAM_PROFILE $(BIN)/python -m twostream_utils.experiments.ablations
 
 bench: $(STAMP) ## how fast it is, and against what: a table, and notebooks/kept/bench.json

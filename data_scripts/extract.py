@@ -2,7 +2,8 @@
 
     python data_scripts/extract.py SOURCE OUT [--short-side 256] [--flow dis] [--every N]
 
-SOURCE holds one folder of videos per class. OUT gets one uncompressed zip per class. Interrupted,
+SOURCE holds one folder of videos (or of folders of images) per class; above these there may be
+train, val and test. OUT gets one uncompressed zip per class. Interrupted,
 the same command goes on after the last whole shard.
 """
 
@@ -45,6 +46,13 @@ def main(argv: list[str] | None = None) -> int:
         metavar="REGEX",
         help="its first bracket is the group, e.g. '^([a-z]+)_' for <person>_<action>.avi",
     )
+    parser.add_argument(
+        "--fps",
+        type=float,
+        metavar="N",
+        help="frames per second of all videos, 0 for as they are; default: only videos above "
+        "31 (or 38) and uneven ones are read at 25 (or 30)",
+    )
     parser.add_argument("--workers", type=int, help="processes; default: one per core")
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 if any video had to be left out"
@@ -62,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
             algorithm=args.flow,
             every=args.every,
             group_pattern=args.group_pattern,
+            rate=args.fps,
             workers=args.workers,
         )
         warnings = flow_warnings(FrameStore(args.out))
@@ -86,9 +95,8 @@ def print_report(report: Report, out: str) -> None:
         f"{report.megabytes:.1f} MB in {out}"
     )
     if report.skipped:
-        print(f"{len(report.skipped)} left out (also in {out}/skipped.txt):")
-        for path, reason in report.skipped:
-            print(f"  {path}: {reason}")
+        print(f"all that is left out is in {out}/skipped.txt")
+    print("\n".join(report.lines()))
     if report.ungrouped:
         print(
             f"No group could be read from {report.ungrouped} names, so each of these clips is a "

@@ -33,7 +33,7 @@ from twostream_utils.vgg import SHIPPED, vgg19
 CHUNK = 200
 SAVE_EVERY = 250  # steps between two checkpoints
 GREY = 0.2  # fraction of grey images: a flow stream uses the mean over RGB of the first filters
-SIZES = ((0.0, 32), (0.4, 48), (0.8, 56))  # crop in px from this share of the run on: small is fast
+SIZES = ((0.0, 32), (0.55, 40), (0.85, 48))  # crop in px from this share of the run on
 POSES = len({name.split("/")[1] for name in STILL_CLASSES})
 
 
@@ -158,7 +158,7 @@ def main() -> None:
         else f"{len(images)} generated stills, tasks scene and pose",
         "held_out_images": len(held_images), "terms": o.terms, "epochs_planned": o.epochs,
         "crops": SIZES, "batch_size": o.batch_size, "peak_learning_rate": o.lr,
-        "label_smoothing": 0.1, "seed": o.seed, "torch": torch.__version__, "epochs": [],
+        "label_smoothing": 0.1, "seed": o.seed, "torch": str(torch.__version__), "epochs": [],
     }  # fmt: skip
     step, elapsed = 0, 0.0
     if o.checkpoint.is_file():

@@ -19,7 +19,14 @@ from .device import PRECISIONS, processes, wait_for_all
 from .evaluation import Scores, check_same_clips, score, summary, write_json
 from .fusion import METHODS
 from .profiles import INPUTS, Profile, Recipe
-from .splits import Split, class_order, group_folds, hold_out_groups, official_split
+from .splits import (
+    Split,
+    class_order,
+    given_split,
+    group_folds,
+    hold_out_groups,
+    official_split,
+)  # fmt: skip
 from .stacks import StackDataset
 from .store import FrameStore
 from .training import History, fingerprint, fit, train_epoch, trained_with
@@ -45,6 +52,7 @@ class Course:
     split: int = 1
     seed: int = 0
     workers: int = 0
+    sides: dict[str, str] | None = None  # a split of one's own: clip to "train", "val" or "test"
 
     def __post_init__(self):
         wanted = self.profile.classes
@@ -52,7 +60,13 @@ class Course:
         labels = {c: label for c, label in labels.items() if not wanted or label in wanted}
         groups = {c: self.store.group(c) for c in labels}
         self.classes = class_order(labels.values())
-        self.train, self.test = self._split(groups)
+        if len(self.classes) < 2:
+            raise ValueError(f"{self.store.root} has one class, {self.classes}: a course needs two")
+        sides = {c: s for c, s in (self.sides or self.store.sides).items() if c in labels}
+        if sides:
+            self.train, self.val, self.test = given_split(sides)
+        else:
+            (self.train, self.test), self.val = self._split(groups), []
         for part in "train", "test":
             if not getattr(self, part):
                 raise ValueError(
@@ -60,8 +74,7 @@ class Course:
                     f"profile {self.profile.name!r} takes, split {self.split} has none for it. "
                     "data_scripts/verify.py lists what is missing"
                 )
-        self.val = []
-        if self.profile.val_fraction > 0:
+        if self.profile.val_fraction > 0 and not self.val:
             self.train, self.val = hold_out_groups(
                 self.train, groups, self.profile.val_fraction, seed=0, labels=labels
             )
@@ -69,7 +82,7 @@ class Course:
     def _split(self, groups: dict[str, str]) -> Split:
         if self.profile.split_rule == "official":
             return official_split(groups, self.split)
-        folds = group_folds(groups, 3, seed=0)
+        folds = group_folds(groups, max(2, min(3, len({*groups.values()}))), seed=0)
         if not 1 <= self.split <= len(folds):
             raise ValueError(f"split {self.split}: this data set has folds 1 to {len(folds)}")
         return folds[self.split - 1]

@@ -59,8 +59,6 @@ class Scores:
             ) from error
 
 
-# Not inference_mode: parameters that move to the device under it could never be trained again.
-@torch.no_grad()
 def view_logits(network: nn.Module, loader: Iterable) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the logits of every view ``(N, V, classes)`` float32, and the labels ``(N,)`` int64.
 
@@ -69,27 +67,29 @@ def view_logits(network: nn.Module, loader: Iterable) -> tuple[torch.Tensor, tor
     """
     network.eval()
     found, wanted = [], []
-    for stacks, labels in loader:
-        logits = network(*stacks)
-        found.append(logits.unflatten(0, (len(labels), -1)))
-        wanted.append(labels)
+    # Not inference_mode: what moves to the device under it could never be trained again.
+    with torch.no_grad():
+        for stacks, labels in loader:
+            logits = network(*stacks)
+            found.append(logits.unflatten(0, (len(labels), -1)))
+            wanted.append(labels)
     return torch.cat(found), torch.cat(wanted)
 
 
-def validate(
-    model: nn.Module, clips: StackDataset, batch_size: int = 8, workers: int = 0
-) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Return the sum of losses, of right clips, and of clips, over fixed views.
+def validate(network: nn.Module, loader: Iterable) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Return the sum of losses, of right clips, and of clips; a clip's logits are its views' mean.
 
-    Under torchrun each process sums up its share of the clips.
+    ``loader`` as for :func:`view_logits`.
     """
-    device = next(model.parameters()).device
-    loader = make_loader(clips, batch_size, workers, 0)
-    batches = inputs(loader, device, clips.streams, "validation")
-    views, labels = view_logits(Prepared(model, device), batches)
-    logits = views.mean(dim=1)
-    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-    return loss, (logits.argmax(1) == labels).sum(), len(labels)
+    network.eval()
+    loss_sum, right, seen = 0.0, 0, 0
+    with torch.no_grad():
+        for stacks, labels in loader:
+            logits = network(*stacks).unflatten(0, (len(labels), -1)).mean(dim=1)
+            loss_sum += nn.functional.cross_entropy(logits, labels, reduction="sum")
+            right += (logits.argmax(dim=1) == labels).sum()
+            seen += len(labels)
+    return loss_sum, right, seen
 
 
 @worker_trouble_explained()
@@ -119,23 +119,18 @@ def score(model: nn.Module, dataset: StackDataset, batch_size: int = 8, workers:
 def check_same_clips(a: Scores, b: Scores) -> None:
     """Raise ``ValueError`` unless two score files hold the same classes, clips and labels in order.
 
-    The message names what only one of them has, or the first place where they part.
+    The message names the first place where they part.
     """
-    for what, one, two in (("classes", a.classes, b.classes), ("clips", a.clips, b.clips)):
-        only_a, only_b = sorted(set(one) - set(two)), sorted(set(two) - set(one))
-        if only_a or only_b:
-            raise ValueError(
-                f"scores of different {what}: {len(only_a)} only in the first ({only_a[:3]}), "
-                f"{len(only_b)} only in the second ({only_b[:3]})"
+    for what in "classes", "clips", "labels":
+        one, two = list(getattr(a, what)), list(getattr(b, what))
+        if one != two:
+            k = next(
+                (k for k, (x, y) in enumerate(zip(one, two)) if x != y), min(len(one), len(two))
             )
-        if len(one) != len(two):
-            raise ValueError(f"{what} that stand twice: {len(one)} and {len(two)} in all")
-        for number, (x, y) in enumerate(zip(one, two), start=1):
-            if x != y:
-                raise ValueError(f"{what} in another order: number {number} is {x} and {y}")
-    for clip, x, y in zip(a.clips, a.labels, b.labels):
-        if x != y:
-            raise ValueError(f"other labels: {clip} is {a.classes[x]} and {a.classes[y]}")
+            raise ValueError(
+                f"scores of different {what}, {len(one)} and {len(two)}: number {k + 1} is "
+                f"{(*one, None)[k]} in the first and {(*two, None)[k]} in the second"
+            )
 
 
 def correct(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
@@ -210,10 +205,3 @@ def write_json(path: str | Path, content: dict) -> None:
     """Write ``content`` to ``path``, aside and then renamed."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def mean_class_accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean over classes of each class's top-1; a class without a clip does not count."""
-    matrix = confusion(scores, labels)
-    count = matrix.sum(axis=1)
-    return float((matrix.diagonal()[count > 0] / count[count > 0]).mean())

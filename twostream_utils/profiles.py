@@ -9,10 +9,7 @@ from .splits import UCF101_CLASSES
 
 # The stacks that each network reads.
 INPUTS = {"spatial": ("rgb",), "temporal": ("flow",), "conv": ("rgb", "flow")}
-SIZES = (
-    "rgb_frames", "rgb_step", "flow_fields", "flow_step", "chunks",
-    "short_side", "crop", "positions",
-)  # fmt: skip
+SIZES = "rgb_frames rgb_step flow_fields flow_step chunks short_side crop positions".split()
 WORDS = {"sampling": ("spaced", "random", "segments"), "train_crops": ("squares", "corners")}
 
 
@@ -46,22 +43,18 @@ class Profile:
     """Every size that a notebook needs, by name.
 
     Frames and flow are in ``data/<data>``. ``source`` is the command of ``data_scripts`` that
-    fetches the videos, ``"generated"``, or empty for your own; ``flow`` is the algorithm, one of
+    fetches the videos, ``"generated"``, or empty for your own; ``flow`` is one of
     ``flow.ALGORITHMS``. ``rgb_frames`` frames ``rgb_step`` apart make the spatial stack,
-    ``flow_fields`` fields ``flow_step`` apart the temporal one. ``short_side`` is the height of
-    the stored frames, ``crop`` the side of the square that the network sees, both in px;
-    ``train_crops`` are random ``"squares"`` or ``"corners"``, and ``min_scale`` is the smallest as
-    a fraction of the short side (``views.random_view``). ``sampling`` chooses the frames of a
-    stack: ``"spaced"``, ``"random"`` or ``"segments"`` (``views.sampled_positions``), and with
-    ``subtract_mean`` each flow field loses its mean motion (``flow.subtract_mean``). ``positions``
-    temporal positions, each as is and flipped and cut as ``crops`` says (``views.eval_views``),
-    are the test views. ``weights`` start the trunks (``vgg.load_weights``), ``rgb_first_layer`` and
-    ``flow_first_layer`` their first layers (``vgg.transform_first_layer``). ``fusion`` is the form
-    of conv fusion, one of ``conv_fusion.FORMS``, after block ``fusion_block``; it takes ``chunks``
-    such pairs of stacks, one after the other. An epoch draws every clip equally often,
-    ``epoch_clips`` views or more in all.
-    ``val_fraction`` of the training clips, as whole groups, are left out of it, and scored by one
-    view every ``val_every`` epochs; published figures come from trainings on all of them: 0.
+    ``flow_fields`` fields ``flow_step`` apart the temporal one, chosen as ``sampling`` says
+    (``views.sampled_positions``); ``subtract_mean`` takes its mean from each field. ``short_side``
+    is the height of the stored frames, ``crop`` the side of what the network sees, both in px;
+    ``train_crops`` and ``min_scale`` as in ``views.random_view``. Test views are ``positions`` in
+    time, as is and flipped, cut as ``crops`` says (``views.eval_views``). ``weights`` start the
+    trunks (``vgg.load_weights``), ``…_first_layer`` their first layers. ``fusion`` is one of
+    ``conv_fusion.FORMS``, after block ``fusion_block``, over ``chunks`` pairs of stacks. An epoch
+    draws every clip equally often, ``epoch_clips`` views or more in all. ``val_fraction`` of the
+    training clips, whole groups, are left out, and scored by one view every ``val_every`` epochs;
+    published figures come from trainings on all clips: 0.
 
     Raises ``ValueError`` for one of :data:`SIZES` that is not a whole number from 1 up, and for a
     word that is none of :data:`WORDS`.
@@ -99,8 +92,8 @@ class Profile:
     classes: tuple[str, ...] | None = None
     cache_gb: float = 0.0
     epoch_clips: int = 4000
-    # UCF101: 0.5, 3 and 0.25 million stacks. Published flow streams saw 3 to 15 million, at rates
-    # of 1e-3 to 5e-3 for batches of 125 to 256; their dropout is that of Wang et al. 2015.
+    # 0.5, 3 and 0.25 million stacks of UCF101. Published flow streams saw 3 to 15 million, at
+    # rates of 1e-3 to 5e-3 for batches of 125 to 256; dropout as in Wang et al. 2015.
     spatial: Recipe = Recipe(8_000, 1e-3, 64, dropout=0.85)
     temporal: Recipe = Recipe(47_000, 2e-3, 64, dropout=(0.9, 0.8))
     conv: Recipe = Recipe(4_000, 1e-3, 64, dropout=0.85)
@@ -134,14 +127,19 @@ class Profile:
         return {name: value for name, value in asdict(self).items() if name not in free}
 
 
+def _recipes(profile: Profile, *steps: int, **changes) -> dict[str, Recipe]:
+    """The recipes of ``profile`` with other steps for spatial, temporal and conv."""
+    return {name: replace(getattr(profile, name), steps=count, **changes)
+            for name, count in zip(INPUTS, steps)}  # fmt: skip
+
+
 # Sizes that train in minutes on a laptop.
 _SMALL = Profile(
     "mini", "generated clips, quarter-width VGG-19, minutes on a laptop",
     data="mini", source="generated", flow="dis_fine",
-    rgb_step=5, flow_step=1, short_side=72, crop=64, min_scale=0.8,
-    subtract_mean=False, train_crops="squares",
-    width=0.25, batch_norm=True, weights="stills", positions=3, crops="centre", val_every=1,
-    cache_gb=3.0, epoch_clips=0,
+    rgb_step=5, flow_step=1, subtract_mean=False, short_side=72, crop=64, train_crops="squares",
+    min_scale=0.8, width=0.25, batch_norm=True, weights="stills", positions=3, crops="centre",
+    val_every=1, cache_gb=3.0, epoch_clips=0,
     spatial=Recipe(100, 0.02), temporal=Recipe(240, 0.02), conv=Recipe(80, 0.01),
 )  # fmt: skip
 
@@ -150,9 +148,7 @@ _FOLDER = replace(
     _SMALL, name="folder", title="your own folder of labelled videos, <class>/<clip>.avi",
     data="folder", source="", short_side=80, crop=72, split_rule="folds", val_fraction=0.0,
     rgb_frames=5, flow_fields=20, positions=8, crops="five", fusion="two_towers", epoch_clips=480,
-    spatial=Recipe(210, 0.02, label_smoothing=0.1),
-    temporal=Recipe(360, 0.02, label_smoothing=0.1),
-    conv=Recipe(60, 0.01, label_smoothing=0.1),
+    **_recipes(_SMALL, 210, 360, 60, label_smoothing=0.1),
 )  # fmt: skip
 
 # Ten classes that share their places, two and two or more: the place alone does not tell.
@@ -161,13 +157,6 @@ _UCF10 = (
     "BreastStroke", "CricketBowling", "CricketShot", "HammerThrow", "ThrowDiscus",
 )  # fmt: skip
 _UCF101 = Profile("ucf101", "all of UCF101, hours on a GPU", classes=UCF101_CLASSES)
-
-
-def _with_steps(profile: Profile, *steps: int) -> Profile:
-    """Return ``profile`` with other numbers of steps for spatial, temporal and conv."""
-    recipes = {n: replace(getattr(profile, n), steps=k) for n, k in zip(INPUTS, steps)}
-    return replace(profile, **recipes)
-
 
 _ALL = (
     _SMALL,
@@ -180,20 +169,17 @@ _ALL = (
         _FOLDER, name="folder_full", title="your own folder, VGG-19 of full width from ImageNet",
         data="folder_full", flow="dis", short_side=256, crop=224, width=1.0, batch_norm=False,
         weights="imagenet", cache_gb=0.0,
-        spatial=Recipe(420, 1e-3, 16, dropout=0.85, label_smoothing=0.1),
-        temporal=Recipe(720, 2e-3, 16, dropout=(0.9, 0.8), label_smoothing=0.1),
-        conv=Recipe(120, 1e-3, 16, dropout=0.85, label_smoothing=0.1),
+        **_recipes(_UCF101, 420, 720, 120, batch_size=16, label_smoothing=0.1),
     ),
-    _with_steps(replace(_UCF101, name="ucf10", classes=_UCF10, title="ten classes of UCF101 that "
-                        "share places, a lesson on a GPU"), 1_000, 2_000, 400),
-    _with_steps(replace(_UCF101, name="ucf20", classes=UCF101_CLASSES[:20], title="the first 20 "
-                        "classes of UCF101, an evening"), 2_000, 4_000, 800),
+    replace(_UCF101, name="ucf10", title="ten classes that share places, a lesson on a GPU",
+            classes=_UCF10, **_recipes(_UCF101, 1_000, 2_000, 400)),
+    replace(_UCF101, name="ucf20", title="the first 20 classes of UCF101, an evening",
+            classes=UCF101_CLASSES[:20], **_recipes(_UCF101, 2_000, 4_000, 800)),
     _UCF101,
     replace(  # Feichtenhofer et al. 2016, as near as these parts come
-        _with_steps(_UCF101, 20_000, 47_000, 4_000), name="paper", flow="tvl1",
-        title="UCF101 as published: 1 frame and 10 fields, 5 moments, TV-L1, days of extraction",
-        data="ucf101_tvl1", rgb_frames=1, flow_fields=10, flow_step=1, positions=10,
-        fusion="paper", chunks=5, val_fraction=0.0,
+        _UCF101, name="paper", title="UCF101 as published: 1 frame, 10 TV-L1 fields, 5 moments",
+        data="ucf101_tvl1", flow="tvl1", rgb_frames=1, flow_fields=10, flow_step=1, positions=10,
+        fusion="paper", chunks=5, val_fraction=0.0, **_recipes(_UCF101, 20_000, 47_000, 4_000),
     ),
 )  # fmt: skip
 PROFILES = {profile.name: profile for profile in _ALL}

@@ -113,12 +113,24 @@ def group_folds(groups: Mapping[str, str], k: int = 3, seed: int = 0) -> list[Sp
     if k < 2:
         raise ValueError(f"folds need k of 2 or more, got {k}")
     if len(sizes) < k:
-        found = ", ".join(sorted(sizes))
-        raise ValueError(f"{k} folds need at least {k} groups, found {len(sizes)}: {found}")
+        raise ValueError(
+            f"{k} folds need {k} groups; all clips here are of {', '.join(sorted(sizes))}: "
+            "a test needs other persons or places than training. Name the group of each clip "
+            "(wave_g01_c02.mp4), or say where it stands in the name (group_pattern, in make GROUPS)"
+        )
     folds: list[set[str]] = [set() for _ in range(k)]
     for group in sorted(_shuffled(sizes, seed), key=lambda name: -sizes[name]):
         min(folds, key=lambda fold: (sum(map(sizes.get, fold)), len(fold))).add(group)
     return [_split_by(groups, groups, fold) for fold in folds]
+
+
+def given_split(sides: Mapping[str, str]) -> tuple[list[str], list[str], list[str]]:
+    """Training, validation and test clips of a data set that says which is which.
+
+    `sides` leads from clip to "train", "val" or "test"; without a test the validation is the test.
+    """
+    train, val, test = (sorted(c for c in sides if sides[c] == s) for s in ("train", "val", "test"))
+    return (train, val, test) if test else (train, [], val)
 
 
 def hold_out_groups(

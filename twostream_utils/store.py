@@ -46,6 +46,7 @@ class FrameStore:
 
     `clips` are the sorted names; `labels` and `groups` lead from clip to label and to group, as
     `clips.json` or a name of the form v_<Class>_gNN_cMM says; clips with neither are not in them.
+    `sides` leads to "train", "val" or "test" where the data came dealt out.
 
     Args:
         root: folder of zips, one zip or a part of one, or folder of `jpegs_256/`, `tvl1_flow/`.
@@ -59,6 +60,7 @@ class FrameStore:
         self.clips = list(self._clips)
         self.labels = {clip: info["label"] for clip, info in self._clips.items() if info["label"]}
         self.groups = {clip: self._clips[clip]["group"] for clip in self.labels}
+        self.sides = {c: i["side"] for c, i in self._clips.items() if i.get("side")}
         self._clips |= {other_spelling(clip) or clip: self._clips[clip] for clip in self.clips}
         self._cache: dict[tuple[str, bool], np.ndarray] = {}
         self._cache_left = int(cache_gb * 1e9)
@@ -349,5 +351,6 @@ def _build_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, d
             rows.append(at := at + len(places))
         clips[clip] = {"name": clip, "folders": folders[clip], "rows": rows, "every": every,
                        "label": entry.get("label", ""), "group": entry.get("group", clip),
-                       "flow": entry.get("flow"), "size": None, "faults": faults}  # fmt: skip
+                       "flow": entry.get("flow"), "side": entry.get("side"), "size": None,
+                       "faults": faults}  # fmt: skip
     return np.concatenate(frames), clips

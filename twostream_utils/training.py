@@ -110,7 +110,9 @@ def fit(
                 for buffer in model.buffers() if count > 1 else ():
                     torch.distributed.broadcast(buffer, 0)  # batch norm: each has seen other clips
                 if val_set and ((epoch + 1) % val_every == 0 or epoch + 1 == planned):
-                    sums.append(validate(model, val_set, at_once, workers))
+                    held_out = make_loader(val_set, at_once, workers, 0)
+                    shown = inputs(held_out, training.device, val_set.streams, "validation")
+                    sums.append(validate(Prepared(model, training.device), shown))
                 training.end_epoch(sums, began)
             if on_epoch is not None:
                 on_epoch(training.history)

@@ -26,8 +26,8 @@ def transform_first_layer(
 ) -> torch.Tensor:
     """Fit the first convolution of an RGB network to a stack of ``in_channels`` channels.
 
-    ``weight`` is ``(O, 3, kH, kW)``; the result ``(O, in_channels, kH, kW)`` of the same dtype.
-    ``how`` says what becomes of a filter:
+    ``weight`` is ``(O, 3, kH, kW)``; the result ``(O, in_channels, kH, kW)`` of the same dtype. Of
+    a filter, ``how`` makes
 
     - ``"mean"``: its average over RGB, repeated (Wang et al. 2015, arXiv:1507.02159, §3, for
       flow). The response to input that is alike in all channels grows by in_channels/3.
@@ -63,7 +63,7 @@ class AveragePool(nn.AdaptiveAvgPool2d):
 
 def vgg_block(convolutions: int, channels: int, out: int, batch_norm: bool) -> list[nn.Module]:
     """Return a block's layers: convolutions from ``channels`` to ``out`` channels, and a pool."""
-    layers: list[nn.Module] = []
+    layers = []
     for _ in range(convolutions):
         layers.append(nn.Conv2d(channels, out, 3, padding=1))
         if batch_norm:
@@ -126,12 +126,9 @@ class VGG(nn.Module):
 
 
 def fold_batch_norm(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return weights of a plain VGG-19 that computes what these do with batch norm in eval mode.
-
-    Batch norm then only scales and shifts each channel, as the convolution before it can do alone.
-    """
+    """Return weights of a plain VGG-19 that computes what these do with batch norm in eval mode."""
     first = state["features.0.weight"]
-    layers: list[nn.Module] = []
+    layers = []
     for layer in vgg19(first.shape[1], 1, len(first) / 64, True, state).eval().features:
         if isinstance(layer, nn.BatchNorm2d):
             layers[-1] = fuse_conv_bn_eval(layers[-1], layer)

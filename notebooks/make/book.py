@@ -22,7 +22,7 @@ from build import ROOT, repository
 
 STAGE, OUT = ROOT / "build" / "book-source", ROOT / "build" / "book"
 START = "README.md"  # becomes index.md
-LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
+LINK = re.compile(r"(?P<picture>!?)\[(?P<text>(?!!\[)[^\]]*)\]\((?P<target>[^)\s]+)\)")
 CONFIG = {
     "project": "Two-stream action recognition",
     "extensions": ["myst_nb", "book"],
@@ -47,6 +47,11 @@ CSS = """
 html[data-theme="dark"] .bd-content img { filter: none !important; }
 div.cell pre { font-size: 0.8rem; }
 table.table td:first-child { white-space: nowrap; }
+@media (max-width: 40rem) {
+  table.table { display: block; overflow-x: auto; }
+  table.table td { min-width: 4.5rem; }
+  table.table td:nth-child(3) { min-width: 11rem; }
+}
 """
 
 
@@ -95,6 +100,8 @@ def stage(root: Path, folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if page.endswith(".ipynb"):
             notebook = nbformat.read(root / page, as_version=4)
+            if "/solutions/" in page:
+                notebook.metadata["nosearch"] = True  # who searches isn't served the answers
             for cell in notebook.cells:
                 if cell.cell_type == "markdown":
                     cell.source = rewrite_links(cell.source, page, known, address)

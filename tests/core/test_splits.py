@@ -106,7 +106,7 @@ def test_folds_are_group_pure_even_and_complete():
     assert group_folds(groups, 3, seed=1) != folds
     uneven = {f"{g}{i}": g for g, n in zip("abcdef", (8, 5, 4, 3, 2, 2)) for i in range(n)}
     assert sorted(len(fold.test) for fold in group_folds(uneven, 3)) == [7, 8, 9]
-    with pytest.raises(ValueError, match="3 folds need at least 3 groups, found 2: a, b"):
+    with pytest.raises(ValueError, match="3 folds need 3 groups; all clips here are of a, b: a t"):
         group_folds({"x": "a", "y": "b", "z": "b"}, 3)
 
 

@@ -14,6 +14,7 @@ from test_stacks import dataset
 from twostream_utils import device, training
 from twostream_utils.evaluation import score, validate
 from twostream_utils.profiles import Recipe, get_profile
+from twostream_utils.stacks import inputs, make_loader
 from twostream_utils.vgg import vgg19
 
 PROFILE = get_profile("mini", rgb_frames=2, crop=32, short_side=40, positions=1)
@@ -210,7 +211,8 @@ def test_scores_of_a_model_do_not_depend_on_the_batch_and_validation_sums_them_u
     logits, labels = torch.from_numpy(one.clip_logits()), torch.from_numpy(one.labels)
     loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
     right = (logits.argmax(1) == labels).sum().item()
-    assert [float(n) for n in validate(model, data, 4)] == pytest.approx([loss, right, 6], abs=1e-4)
+    shown = inputs(make_loader(data, 4, 0, 0), device.pick_device(), ("rgb",), "")
+    assert [float(n) for n in validate(model, shown)] == pytest.approx([loss, right, 6], abs=1e-4)
     assert whole[2][-1]["val_loss"] == pytest.approx(loss / 6, abs=1e-5)
     with pytest.raises(ValueError, match="train=False"):
         score(model, dataset(PROFILE, streams=("rgb",)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
@@ -22,6 +23,7 @@ PAGES = [page for part in book.pages().values() for page in part]
         ("[all](tests)", "README.md", None, "all"),
         ("[all](tests)", "README.md", "o/n", "[all](https://github.com/o/n/blob/main/tests)"),
         ("![p](figures/a.svg)", "notebooks/00_b.ipynb", None, "![p](figures/a.svg)"),
+        ("[![p](a.svg)](x.md)", "README.md", None, "[![p](a.svg)](x.md)"),
         ("[a](https://x.org/tests)", "README.md", None, "[a](https://x.org/tests)"),
     ],
 )
@@ -41,6 +43,12 @@ def test_the_book_builds_whole_and_asks_nobody(tmp_path):
             assert re.search(r'alt="[^"]', figure), f"{page}: {figure} has no alt text"
     first = (out / "notebooks" / "01_get_the_data.html").read_text(encoding="utf-8")
     assert first.count("<img") >= 5 and 'href="glossary.html#group"' in first
+    search = (out / "searchindex.js").read_text(encoding="utf-8")
+    search = json.loads(search[search.index("(") + 1 : search.rindex(")")])
+    solved = {k for k, name in enumerate(search["docnames"]) if "/solutions/" in name}
+    pages = search["terms"].values()
+    found = {page for some in pages for page in (some if isinstance(some, list) else [some])}
+    assert solved and not solved & found, "the search gives solutions away"
     index = (out / "index.html").read_text(encoding="utf-8")
     assert 'href="notebooks/01_get_the_data.html"' in index
 
@@ -60,7 +68,9 @@ def test_a_dead_link_fails_the_build(link, tmp_path, capfd):
     assert "CONTRIBUTING" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("path", book.ROOT.glob("notebooks/[0-9]*.ipynb"), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted(book.ROOT.glob("notebooks/[0-9]*.ipynb")), ids=lambda p: p.stem
+)
 def test_a_deck_goes_from_the_question_to_the_exercises_and_gives_no_answer(path):
     notebook = nbformat.read(path, as_version=4)
     cells = slides.deck(notebook).cells

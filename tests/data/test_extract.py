@@ -166,25 +166,27 @@ def test_bad_videos_are_listed_and_the_rest_is_extracted(video_folder, tmp_path)
         (source / label).mkdir(parents=True)
     for kind in (*BAD, "tiny"):
         bad_video(source / "bad" / f"{kind}.avi", kind)
-    for name in (".hidden/A.avi", "mixed/A.AVI", "mixed/A.mkv", "mixed/._A.avi", "mixed/A.txt"):
+    for name in (".hidden/A.avi", "mixed/A.AVI", "mixed/A.mkv", "mixed/._A.avi"):
         shutil.copy(good, source / name)
+    (source / "mixed" / "list.txt").write_text("A.AVI 1\n" * 50)
     done = run_script(source, out, "--workers", 2, "--strict")
     assert done.returncode == 1, done.stderr
     lines = (out / "skipped.txt").read_text().splitlines()
     skipped = dict(line.split("\t") for line in lines)
     bad = {f"bad/{kind}.avi" for kind in (*BAD, "tiny")}
-    assert skipped.keys() == bad | {"mixed/A.mkv", "none/"}
+    assert skipped.keys() == bad | {"mixed/list.txt", "none/"}
     for name, reason in skipped.items():
-        assert reason and f"{name}: {reason}" in done.stdout
+        assert reason and f"skipped {name}: {reason}" in done.stdout
     assert "at least 16 px" in skipped["bad/tiny.avi"]
-    assert "as mixed/A.AVI already is" in skipped["mixed/A.mkv"]
+    assert "not a video" in skipped["mixed/list.txt"]
+    assert f"10 files found, {len(skipped) - 1} of them left out: " in done.stdout
     assert [p.name for p in out.glob("*.zip*")] == ["mixed.zip"]
-    assert FrameStore(out).clips == ["v_mixed_A"]
-    assert "1 clips (1 new), 8 frames" in done.stdout
+    assert FrameStore(out).clips == ["v_mixed_A", "v_mixed_A_mkv"]  # of one stem, both
+    assert "2 clips (2 new), 16 frames" in done.stdout
     # Without --strict the same is a success, and the hint on groups is there.
     done = run_script(source, out, "--workers", 1)
-    assert done.returncode == 0 and "1 clips (0 new)" in done.stdout
-    assert "No group could be read from 1 names" in done.stdout
+    assert done.returncode == 0 and "2 clips (0 new)" in done.stdout
+    assert "No group could be read from 2 names" in done.stdout
     assert (out / "skipped.txt").read_text().splitlines() == lines
 
 
@@ -194,8 +196,8 @@ def test_sources_that_are_no_folder_of_classes(video_folder, tmp_path):
     bad_video(tmp_path / "bad" / "class" / "x.avi", "text")
     for source, settings, words in (
         (tmp_path / "nowhere", {}, "no folder .*nowhere"),
-        (tmp_path / "empty", {}, r"no videos in .*empty.*\.avi"),
-        (tmp_path / "bad", {}, "none of the 1 videos .*class/x.avi: not a video"),
+        (tmp_path / "empty", {}, "no videos in .*empty"),
+        (tmp_path / "bad", {}, "none of the 1 videos .*class/x.avi: .*not a video"),
         (video_folder / "YoYo", {}, f"itself a folder of videos.*above it: {video_folder}"),
         (video_folder, {"algorithm": "horn"}, "'horn'.*dis, dis_small, dis_fine, tvl1, farneback"),
         (video_folder, {"classes": ["Yoyo"]}, "no class Yoyo .*JumpRope, PullUps, YoYo"),

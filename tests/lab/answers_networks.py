@@ -3,59 +3,62 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
-from torch import nn
 
-from twostream_utils.lab.exercises import nb04, nb08, nb10, nb12
-
-mean_repeat = lambda weight, n: weight.mean(dim=1, keepdim=True).repeat(1, n, 1, 1)
+from twostream_utils.lab.exercises import nb04, nb10, nb12
+from twostream_utils.vgg import VGG, transform_first_layer
 
 
-def mean_einsum(weight, n):
-    return torch.einsum("oikl,c->ockl", weight, torch.ones(n)) / weight.shape[1]
+def pretrained_loop(state, channels, classes, width, norm, factor=lambda n: 3 / n, skip=()):
+    """The way of the notebook, with a slip in the factor or with names that are not copied."""
+    model = VGG(channels, classes, width, norm)
+    start = model.state_dict()
+    for name, tensor in state.items():
+        if name == "features.0.weight" and tensor.shape[1] != channels:
+            tensor = tensor.mean(1, keepdim=True).repeat(1, channels, 1, 1) * factor(channels)
+        if name.startswith("classifier.6.") and len(tensor) != classes:
+            continue
+        if not any(part in name for part in skip):
+            start[name] = tensor
+    model.load_state_dict(start)
+    return model
 
 
-colours_repeat = lambda weight, frames: weight.repeat(1, frames, 1, 1) / frames
-colours_cat = lambda weight, frames: torch.cat([weight / frames] * frames, dim=1)
-rescaled_mean = lambda weight, bias, n: (mean_repeat(weight, n) * 3 / n, bias)
-
-
-def rescaled_sum(weight, bias, n):
-    return [weight.sum(1, keepdim=True).expand(-1, n, -1, -1) / n, bias.clone()]
-
-
-def filter_0(weight, bias, n):
-    return (weight.sum(1)[0] / 3).expand(len(weight), n, -1, -1) * 3 / n, bias
-
-
-def chunks_flat(one, two, layer, rgb, flow, n):
-    a, b = (trunk(x.unflatten(1, (n, -1)).flatten(0, 1)) for trunk, x in ((one, rgb), (two, flow)))
-    volume = torch.cat([a, b], 1).unflatten(0, (-1, n)).transpose(1, 2)
-    return nn.functional.max_pool3d(torch.relu(layer(volume)), (n, 2, 2))[:, :, 0]
-
-
-def chunks_loop(one, two, layer, rgb, flow, n):
-    moments = [torch.cat([one(x), two(y)], 1) for x, y in zip(rgb.chunk(n, 1), flow.chunk(n, 1))]
-    fused = layer(torch.stack(moments, dim=2)).clamp(min=0)
-    return nn.functional.adaptive_max_pool3d(
-        fused, (1, *(x // 2 for x in fused.shape[3:]))
-    ).squeeze(2)
-
-
-def chunks_by(change=lambda a, b: (a, b), order=lambda x, n: x.unflatten(0, (-1, n)),
-              over=lambda x: x.relu().amax(2), pool=True):  # fmt: skip
-    """Fusion over time with something to get wrong."""
-
-    def answer(one, two, layer, rgb, flow, n):
-        a, b = (
-            trunk(x.unflatten(1, (n, -1)).flatten(0, 1)) for trunk, x in ((one, rgb), (two, flow))
+def pretrained_strict_off(state, channels, classes, width, norm):
+    """A copy of the state without what does not fit, loaded with ``strict=False``."""
+    model, first = VGG(channels, classes, width, norm), state["features.0.weight"]
+    state = dict(state)
+    if first.shape[1] != channels:
+        state["features.0.weight"] = (
+            first.sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
         )
-        a, b = change(order(a, n).transpose(1, 2), order(b, n).transpose(1, 2))
-        maps = over(layer(torch.cat([a, b], dim=1)))
-        return nn.functional.max_pool2d(maps, 2) if pool else maps
+    if len(state["classifier.6.bias"]) != classes:
+        del state["classifier.6.weight"], state["classifier.6.bias"]
+    model.load_state_dict(state, strict=False)
+    return model
 
-    return answer
+
+def pretrained_by_shape(state, channels, classes, width, norm):
+    """Whatever has the same shape is copied, the rest is passed over."""
+    model = pretrained_loop({}, channels, classes, width, norm)
+    own = model.state_dict()
+    fitting = {n: t for n, t in state.items() if t.shape == own[n].shape}
+    first = state["features.0.weight"]
+    if first.shape[1] != channels:
+        mean = first.mean(1, keepdim=True).repeat(1, channels, 1, 1)
+        fitting["features.0.weight"] = mean * 3 / channels
+    model.load_state_dict(fitting, strict=False)
+    return model
+
+
+def pretrained_in_place(state, channels, classes, width, norm):
+    state["features.0.weight"] = transform_first_layer(
+        state["features.0.weight"], channels, "mean_rescaled"
+    )
+    return pretrained_strict_off(state, channels, classes, width, norm)
 
 
 def cam_broadcast(maps, gradient):
@@ -116,10 +119,7 @@ weighted = lambda maps, gradient: gradient.mean((1, 2), keepdim=True) * maps
 
 
 RIGHT = {
-    nb04.transform_first_layer: [mean_repeat, mean_einsum],
-    nb04.keep_colours: [colours_repeat, colours_cat],
-    nb04.rescaled: [rescaled_mean, rescaled_sum],
-    nb08.fuse_over_time: [chunks_flat, chunks_loop],
+    nb04.pretrained_vgg: [pretrained_loop, pretrained_strict_off],
     nb10.grad_cam: [cam_broadcast, cam_einsum, cam_loop],
     nb10.steady_frames: [nearest_table, nearest_loop],
     nb10.leaks: [leaks_set, leaks_loops],
@@ -127,50 +127,18 @@ RIGHT = {
         filters_loop,
         lambda w: np.unique(w.numpy().reshape(len(w), -1), axis=0).shape[0],
     ],
-    nb12.unrotate: [
-        lambda s: torch.cat([s[-2:], s[:-2]]),
-        lambda s: np.roll(s.numpy(), 2, axis=0),
-    ],
 }
 
 WRONG = {
-    nb04.transform_first_layer: [
-        (lambda w, n: (w.sum(1)[0] / 3).expand(len(w), n, -1, -1), "filter 0"),
-        (lambda w, n: w.sum(1, keepdim=True).repeat(1, n, 1, 1), "sum"),
-        (lambda w, n: w[:, torch.arange(n) % 3], "mean over RGB is missing"),
-        (lambda w, n: mean_repeat(w, n) * 3 / n, "rescaling"),
-        (lambda w, n: mean_repeat(w.mul_(1.0).add_(1.0), n), "was changed"),
-    ],
-    nb04.keep_colours: [
-        (lambda w, n: w.repeat(1, n, 1, 1), "not divided"),
-        (lambda w, n: w.repeat_interleave(n, dim=1) / n, "order"),
-        (lambda w, n: mean_repeat(w, 3 * n), "colours are gone"),
-        (lambda w, n: mean_repeat(w, 3 * n) / n, "colours are gone"),
-        (lambda w, n: w.repeat(1, n, 1, 1) / (3 * n), "frames that are counted"),
-        (lambda w, n: colours_repeat(w.div_(n), n), "was changed"),
-    ],
-    nb04.rescaled: [
-        (filter_0, "filter 0"),
-        (lambda w, b, n: (mean_repeat(w, n), b), "Not rescaled"),
-        (lambda w, b, n: (mean_repeat(w, n) / n, b), "3 / N"),
-        (lambda w, b, n: (mean_repeat(w, n) * n / 3, b), "N / 3"),
-        (lambda w, b, n: (mean_repeat(w, n) * 9 / n, b), "not the sum"),
-        (lambda w, b, n: (mean_repeat(w, n) * (3 / n) ** 0.5, b), "unrelated"),
-        (lambda w, b, n: (rescaled_mean(w, b, n)[0], b * 3 / n), "bias is scaled"),
-        (lambda w, b, n: (rescaled_mean(w, b, n)[0], b * 0), "bias is lost"),
-        (lambda w, b, n: rescaled_mean(w.mul_(3 / n), b, n), "was changed"),
-    ],
-    nb08.fuse_over_time: [
-        (chunks_by(change=lambda a, b: (b, a)), "temporal maps stand first"),
-        (chunks_by(over=lambda x: x.amax(2)), "ReLU"),
-        (chunks_by(over=lambda x: x.relu().mean(2)), "mean"),
-        (
-            chunks_by(order=lambda x, n: x.unflatten(0, (n, -1)).transpose(0, 1)),
-            "Clips and chunks are mixed up",
-        ),
-        (chunks_by(change=lambda a, b: (a.flip(2), b.flip(2))), "reverse order"),
-        (chunks_by(over=lambda x: x.relu()[:, :, 0]), "first chunk"),
-        (chunks_by(pool=False), "2×2 places"),
+    nb04.pretrained_vgg: [
+        (partial(pretrained_loop, factor=lambda n: 1), "Not rescaled"),
+        (partial(pretrained_loop, factor=lambda n: 1 / n), "factor is 3 / N"),
+        (partial(pretrained_loop, skip=["features.0.weight"]), "first layer is new"),
+        (partial(pretrained_loop, skip=["features.0.bias"]), "bias is not the one"),
+        (partial(pretrained_loop, skip=["running"]), "running statistics"),
+        (pretrained_by_shape, "skipped without a word"),
+        (pretrained_in_place, "state that came in was changed"),
+        (lambda state, *sizes: pretrained_loop(state, *sizes).state_dict(), "Return the network"),
     ],
     nb10.grad_cam: [
         (lambda m, g: weighted(m, g).sum(0), "cut off at zero at the end"),
@@ -207,11 +175,5 @@ WRONG = {
         (lambda w: len(torch.unique(w)), "whole filters"),
         (lambda w: 1, "different from filter 0"),
         (lambda w: len(torch.unique(w.sum(dim=(1, 2, 3)))) + 1, "Counted"),
-    ],
-    nb12.unrotate: [
-        (lambda s: s.roll(-2, dims=0), "one field further"),
-        (lambda s: s.roll(1, dims=0), "two channels"),
-        (lambda s: s.flip(0), "reversed"),
-        (lambda s: s, "unchanged"),
     ],
 }

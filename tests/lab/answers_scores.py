@@ -9,79 +9,12 @@ import numpy as np
 import torch
 
 from twostream_utils.evaluation import bootstrap_interval
-from twostream_utils.lab.exercises import nb05, nb07, nb09, nb11
-
-
-def soft(x):
-    e = np.exp(x - x.max(1, keepdims=True))
-    return e / e.sum(1, keepdims=True)
-
-
-def weights_loop(a, b, labels):
-    best = []
-    for w in np.arange(21) / 20:
-        fused = (1 - w) * soft(a) + w * soft(b)
-        likelihood = sum(math.log(row[k]) for row, k in zip(fused, labels))
-        best.append((likelihood, (1 - w, w)))
-    return max(best)[1]
-
-
-def weights_torch(a, b, labels):
-    p, q = (torch.as_tensor(x).softmax(1) for x in (a, b))
-    w = torch.linspace(0, 1, 21, dtype=p.dtype)[:, None, None]
-    fused = ((1 - w) * p + w * q).log()
-    losses = [torch.nn.functional.nll_loss(x, torch.as_tensor(labels)) for x in fused]
-    k = int(torch.stack(losses).argmin())
-    return np.array([20 - k, k]) / 20
-
-
-def weights_by(value):
-    """Weights chosen by another value of the fused probabilities and labels."""
-
-    def choose(a, b, labels):
-        grid = np.linspace(0, 1, 21)
-        w = max(grid, key=lambda w: value((1 - w) * soft(a) + w * soft(b), labels))
-        return 1 - w, w
-
-    return choose
-
-
-views_mean = lambda logits: logits.mean(axis=1).argmax(axis=1)
-views_loop = lambda logits: [int(torch.as_tensor(clip).sum(0).argmax()) for clip in logits]
-
-
-def bootstrap_table(hits, draws, rng):
-    means = hits[rng.integers(len(hits), size=(draws, len(hits)))].mean(axis=1)
-    return np.quantile(means, [0.025, 0.975])
-
-
-def bootstrap_loop(hits, draws, rng):
-    means = sorted(rng.choice(hits, len(hits)).mean() for _ in range(draws))
-    return means[int(0.025 * draws)], means[int(0.975 * draws)]
-
-
-def bootstrap_of(values, draws, rng, tail=0.025, size=None, replace=True):
-    """A bootstrap with something to get wrong."""
-    values = np.asarray(values, dtype=float)
-    means = [rng.choice(values, size or len(values), replace).mean() for _ in range(draws)]
-    return np.quantile(means, [tail, 1 - tail])
+from twostream_utils.lab.exercises import nb09, nb11
 
 
 def percentile(values, draws, rng):
     means = values[rng.integers(len(values), size=(draws, len(values)))].mean(axis=1)
     return np.percentile(means, [0.025, 0.975])
-
-
-def confusion_loop(predicted, labels, classes):
-    matrix = np.zeros((classes, classes), dtype=int)
-    for true, said in zip(labels, predicted):
-        matrix[true, said] += 1
-    return matrix
-
-
-def confusion_bincount(predicted, labels, classes):
-    pairs = torch.as_tensor(labels) * classes + torch.as_tensor(predicted)
-    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
 
 
 def gain_by_rows(new, old, aligned=True, key=None, seeds=True):
@@ -147,10 +80,6 @@ scaled_in_place = lambda gradient, scale: gradient.mul_(scale).half().float() / 
 
 
 RIGHT = {
-    nb07.choose_weights: [weights_loop, weights_torch],
-    nb05.views: [views_mean, views_loop],
-    nb05.bootstrap: [bootstrap_table, bootstrap_loop],
-    nb05.confusion: [confusion_loop, confusion_bincount],
     nb09.difference_interval: [gain_by_rows, gain_by_name],
     nb11.pace: [lambda c, ms, gpu: min(1000 * c / ms, gpu), pace_branch],
     nb11.scaled: [
@@ -162,43 +91,6 @@ RIGHT = {
 }
 
 WRONG = {
-    nb07.choose_weights: [
-        (lambda a, b, y: weights_loop(a, b, y)[::-1], "the other way round"),
-        (weights_by(lambda f, y: (f.argmax(1) == y).mean()), "accuracy"),
-        (weights_by(lambda f, y: f[range(len(y)), y].mean()), "logarithm of each"),
-        (weights_by(lambda f, y: -np.log(f[range(len(y)), y]).mean()), "highest loss"),
-        (lambda a, b, y: (0.5, 0.5), "Half and half"),
-        (lambda a, b, y: weights_loop(a, b, y)[1], "both weights"),
-    ],
-    nb05.views: [
-        (lambda x: x[:, 0].argmax(1), "first view"),
-        (lambda x: [np.bincount(row).argmax() for row in x.argmax(2)], "vote"),
-        (lambda x: x.max(1).argmax(1), "surest view"),
-        (lambda x: views_mean(np.exp(x) / np.exp(x).sum(2, keepdims=True)), "Softmax"),
-        (lambda x: views_mean(-x), "lowest"),
-        (lambda x: x.mean(1), "mean logits"),
-        (lambda x: x.argmax(2), "each view"),
-    ],
-    nb05.bootstrap: [
-        (lambda h, n, rng: bootstrap_of(h, n, rng, replace=False), "without replacement"),
-        (percentile, "np.percentile counts in per cent"),
-        (lambda h, n, rng: bootstrap_of(h, n, rng, tail=0.05), "90 %"),
-        (lambda h, n, rng: bootstrap_of(h, n, rng, tail=0.005), "99 %"),
-        (lambda h, n, rng: bootstrap_of(h, n, rng, size=len(h) // 2), "too small"),
-        (lambda h, n, rng: np.quantile(rng.choice(h, n).astype(float), [0.025, 0.975]), "single"),
-        (lambda h, n, rng: bootstrap_table(~h, n, rng), "around 0.8"),
-    ],
-    nb05.confusion: [
-        (lambda p, t, c: confusion_loop(t, p, c), "swapped"),
-        (
-            lambda p, t, c: (
-                confusion_loop(p, t, c) / confusion_loop(p, t, c).sum(1).clip(1)[:, None]
-            ),
-            "shares",
-        ),
-        (lambda p, t, c: (confusion_loop(p, t, c) > 0).astype(int), "only once"),
-        (lambda p, t, c: np.diag(np.bincount(t[t == p], minlength=c)), "diagonal"),
-    ],
     nb09.difference_interval: [
         (lambda a, b: gain_by_rows(a, b, aligned=False), "by name, not by place"),
         (lambda a, b: gain_by_rows(a, b, key=lambda run, k: run["clips"][k]), "drawn, not groups"),

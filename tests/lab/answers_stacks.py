@@ -146,24 +146,6 @@ def mirror_torch(stack):
     return torch.stack([255 - fields[:, 0], fields[:, 1]], dim=1).flatten(0, 1)
 
 
-normalise_once = lambda q: (q.float() - 127.5) / (0.226 * 255)
-normalise_numpy = lambda q: (q.numpy() / 255 - 0.5) / 0.226
-
-
-def backwards_reshape(stack):
-    fields = stack.reshape(-1, 2, *stack.shape[1:])
-    return (255 - fields[::-1]).reshape(stack.shape)
-
-
-def backwards_slots(stack):
-    out = torch.from_numpy(stack.copy())
-    for k in range(len(stack) // 2):
-        out[2 * k], out[2 * k + 1] = (
-            255 - torch.from_numpy(stack[len(stack) - 2 - 2 * k + part].copy()) for part in (0, 1)
-        )
-    return out
-
-
 RIGHT = {
     nb00.quantise: [quantise_round, quantise_torch],
     nb01.decode: [decode_scale, decode_centre],
@@ -173,8 +155,6 @@ RIGHT = {
     nb03.interleave: [interleave_transpose, interleave_slots],
     nb03.one_view: [view_slices, view_torch],
     nb06.mirror_stack: [mirror_slots, mirror_torch],
-    nb06.play_backwards: [backwards_reshape, backwards_slots],
-    nb06.normalise_flow: [normalise_once, normalise_numpy],
 }
 
 WRONG = {
@@ -253,22 +233,5 @@ WRONG = {
         (lambda s: mirror_slots(s.swapaxes(1, 2)).swapaxes(1, 2), "upside down"),
         (lambda s: s[::-1], "channels are reversed"),
         (lambda s: s.__imul__(0) + mirror_slots(s), "was changed"),
-    ],
-    nb06.play_backwards: [
-        (lambda s: 255 - backwards_reshape(s), "must now move left"),
-        (lambda s: 255 - s, "last field should come first"),
-        (lambda s: 255 - s[::-1], "v stands where u"),
-        (lambda s: s[::-1], "v stands where u"),
-        (lambda s: -(255 - backwards_reshape(s)), "wraps around"),
-    ],
-    nb06.normalise_flow: [
-        (lambda q: (q.float() - 128) / (0.226 * 255), "middle is 127.5"),
-        (lambda q: q / 255, "rest becomes 0.5"),
-        (lambda q: (q.float() - 127.5) / 0.226, "grey levels"),
-        (lambda q: (q.float() - 127.5) / 255, "deviation is missing"),
-        (lambda q: (q / 255 - 0.485) / 0.229, "ImageNet"),
-        (lambda q: (q.float() - q.float().mean()) / q.float().std(), "each clip"),
-        (lambda q: (q.float() - q.float().mean()) / q.float().std(correction=0), "each clip"),
-        (lambda q: (q - 128) / (0.226 * 255), "wraps around"),
     ],
 }

@@ -183,7 +183,7 @@ def test_files_that_are_no_videos_are_refused_in_words_that_help(tmp_path, capfd
         text: "another kind of file",
         half: "cut off",
         empty: "upload was interrupted",
-        picture: "only one frame",
+        picture: "an image",
         small: "at least 16 px",
     }
     for path, words in cases.items():

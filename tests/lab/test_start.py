@@ -81,9 +81,9 @@ def test_the_variable_gives_a_folder_its_groups(monkeypatch, tmp_path, capsys):
 
 
 def test_setup_says_what_is_missing_changed_and_lost(at_tiny, monkeypatch, tmp_path, capsys):
-    start.setup("ucf10", split_rule="folds", classes=("JumpRope", "Archery"), rgb_frames=5)
+    start.setup("ucf10", split_rule="folds", classes=(*at_tiny.classes, "Archery"), rgb_frames=5)
     out = capsys.readouterr().out
-    assert "has 1 of the 2 classes of this profile; without Archery" in out
+    assert "has 2 of the 3 classes of this profile; without Archery" in out
     assert "python data_scripts/fetch_ucf101.py --profile ucf10" in out
     assert "changed: rgb_frames is 5, not 10\n" in out
     monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))

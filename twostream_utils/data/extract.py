@@ -7,10 +7,13 @@ import json
 import os
 import re
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,28 +26,45 @@ from ..profiles import Profile
 from ..splits import SPELLING, parse_name
 from .processes import locked, parallel_map
 from .shards import QUALITY, ShardWriter, encode_clip
-from .video import VIDEO_SUFFIXES, VideoError, open_video
+from .video import (
+    FAST,
+    VideoError,
+    common_rate,
+    images_in,
+    measure_pace,
+    open_video,
+    paced,
+    said_rate,
+)
+
+# Folders above the class folders that say what their clips are for, as many data sets have them.
+SIDES = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+    "dev": "val", "test": "test", "testing": "test",
+}  # fmt: skip
+SHOWN = 40  # files that are named one by one
+_SYSTEM = {"thumbs.db", "desktop.ini"}  # and whatever begins with a dot
 
 
 class _Video(NamedTuple):
-    """One video, and the clip that it becomes."""
+    """One video or folder of images, and the clip that it becomes."""
 
     path: Path
+    name: str  # from the source on, as text that can be printed
     clip: str
     label: str
     group: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.path.parent.name}/{self.path.name}"
+    side: str
 
 
 @dataclass
 class Report:
     """What `extract` did: clips written now, shards kept from before, videos left out and why.
 
-    `frames`, `megabytes` and `ungrouped` (clips that are their own group because no group could
-    be read from the name) count the whole of `out` for the classes asked for.
+    `found` counts the files in the class folders, `nested` the clips whose group is the folder
+    that they lie in, `rate` is the common frame rate and `fast` the videos above it. `frames`,
+    `megabytes` and `ungrouped` (clips that are their own group because no group could be read from
+    the name) count the whole of `out` for the classes asked for.
     """
 
     written: list[str] = field(default_factory=list)
@@ -54,28 +74,59 @@ class Report:
     frames: int = 0
     megabytes: float = 0.0
     ungrouped: int = 0
+    found: int = 0
+    nested: int = 0
+    rate: float = 0.0
+    fast: int = 0
+
+    def lines(self) -> list[str]:
+        """What a reader should know: what was left out and why, groups, frame rates."""
+        said = [f"skipped {name}: {reason}" for name, reason in self.skipped[:SHOWN]]
+        left = sum(not name.endswith("/") for name, _ in self.skipped)
+        if left:
+            kinds = ", ".join(f"{count} × {reason}" for reason, count in self.kinds().items())
+            said.append(f"{self.found} files found, {left} of them left out: {kinds}")
+        if self.nested:
+            said.append(f"{self.nested} clips lie a folder deeper: that folder is their group")
+        if self.fast:
+            said.append(
+                f"{self.fast} videos have more than {FAST * self.rate:.0f} frames per second: they "
+                f"are read at {self.rate:g}, as flow is measured from frame to frame"
+            )
+        return said
+
+    def kinds(self) -> dict[str, int]:
+        """How many files were left out for each kind of reason, the most frequent first."""
+        reasons = Counter(re.split(r"[:,]", reason)[0] for _, reason in self.skipped)
+        return dict(reasons.most_common())
 
 
 def extract(
     source: str | os.PathLike, out: str | os.PathLike, *, short_side: int = 256,
     algorithm: str = "dis", every: int = 1, group_pattern: str | None = None,
-    workers: int | None = None, classes: Iterable[str] | None = None, progress: bool = True,
+    rate: float | None = None, workers: int | None = None, classes: Iterable[str] | None = None,
+    progress: bool = True,
 ) -> Report:  # fmt: skip
     """Folder of class folders of videos → `<out>/<Class>.zip`, one shard per class.
 
     A shard gets its final name when it is whole: after a kill at any moment the next call keeps
-    the whole ones and goes on. A shard whose videos (names and sizes) or settings have changed is
-    made anew. Videos that cannot be used are left out, reported and listed in `<out>/skipped.txt`.
+    the whole ones and goes on. A shard whose videos (names and contents) or settings have changed
+    is made anew. Whatever is in a class folder and cannot be used is left out, reported and listed
+    in `<out>/skipped.txt`.
 
     Args:
-        source: `<source>/<class>/<clip>.avi` (or mp4, mov, mkv, …, in upper case too).
+        source: `<source>/<class>/<clip>.avi` (mp4, mkv, webm, … or a folder of images), or
+            `<class>/<group>/<clip>.avi`; above them there may be train/, val/ and test/.
         out: folder for the shards.
         short_side: px; larger videos are scaled down to it, smaller ones are left alone.
         algorithm: of the flow, see `flow.compute_flow`; `clips.json` of each shard says which.
         every: N extracts only the flow fields 1, 1 + N, 1 + 2 N, …: enough for stacks whose
             `flow_step` is a multiple of N, in an Nth of the time.
         group_pattern: regular expression whose first bracket finds the group in the file's stem,
-            e.g. `^([a-z]+)_`; by default `_gNN_`. A clip without a match is a group by itself.
+            e.g. `^([a-z]+)_`; by default `_gNN_`. A clip without a match belongs to the folder
+            between class and clip, and without one it is a group by itself.
+        rate: frames per second, by time stamps. By default videos are read at one rate, see
+            `video.common_rate`: those above it are thinned, uneven ones evened out. 0: as they are.
         workers: processes, one video each at a time; default: one per core.
         classes: only these class folders.
         progress: show a bar.
@@ -99,12 +150,12 @@ def extract(
     if every > 1:  # left out otherwise, so that older shards stay good
         settings["flow_every"] = every
     report = Report()
-    plan = _plan(_class_folders(source, out, classes), group_pattern, report)
+    plan = _plan(source, _class_folders(source, out, classes, report), group_pattern, report)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         for left in out.glob("*.zip.*partial"):  # by a kill
             left.unlink()
-        _make_shards(plan, out, settings, workers, progress, report)
+        _make_shards(plan, out, settings, rate, workers, progress, report)
         report.skipped.sort()
         (out / "skipped.txt").unlink(missing_ok=True)
         if report.skipped:
@@ -116,36 +167,68 @@ def extract(
     return report
 
 
-def _class_folders(source: Path, out: Path, classes: Iterable[str] | None) -> dict[Path, list]:
-    """The class folders of `source`, A to Z, with their videos."""
+def _class_folders(
+    source: Path, out: Path, classes: Iterable[str] | None, report: Report
+) -> list[tuple[str, str, list[Path]]]:
+    """Side, name and contents of the class folders of `source`, A to Z."""
     if not source.is_dir():
         raise FileNotFoundError(f"no folder {source}; give one with a folder of videos per class")
-    folders = {
-        path: _videos(path)
-        for path in sorted(source.iterdir(), key=lambda path: (path.name.lower(), path.name))
-        if path.is_dir() and path.name[0] != "." and path.resolve() != out.resolve()
-    }
-    if not any(folders.values()):
-        if _videos(source):
+
+    def folders(root: Path) -> list[Path]:
+        found = (p for p in root.iterdir() if p.is_dir() and p.name[0] != ".")
+        found = (p for p in found if p.resolve() != out.resolve())
+        return sorted(found, key=lambda path: (path.name.lower(), path.name))
+
+    tops = [("", source)]
+    if 2 <= len(folders(source)) == sum(p.name.lower() in SIDES for p in folders(source)):
+        tops = [(SIDES[path.name.lower()], path) for path in folders(source)]
+    found = []
+    for side, top in tops:
+        for folder in folders(top):
+            try:
+                found.append((side, folder.name, _clips(folder)))
+            except OSError as error:
+                report.skipped.append((_text(folder, source), f"cannot be read: {error.strerror}"))
+    if not any(paths for *_, paths in found):
+        if any(path.is_file() and said_rate(path) for path in source.iterdir()):
             raise ValueError(
                 f"{source} is itself a folder of videos, one class; give the folder above it: "
                 f"{source.resolve().parent}"
             )
-        looked = f"looked for <class>/<clip> with one of {' '.join(VIDEO_SUFFIXES)}"
-        raise FileNotFoundError(f"no videos in the folders of {source}; {looked}")
-    wanted = {folder.name for folder in folders} if classes is None else set(classes)
-    if missing := wanted - {folder.name for folder in folders}:
-        there = ", ".join(folder.name for folder in folders)
-        raise ValueError(f"no class {', '.join(sorted(missing))} in {source}, which has {there}")
-    return {folder: videos for folder, videos in folders.items() if folder.name in wanted}
+        raise FileNotFoundError(f"no videos in the folders of {source}; looked for <class>/<clip>")
+    there = sorted({name for _, name, _ in found})
+    wanted = set(there) if classes is None else set(classes)
+    if missing := wanted - set(there):
+        raise ValueError(
+            f"no class {', '.join(sorted(missing))} in {source}, which has {', '.join(there)}"
+        )
+    return [folder for folder in found if folder[1] in wanted]
 
 
-def _videos(folder: Path) -> list[Path]:
-    files = (path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
-    return sorted(path for path in files if path.name[0] != "." and path.is_file())
+def _clips(folder: Path) -> list[Path]:
+    """What may be a clip in a class folder: files, folders of images, and those one folder down."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name[0] == "." or path.name.lower() in _SYSTEM:
+            continue
+        if not path.is_dir():
+            found.append(path)
+        elif len(images := images_in(path)) > 1 and len(images) >= 0.5 * len(list(path.iterdir())):
+            found.append(path)
+        else:
+            found.extend(_clips(path))
+    return found
 
 
-def _plan(folders: dict[Path, list], pattern: str | None, report: Report) -> dict[str, list]:
+def _text(path: Path, source: Path) -> str:
+    """A path from the source on, as text that can be printed and kept, whatever bytes it has."""
+    name = os.fsencode(path.relative_to(source)).decode("utf-8", "replace")
+    return name.replace("\ufffd", "_").replace(os.sep, "/")
+
+
+def _plan(
+    source: Path, folders: list, pattern: str | None, report: Report
+) -> dict[str, list[_Video]]:
     """The `_Video`s to read by label; what cannot become a clip goes to `report.skipped`."""
     try:
         regex = re.compile(pattern or r"_(g\d{2})(?:_|$)")
@@ -154,38 +237,60 @@ def _plan(folders: dict[Path, list], pattern: str | None, report: Report) -> dic
     if regex.groups < 1:
         raise ValueError(f"group pattern {pattern!r} lacks a bracket for the group: '^([a-z]+)_'")
     plan: dict[str, list[_Video]] = {}
-    seen: dict[str, str] = {}
-    for folder, paths in folders.items():
+    taken: set[str] = set()
+    for side, folder, paths in folders:
         if not paths:
-            report.skipped.append((f"{folder.name}/", "no videos in this folder"))
+            report.skipped.append((f"{side}/{folder}/".lstrip("/"), "no videos in this folder"))
             continue
-        label = SPELLING.get(folder.name, folder.name)
+        label = SPELLING.get(folder, folder)
         videos = plan.setdefault(label, [])
         for path in paths:
-            clip = f"v_{label}_{path.stem}"
+            report.found += 1
+            name = _text(path, source)
+            *above, file = name.split("/")[2 if side else 1 :]
+            stem, _, suffix = file.rpartition(".") if not path.is_dir() else (file, "", "")
+            stem = stem or file
+            clip = f"v_{label}_{'_'.join([*above, stem])}"
             with suppress(ValueError):
-                parse_name(path.stem)
-                clip = path.stem
-            match = regex.search(path.stem)
-            video = _Video(path, clip, label, match and match[1] or clip)
-            if (first := seen.setdefault(clip, video.name)) == video.name:
-                videos.append(video)
-            else:
-                report.skipped.append((video.name, f"would be clip {clip}, as {first} already is"))
+                parse_name(stem)
+                clip = stem
+            # Two files of one stem are two clips.
+            names = chain((clip, f"{clip}_{side or suffix}"), (f"{clip}_{k}" for k in count(2)))
+            clip = next(name for name in names if name not in taken)
+            taken.add(clip)
+            match = regex.search(stem)
+            group = (match and match[1]) or (above[0] if above else clip)
+            report.nested += bool(above) and not match
+            videos.append(_Video(path, name, clip, label, group, side))
     return plan
 
 
 def _make_shards(
-    plan: dict, out: Path, settings: dict, workers: int | None, progress: bool, report: Report
+    plan: dict, out: Path, settings: dict, rate: float | None, workers: int | None, progress: bool,
+    report: Report,
 ) -> None:
     """Make the shards that are not there yet, whole and from these videos with these settings."""
-    infos = {}
-    for label, videos in plan.items():
-        sources = {video.path.name: video.path.stat().st_size for video in videos}
-        infos[label] = {"settings": settings, "sources": sources}
+    infos = {
+        label: {
+            "settings": settings,
+            "sources": {video.name.split("/", 1)[1]: _content(video.path) for video in videos},
+        }
+        for label, videos in plan.items()
+    }
+    if (pace := rate) is None:
+        said = {label: [said_rate(v.path) for v in videos] for label, videos in plan.items()}
+        report.rate = pace = common_rate(chain(*said.values()))
+        for label, rates in said.items():
+            fast = sum(rate > FAST * pace for rate in rates)
+            report.fast += fast
+            if fast:
+                infos[label]["settings"] = settings | {"rate": pace}
+    elif rate:
+        for info in infos.values():
+            info["settings"] = settings | {"rate": rate}
     found = {label: _finished(out / f"{label}.zip", infos[label]) for label in plan}
     due = [video for label, videos in plan.items() if not found[label] for video in videos]
-    results = parallel_map(partial(_encode, settings=settings), due, workers)
+    results = parallel_map(partial(_encode, settings, pace, rate is not None), due, workers)
     bar = tqdm(total=len(due), unit="video", disable=not (progress and due))
     with closing(results), bar:
         for label, videos in plan.items():
@@ -216,6 +321,10 @@ def _finished(shard: Path, info: dict) -> tuple[dict[str, dict], list] | None:
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         return None
     skipped = made_from.pop("skipped", [])
+    for name, kept in made_from.get("sources", {}).items():
+        now = info["sources"].get(name)
+        if isinstance(kept, int) and now and kept == now[0]:  # older shards know sizes only
+            made_from["sources"][name] = now
     settings, wanted = made_from.get("settings", {}), info["settings"]["flow"]
     # Older shards do not say whether their "dis" is the fine one: they are taken for either.
     if (older := settings.pop("flow_method", None)) and wanted in (older, f"{older}_fine"):
@@ -243,20 +352,45 @@ def _write_shard(
     return writer.clips, skipped
 
 
-def _encode(video: _Video, settings: dict) -> tuple[list[tuple[str, bytes]], dict | str]:
+def _content(path: Path) -> list:
+    """Size of a file and a checksum of its ends: another video of the same name is another one."""
+    if path.is_dir():
+        sizes = [(file.name, file.stat().st_size) for file in images_in(path)]
+        return [len(sizes), zlib.crc32(repr(sizes).encode())]
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 16384))
+            tail = file.read()
+            file.seek(0)
+            return [size, zlib.crc32(tail, zlib.crc32(file.read(16384)))]
+    except OSError:
+        return [0, 0]
+
+
+def _encode(settings: dict, rate: float, always: bool, video: _Video) -> tuple[list, dict | str]:
     """Members of a clip and its entry of `clips.json`, or the reason why it cannot be used."""
     every = settings.get("flow_every", 1)
     try:
-        rate, frames = open_video(video.path, settings["short_side"])
+        if video.path.is_symlink() and not video.path.exists():
+            return [], "a broken link"
+        if not rate or video.path.is_dir():
+            read_at = None
+        else:
+            read_at = rate if always else paced(measure_pace(video.path), rate)
+        rate, frames = open_video(video.path, settings["short_side"], read_at)
         members = encode_clip(video.clip, frames, settings["flow"], every=every)
     except VideoError as error:
         return [], error.reason
     except (ValueError, OSError, cv2.error) as error:
         return [], " ".join(str(error).split())
-    frames = sum(name.startswith("jpegs_256/") for name, _ in members)
+    frames = [data for name, data in members if name.startswith("jpegs_256/")]
+    if len(set(frames)) == 1:
+        return [], "all frames are equal: a still image, or a decoder that failed"
     meta = {"label": video.label, "group": video.group, "source": video.name, "fps": rate}
-    meta |= {"frames": frames, "flow": settings["flow"]}
-    return members, meta | ({"flow_every": every} if every > 1 else {})
+    meta |= {"frames": len(frames), "flow": settings["flow"]}
+    meta |= {"flow_every": every} if every > 1 else {}
+    return members, meta | ({"side": video.side} if video.side else {})
 
 
 def make_shards(videos: str | Path, root: Path, profile: Profile, every: int = 1) -> None:
@@ -269,8 +403,8 @@ def make_shards(videos: str | Path, root: Path, profile: Profile, every: int = 1
     Raises ``ValueError`` where ``root`` has shards of classes that ``videos`` does not have and the
     profile names none: they would be trained on with the rest.
     """
-    folders = _class_folders(Path(videos), root, None)
-    labels = {SPELLING.get(folder.name, folder.name) for folder in folders if folders[folder]}
+    folders = _class_folders(Path(videos), root, None, Report())
+    labels = {SPELLING.get(name, name) for _, name, paths in folders if paths}
     others = sorted(path.name for path in root.glob("*.zip") if path.stem not in labels)
     if others and profile.classes is None:
         raise ValueError(
@@ -282,5 +416,11 @@ def make_shards(videos: str | Path, root: Path, profile: Profile, every: int = 1
         videos, root, short_side=profile.short_side, algorithm=profile.flow,
         group_pattern=profile.group_pattern, classes=profile.classes, every=every,
     )  # fmt: skip
-    for name, reason in report.skipped:
-        print(f"skipped {name}: {reason}")
+    for line in report.lines():
+        print(line)
+    if profile.classes is None and len([*root.glob("*.zip")]) < 2:
+        left = f"{len(report.skipped)} files were left out. " if report.skipped else ""
+        raise ValueError(
+            f"{videos} gives one class only, {', '.join(sorted(labels))}, and a course needs two. "
+            f"{left}Give the folder above the class folders"
+        )

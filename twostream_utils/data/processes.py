@@ -47,9 +47,9 @@ def parallel_map(function: Callable, tasks: Sequence, workers: int | None = None
             process.terminate()
         if isinstance(error, BrokenProcessPool):
             raise RuntimeError(
-                "a worker process was killed, most likely for lack of memory; whole shards are "
-                "kept: run again with fewer workers. (In a script of your own, call this below "
-                '`if __name__ == "__main__":` only.)'
+                "a worker process ended before its work was done; whole shards are kept: run "
+                "again, with fewer workers if memory is short. (In a script of your own, call "
+                'this below `if __name__ == "__main__":` only.)'
             ) from error
         raise
     finally:

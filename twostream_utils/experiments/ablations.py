@@ -27,7 +27,10 @@ from tqdm.auto import tqdm
 
 from ..course import INPUTS, Course
 from ..data.processes import parallel_map
+from ..device import PRECISIONS, mixed_precision, pick_device
 from ..evaluation import score
+from ..flow import decode
+from ..fusion import late_fusion
 from ..lab import kept
 from ..lab.start import setup
 from ..store import FrameStore
@@ -36,6 +39,7 @@ from ..vgg import load_weights
 from . import original
 from .accuracy import WAYS, made, row
 from .fusions import MapFusion
+from .lessons import LESSONS
 
 SEEDS = 0, 1, 2
 ORIGINAL_SEEDS = (0,)  # its 25 epochs a stream take longer than all seeds of the rest
@@ -57,11 +61,12 @@ class Run:
 
 
 Found = tuple[nn.Module, object, list[dict]]  # network, test clips, history
+Scored = dict[str, tuple[np.ndarray, list[dict]]]  # scores of the test clips and history by variant
 
 
-def of_course(run: Run, course: Course) -> dict[str, np.ndarray]:
+def of_course(run: Run, course: Course) -> Scored:
     """The course's own networks and averages: what all others are compared with."""
-    return {WAYS[key]: scores for key, (scores, *_) in course.method_scores().items()}
+    return {WAYS[key]: (scores, []) for key, (scores, *_) in course.method_scores().items()}
 
 
 def first_layer(run: Run, course: Course) -> Found:
@@ -90,6 +95,23 @@ def defect(run: Run, course: Course) -> Found:
     return model, test, history
 
 
+def mean_flow(run: Run, course: Course) -> Found:
+    """The temporal stream with and without the mean of each field; one of them is the course's."""
+    subtract = run.variant == "temporal / mean subtracted"
+    course = replace(course, profile=replace(course.profile, subtract_mean=subtract))
+    return course.trained("temporal"), course.dataset("test", ("flow",)), []
+
+
+def drift(course: Course, clips: list[str]) -> list[float]:
+    """How far the whole image of each clip moves between frames, px: the median of the means."""
+    found = []
+    for clip in clips:
+        fields = course.store.read_flow(clip, range(1, course.store.n_flow(clip) + 1))
+        mean = decode(fields).mean(axis=(1, 2))
+        found.append(round(float(np.median(np.linalg.norm(mean, axis=1))), 3))
+    return found
+
+
 def fusion(run: Run, course: Course) -> Found:
     """Conv fusion of another kind or at another layer, on the course's own streams."""
     choices = FUSIONS[run.variant]
@@ -97,24 +119,25 @@ def fusion(run: Run, course: Course) -> Found:
     return trained(run, course, "conv", model, course.dataset("train", INPUTS["conv"]))
 
 
-def as_original(run: Run, course: Course) -> Found | dict[str, np.ndarray]:
+def as_original(run: Run, course: Course) -> Found | Scored:
     """The original's recipe, all defects together: both streams and their average, or conv fusion.
 
     Its conv fusion starts from ImageNet's weights and not from its streams.
     """
-    single, scores = replace(course.profile, positions=1), {}
-    course = replace(course, profile=single)
+    course = replace(course, profile=replace(course.profile, positions=1))
     streams = {n: original.original_stream(course, n) for n in ("spatial", "temporal")}
     if run.variant == "conv":
         torch.manual_seed(run.seed)
         model = original.OriginalFusion(*streams.values())
         history = original.train_as_original(model, course, "conv")
         return model, as_it_tests(course, "conv"), history
+    found = {}
     for name, model in streams.items():
-        original.train_as_original(model, course, name)
-        scores[name] = score(model, as_it_tests(course, name), workers=course.workers).clip_logits()
-    shares = [torch.tensor(x).softmax(1).numpy() for x in scores.values()]
-    return scores | {"average of softmax": sum(shares) / 2}
+        history = original.train_as_original(model, course, name)
+        scores = score(model, as_it_tests(course, name), workers=course.workers)
+        found[name] = scores.clip_logits(), history
+    fused = late_fusion(found["spatial"][0], found["temporal"][0])
+    return found | {"average of softmax": (fused, [])}
 
 
 def as_it_tests(course: Course, name: str) -> original.DefectiveClips:
@@ -161,11 +184,20 @@ VARIANTS = {
         "temporal / min-max flow", *TEST_ONLY, "spatial / split by clip",
         "temporal / split by clip",
     ),
+    "mean_flow": ("temporal / mean kept", "temporal / mean subtracted"),
     "fusion": tuple(FUSIONS),
     "original": ("streams", "conv"),
 }  # fmt: skip
+# The classes whose lesson a defect spoils: an accuracy over all classes would hide it.
+CONCERNS = {
+    "spatial / jitter": LESSONS["ring"],
+    "conv / own crops": LESSONS["where"],
+    "temporal / rotated": LESSONS["time"],
+    "temporal / unflipped u": tuple(n for n in LESSONS["ring"] if n.startswith(("Flap", "Clap"))),
+    "temporal / min-max flow": LESSONS["ring"],
+}
 GROUPS: dict[str, Callable] = {
-    "course": of_course, "first_layer": first_layer, "defects": defect,
+    "course": of_course, "first_layer": first_layer, "defects": defect, "mean_flow": mean_flow,
     "fusion": fusion, "original": as_original,
 }  # fmt: skip
 
@@ -194,21 +226,30 @@ def carry_out(run: Run) -> list[dict]:
     began = time.perf_counter()
     course = setup(run.profile, split=run.split, seed=run.seed, quiet=True)
     course = replace(course, store=store_of(run.profile))
-    found, history, more = GROUPS[run.group](run, course), [], {}
-    clips = list(course.test)
+    found, clips, more = GROUPS[run.group](run, course), list(course.test), {}
     if not isinstance(found, dict):
         model, test, history = found
         clips = list(test.clips)
         more["parameters"] = sum(p.numel() for p in model.parameters())
-        found = {run.variant: score(model, test, workers=course.workers).clip_logits()}
-    curve = [{k: round(line[k], 4) for k in line if k.endswith(("loss", "top1"))}
-             for line in history]  # fmt: skip
-    # the original knew nothing of mixed precision
-    precision = {"precision": "float32"} if run.group == "original" else {}
-    more |= made() | precision | {"seconds": round(time.perf_counter() - began), "curve": curve}
-    rows = [row(course, name, scores, clips, job=run.variant, **more)
-            for name, scores in found.items()]  # fmt: skip
-    return rows
+        scores = score(model, test, workers=course.workers)
+        found = {run.variant: (scores.clip_logits(), history)}
+    if run.group == "mean_flow":
+        more["drift"] = drift(course, clips)
+    more |= made() | {"seconds": round(time.perf_counter() - began)}
+    if run.group == "original":
+        more["precision"] = PRECISIONS[original.precision()]
+    return [
+        row(course, name, scores, clips, job=run.variant, curve=curve(history), **more)
+        for name, (scores, history) in found.items()
+    ]
+
+
+def curve(history: list[dict]) -> list[dict]:
+    """Loss and top-1 of each epoch, in training and validation."""
+    return [
+        {key: round(value, 4) for key, value in line.items() if key.endswith(("loss", "top1"))}
+        for line in history
+    ]
 
 
 def missing(runs: list[Run]) -> list[Run]:
@@ -232,6 +273,8 @@ def main() -> None:
         parser.error(f"no group {sorted(strangers)}; there are {', '.join(GROUPS)}")
     runs = planned(groups, options.seeds)
     os.environ["TQDM_DISABLE"] = "1"  # the bars of single trainings
+    # measured once, by one process: several at a time might find different ones
+    os.environ.setdefault("TWOSTREAM_PRECISION", mixed_precision(pick_device()))
     with tqdm(total=len(runs), unit="run", disable=False) as bar:
         for stage in ([r for r in runs if r.group == "course"],
                       [r for r in runs if r.group != "course"]):  # fmt: skip

@@ -167,6 +167,8 @@ def main() -> None:
     os.environ["TWOSTREAM_PROFILE"] = options.profile
     if options.data:
         os.environ["TWOSTREAM_DATA"] = str(options.data.resolve())
+    # measured once, by one process: several at a time might find different ones
+    os.environ.setdefault("TWOSTREAM_PRECISION", mixed_precision(pick_device()))
     setup(options.profile, quiet=True)  # generates or extracts before several ask for it
 
     path = kept.KEPT / f"accuracy_{options.profile}.json"

@@ -13,7 +13,7 @@ from torch import nn
 
 from .. import stacks
 from ..course import INPUTS, Course
-from ..device import pick_device, to_model_layout
+from ..device import autocast, mixed_precision, pick_device, to_model_layout
 from ..flow import flip_flow, subtract_mean
 from ..vgg import VGG, load_weights, transform_first_layer
 from ..views import View, random_view
@@ -59,7 +59,7 @@ class DefectiveClips(stacks.StackDataset):
         """Another crop and flip of the same frames."""
         size = self.store.size(clip)
         return replace(random_view(rng, self.store.n_frames(clip), size, self.profile),
-                       start=view.start)  # fmt: skip
+                       start=view.start, seed=view.seed)  # fmt: skip
 
     def _rgb(self, clip: str, view: View, rng: np.random.Generator) -> torch.Tensor:
         if not (self.train and "jitter" in self.defects):
@@ -176,6 +176,11 @@ class OriginalFusion(nn.Module):
         return self.classifier(nn.functional.max_pool3d(maps, 2).flatten(1))
 
 
+def precision() -> str:
+    """bfloat16 where the course trains in it, so that both take the same time; else float32."""
+    return "bf16" if mixed_precision(pick_device()) == "bf16" else "no"
+
+
 def train_as_original(model: nn.Module, course: Course, name: str) -> list[dict]:
     """The original's loop: SGD, 1e-3 divided by 10 every 10 epochs, no weight decay, no warm-up.
 
@@ -195,7 +200,8 @@ def train_as_original(model: nn.Module, course: Course, name: str) -> list[dict]
         model.train()
         sums = np.zeros(3)  # loss, clips that are right, clips
         for batch in stacks.progress(loader, device, f"epoch {epoch + 1}/{EPOCHS[name]}"):
-            logits = model(*stacks.network_input(batch, clips.streams))
+            with autocast(device, precision()):
+                logits = model(*stacks.network_input(batch, clips.streams)).float()
             loss = nn.functional.cross_entropy(logits, batch["label"])
             optimizer.zero_grad()
             loss.backward()

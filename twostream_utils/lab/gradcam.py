@@ -122,9 +122,9 @@ def shown_pair(
 def where_it_looks(
     networks: dict[str, VGG], store: FrameStore, clip: str, view: View, profile, target: int
 ) -> Figure:
-    """Draw where both streams look in one clip: frame and flow, each as it is and as a spotlight.
+    """Draw where streams look in one clip: frame or flow, each as it is and as a spotlight.
 
-    ``networks`` holds ``"spatial"`` and ``"temporal"``. Of the flow stack of ``view`` a lively
+    ``networks`` holds ``"spatial"``, ``"temporal"`` or both. Of the flow stack of ``view`` a lively
     field is drawn with its frame; the colour wheel says how fast.
     """
     numbers = flow_positions(store, clip, profile, view.start)
@@ -133,8 +133,10 @@ def where_it_looks(
     top = fastest(fields[lively])
     shown = shown_pair(store, clip, int(numbers[lively]), view, 240, top)
     images, titles = [], []
-    for (name, model), image in zip(networks.items(), shown, strict=True):
+    for name, model in networks.items():
+        image = shown[0] if name == "spatial" else shown[1]
         cam = clip_cams(model, name, store, clip, [view], profile, target)[0]
         images += [image, spotlight(image, cam)]
         titles += ["frame" if name == "spatial" else "flow", f"{name} stream"]
-    return with_wheel(contact_sheet(images, titles, columns=4), top)
+    fig = contact_sheet(images, titles, columns=4, width=2.5 * len(images))
+    return with_wheel(fig, top) if "temporal" in networks else fig

@@ -19,6 +19,7 @@ import torch
 from ..course import Course
 from ..data.extract import make_shards
 from ..data.fetch import FetchError
+from ..data.lists import read_sides
 from ..device import PRECISIONS, describe_device, mixed_precision, pick_device
 from ..profiles import PROFILES, Profile, get_profile
 from ..store import FOLDERS, FrameStore, find_archives
@@ -120,8 +121,9 @@ def setup(
 
     ``profile`` is the one word that changes the scale; the environment variable
     ``TWOSTREAM_PROFILE`` goes before it. ``TWOSTREAM_DATA`` names a folder of videos to extract,
-    and ``TWOSTREAM_GROUPS`` is the ``group_pattern`` of their names. ``changes`` overwrite single
-    sizes, such as ``rgb_frames=5``. Data that is missing is generated or extracted.
+    ``TWOSTREAM_GROUPS`` is the ``group_pattern`` of their names, and ``TWOSTREAM_SPLIT`` a list of
+    one's own (see ``data.lists``). ``changes`` overwrite single sizes, such as ``rgb_frames=5``.
+    Data that is missing is generated or extracted.
     """
     chosen = choose_profile(profile, **changes)
     pick_device()  # before the minutes of the data: is the one that was asked for there?
@@ -131,7 +133,9 @@ def setup(
     torch.manual_seed(seed)
     store = FrameStore(root, cache_gb=chosen.cache_gb)
     workers = 0 if chosen.cache_gb else min(8, joblib.cpu_count())
-    course = Course(chosen, store, runs_folder() / chosen.name, split, seed, workers)
+    given = os.environ.get("TWOSTREAM_SPLIT")
+    sides = read_sides(given, store.labels) if given else None
+    course = Course(chosen, store, runs_folder() / chosen.name, split, seed, workers, sides)
     if not quiet:
         report(course)
         for name in changes:
@@ -176,7 +180,11 @@ def report(course: Course) -> None:
             f"the data has {len(course.classes)} of the {len(wanted)} classes of this profile; "
             f"without {first}. To get the rest:\n  {_commands(course.profile)[0]}"
         )
-    if course.profile.split_rule == "folds":
+    if course.sides or course.store.sides:
+        groups = course.store.groups
+        torn = {groups[k] for k in course.train} & {groups[k] for k in course.test}
+        print(f"the split is your own; {len(torn)} groups have clips on both sides of it")
+    elif course.profile.split_rule == "folds":
         from .own_classes import group_warnings  # which imports this file
 
         for warning in group_warnings(course):

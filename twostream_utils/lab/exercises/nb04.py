@@ -1,103 +1,94 @@
-"""Checkers of notebook 04: the first layer on its way from 3 to N channels."""
+"""Checkers of notebook 04: pre-trained weights on their way into a network for N channels."""
 
-import numpy as np
 import torch
 
-from .checking import NO_RETURN, ExerciseError, checker, compare, picture, prediction, unchanged
+from ...vgg import VGG, fold_batch_norm
+from .checking import ExerciseError, checker, compare, picture, prediction, unchanged
 
-__all__ = ["transform_first_layer", "keep_colours", "rescaled", "picture", "prediction"]
+__all__ = ["picture", "prediction", "pretrained_vgg"]
 
-
-@checker("Every filter keeps its own mean over RGB, once for each new channel.")
-def transform_first_layer(answer):
-    """``answer(weight (O, 3, k, k), in_channels)`` → ``(O, in_channels, k, k)``, not rescaled."""
-    weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
-    channels = 10
-    w = weight.numpy()
-    mean = w.mean(1, keepdims=True)
-    wanted = mean.repeat(channels, axis=1)
-    cycled = w[:, np.arange(channels) % 3]
-    slips = {
-        "All output filters are equal: you took filter 0 for all (the [0] of the original code). "
-        "Each output filter has its own mean": np.broadcast_to(wanted[:1], wanted.shape),
-        "That is the sum over RGB, three times too large; take the mean": 3 * wanted,
-        "The mean over RGB is missing: the three colour filters are only repeated": cycled,
-        "Each value is 3/in_channels of the expected one: rescaling was not asked for here": (
-            wanted * (3 / channels)
-        ),
-    }
-    with unchanged("The weight that came in was changed; return a new tensor", weight):
-        result = answer(weight, channels)
-    compare(result, wanted, "the new weight", slips)
-    compare(answer(weight[:2, :, :1], 3), mean[:2, :, :1].repeat(3, 1), "the new weight", {})
+WIDTH = 1 / 16
+FIRST, LAST = "features.0.weight", "classifier.6."
 
 
-@checker("Colours kept, every frame counts alike, and the response keeps its size.")
-def keep_colours(answer):
-    """``answer(weight (O, 3, k, k), frames)`` → ``(O, 3·frames, k, k)`` that keeps the colours.
-
-    To a stack of one frame over and over it must respond as ``weight`` does to that frame.
-    """
-    weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
-    frames = 5
-    w = weight.numpy()
-    wanted = np.tile(w, (1, frames, 1, 1)) / frames
-    middle = np.zeros_like(wanted)
-    middle[:, 3 * (frames // 2) : 3 * (frames // 2) + 3] = w
-    mean = np.repeat(w.mean(1, keepdims=True), 3 * frames, axis=1)
-    slips = {
-        "Repeated but not divided: a stack of equal frames gives a response that is as many times "
-        "too large as there are frames": wanted * frames,
-        "Divided by the number of channels; it is frames that are counted": wanted / 3,
-        "The channels come in the order r r r … g g g … b b b …; a stack has r g b r g b …": (
-            np.repeat(w, frames, axis=1) / frames
-        ),
-        "That is the mean over RGB: the colours are gone": [mean, mean / frames],
-        "Only the frame in the middle counts; all frames should count alike": middle,
-    }
-    with unchanged("The weight that came in was changed; return a new tensor", weight):
-        result = answer(weight, frames)
-    compare(result, wanted, "the new weight", slips)
-
-
-@checker("As strong as before on equal channels, and the bias is the one that was learned.")
-def rescaled(answer):
-    """``answer(weight (O, 3, k, k), bias (O,), in_channels N)`` → new weight · 3 / N, and bias."""
+def _rgb_weights(num_classes: int) -> dict[str, torch.Tensor]:
+    """Weights of a small RGB network, every tensor and buffer unlike that of a new one."""
     generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(4, 3, 3, 3, generator=generator)
-    bias = torch.randn(4, generator=generator)
-    channels = 12
-    w, b = weight.numpy(), bias.numpy()
-    mean = np.repeat(w.mean(1, keepdims=True), channels, axis=1)
-    wanted = mean * 3 / channels
-    changed = "The weight or the bias that came in was changed; return new tensors"
-    with unchanged(changed, weight, bias):
-        result = answer(weight, bias, channels)
-    if result is None:
-        raise ExerciseError(NO_RETURN.format("The result"))
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        raise ExerciseError("Return two tensors: the new weight and the bias")
+    return {
+        name: torch.rand(tensor.shape, generator=generator) + 0.5
+        if tensor.is_floating_point()
+        else tensor + 7
+        for name, tensor in VGG(3, num_classes, WIDTH, True).state_dict().items()
+    }
+
+
+@checker("Averaged, rescaled and copied by name; what fits nowhere does not pass unnoticed.")
+def pretrained_vgg(answer):
+    """``answer(state, in_channels, num_classes, width, batch_norm)`` → a network.
+
+    ``state`` holds the weights of an RGB network; the first layer is to be averaged and rescaled.
+    """
+    state, channels, given = _rgb_weights(5), 12, _rgb_weights(5)
+    with unchanged("A tensor of the state that came in was changed", *given.values()):
+        made = _weights(answer(given, channels, 7, WIDTH, True))
+    if list(given) != list(state) or any(given[n].shape != state[n].shape for n in state):
+        raise ExerciseError("The state that came in was changed; work on dict(state), a copy")
+    first = state[FIRST].numpy()
+    mean = first.mean(1, keepdims=True).repeat(channels, axis=1)
+    fresh = "The first layer is new; it should come from the pre-trained filters"
+    if made[FIRST].shape == mean.shape and not made[FIRST].std(dim=1).max() < 1e-5:
+        raise ExerciseError(f"{fresh}, each averaged over its colours")
     slips = {
-        "All output filters are equal: you took filter 0 for all (the [0] of the original code)": (
-            np.broadcast_to(wanted[:1], wanted.shape)
-        ),
-        "Not rescaled: equal channels would answer N / 3 times as strongly": mean,
-        "Divided by N, but three channels gave the old answer: the factor is 3 / N": (
+        "Not rescaled: equal channels would respond N / 3 times as strongly": mean,
+        "Divided by N, but three channels gave the old response: the factor is 3 / N": (
             mean / channels
         ),
-        "Multiplied by N / 3, which makes a strong answer stronger still; it is 3 / N": (
-            mean * channels / 3
-        ),
-        "Three times too large: take the mean over RGB, not the sum": wanted * 3,
-        "Rescaled by √(3 / N): right for unrelated channels, asked for are equal ones": (
-            mean * (3 / channels) ** 0.5
-        ),
+        "All filters are equal: filter 0 was taken for all": 0 * mean + mean[:1] * 3 / channels,
+        "Three times too large: take the mean over RGB, not the sum": mean * 9 / channels,
     }
-    compare(result[0], wanted, "the new weight", slips)
-    kept = {
-        "The bias is scaled as well. It is added once, however many channels there are": (
-            b * 3 / channels
-        ),
-        "The bias is lost; copy the one that was learned, as the original forgot to": b * 0,
-    }
-    compare(result[1], b, "the bias", kept)
+    compare(made[FIRST], mean * 3 / channels, "the first layer's weight", slips)
+    for name, tensor in state.items():
+        if name == FIRST or name.startswith(LAST):
+            continue
+        if not torch.equal(made[name], tensor):
+            raise ExerciseError(
+                "The first layer's bias is not the one that was learned; it stays as it is"
+                if name == "features.0.bias"
+                else f"{name} was not copied. State dicts also hold batch norm's running statistics"
+                if "running" in name or "tracked" in name
+                else f"{name} was not copied"
+            )
+    if made[LAST + "weight"].shape[0] != 7:
+        raise ExerciseError("The last layer should have 7 rows here, num_classes of them")
+    same = _weights(answer(_rgb_weights(5), 3, 5, WIDTH, True))
+    compare(
+        same[FIRST], first, "the first layer for 3 channels",
+        {"A network for 3 channels keeps its colours: leave the first layer as it is": (
+            first.mean(1, keepdims=True).repeat(3, axis=1)
+        )},
+    )  # fmt: skip
+    if not torch.equal(same[LAST + "weight"], state[LAST + "weight"]):
+        raise ExerciseError("With as many classes as in the state, its last layer should be copied")
+    plain = fold_batch_norm(_rgb_weights(5))
+    if not torch.equal(_weights(answer(plain, 12, 5, WIDTH, False))["features.2.weight"],
+                       plain["features.2.weight"]):  # fmt: skip
+        raise ExerciseError("Without batch norm the weights are not copied")
+    _must_raise(answer)
+
+
+def _weights(model: object) -> dict[str, torch.Tensor]:
+    if not isinstance(model, torch.nn.Module):
+        raise ExerciseError(f"Return the network, not {type(model).__name__}")
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}
+
+
+def _must_raise(answer) -> None:
+    wrong = _rgb_weights(5)
+    wrong["features.3.weight"] = wrong["features.3.weight"][:, :2]
+    try:
+        answer(wrong, 12, 7, WIDTH, True)
+    except Exception:  # of whatever kind: it was noticed
+        return
+    raise ExerciseError(
+        "A second layer of the wrong shape was skipped without a word. Only the last layer may be"
+    )

@@ -1,93 +1,76 @@
-"""Checkers of notebook 05: views, the confusion matrix, the bootstrap, counting weights."""
+"""Checkers of notebook 05: the learning rate, the evaluation loop over views."""
 
-import numpy as np
+import torch
+from torch import nn
 
-from .checking import (
-    ExerciseError,
-    as_array,
-    checker,
-    compare,
-    compare_interval,
-    number_question,
-    picture,
-)
+from .checking import ExerciseError, as_array, checker, compare, number_question, picture
 
-__all__ = ["views", "confusion", "bootstrap", "first_layer_count", "picture"]
+__all__ = ["half_way", "evaluation_loop", "picture"]
 
-
-@checker("All views have their say, then the highest mean wins.")
-def views(answer):
-    """``answer(logits (N, V, C))`` → the class of each clip ``(N,)`` by its mean over views."""
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(60, 5, 4)) * rng.uniform(0.5, 6, size=(60, 5, 1))
-    wanted = logits.mean(axis=1).argmax(axis=1)
-    votes = np.array([np.bincount(row, minlength=4).argmax() for row in logits.argmax(axis=2)])
-    soft = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
-    slips = {
-        "That is the first view alone": logits[:, 0].argmax(axis=1),
-        "That is a vote of the views; average their logits, then take the highest": votes,
-        "That goes by the surest view alone; average over the views": (
-            logits.max(axis=1).argmax(axis=1)
-        ),
-        "Softmax is taken of each view first; the mean of the logits was asked for": (
-            soft.mean(axis=1).argmax(axis=1)
-        ),
-        "The lowest mean is taken": logits.mean(axis=1).argmin(axis=1),
-    }
-    result = as_array(answer(logits.copy()), "the classes")
-    if result.shape == (60, 4):
-        raise ExerciseError("Those are the mean logits, (N, C); the class is the place of the best")
-    if result.shape == (60, 5):
-        raise ExerciseError("That is one class for each view; a clip has one answer")
-    compare(result, wanted, "the classes", slips)
-
-
-@checker("Rows are the true classes, columns what was said, and a class never seen is a row of 0.")
-def confusion(answer):
-    """``answer(predicted (N,), labels (N,), classes: int)`` → counts ``(classes, classes)``."""
-    rng = np.random.default_rng(0)
-    labels, predicted, classes = rng.integers(4, size=30), rng.integers(5, size=30), 6
-    wanted = np.zeros((classes, classes))
-    np.add.at(wanted, (labels, predicted), 1)
-    share = wanted / np.maximum(wanted.sum(axis=1, keepdims=True), 1)
-    slips = {
-        "Rows and columns are swapped: a row is a true class, a column a prediction": wanted.T,
-        "Those are shares of each row; the counts were asked for": share,
-        "Each pair counts at most once: m[i, j] += 1 on index arrays adds only once per place. "
-        "Loop over the clips, or use np.add.at": np.minimum(wanted, 1),
-        "Only the hits on the diagonal are counted": np.diag(wanted.diagonal()),
-    }
-    compare(answer(predicted, labels, classes), wanted, "the matrix", slips)
-
-
-@checker("The middle 95 % of the accuracies that might have been.")
-def bootstrap(answer):
-    """``answer(hits (N,) bool, draws, rng)`` → (low, high), fractions of 1."""
-    hits = np.zeros(1000, dtype=bool)
-    hits[::5] = True
-    hits = ~hits  # 80 % right
-    error = hits.std() / len(hits) ** 0.5
-    single = "That is how single clips spread, not their mean: take the mean of each draw"
-    slips = (
-        (single, 0.5, 0.5),
-        (single, 0.8, hits.std()),
-        (single, 0.8, 1.96 * hits.std()),
-        ("The draws are too small: each has as many clips as the test", 0.8, 1.96 * error * 2**0.5),
-    )
-    compare_interval(answer(hits.copy(), 4000, np.random.default_rng(0)), 0.8, error, slips)
-
-
-first_layer_count = number_question(
-    "64 filters of 30 channels and 3 × 3 pixels, and 64 biases.",
-    right=64 * 30 * 9 + 64,
-    tolerance=0,
+half_way = number_question(
+    "Half of the way down the cosine is half of the peak.",
+    right=0.01,
+    tolerance=2e-4,
     slips={
-        "The biases are missing: one for each of the 64 filters": 64 * 30 * 9,
-        "That is the layer for one RGB frame; the stack has 30 channels": 64 * 3 * 9 + 64,
-        "That is the layer for one RGB frame, without biases; the stack has 30 channels": 64 * 27,
-        "Ten frames have three colours each: 30 channels": 64 * 10 * 9 + 64,
-        "Every filter has 3 × 3 pixels in each channel": 64 * 30 + 64,
-        "Each filter has one bias, not one for each channel": 64 * 30 * 9 + 64 * 30,
-        "That is one filter; the layer has 64": 30 * 9 + 1,
+        "That is the factor; times the peak of 0.02 it is the learning rate": 0.5,
+        "A straight line from the peak at step 10 to zero, counted from step 0? The cosine begins "
+        "after the warm-up": 0.02 * (1 - 60 / 110),
+        "The warm-up has to be taken off both the step and the total: (60 − 10) / (110 − 10)": (
+            0.01 * (1 + torch.cos(torch.tensor(torch.pi * 60 / 110)).item())
+        ),
+        "That is still the peak: after the warm-up the rate falls": 0.02,
     },
 )
+
+
+class Shifty(nn.Module):
+    """A network of one layer whose dropout would show, and that never sees a stack twice."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(12, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+@checker("Every view of every clip, without dropout and without a way back.")
+def evaluation_loop(answer):
+    """``answer(network, loader)`` → logits ``(N, V, classes)`` and labels ``(N,)``."""
+    network, views = Shifty(), 3
+    stacks = torch.randn(7 * views, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+    labels = torch.tensor([2, 0, 1, 3, 3, 0, 2])
+    loader = [([stacks[k * views : (k + 3) * views]], labels[k : k + 3]) for k in (0, 3, 6)]
+    network.eval()
+    with torch.no_grad():
+        rows = network(stacks)
+    wanted = rows.unflatten(0, (7, views))
+    network.train()
+    result = answer(network, loader)
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise ExerciseError("Return two things: the logits and the labels")
+    logits, found = result
+    if isinstance(logits, torch.Tensor) and logits.requires_grad:
+        raise ExerciseError("The logits keep their gradients, which fills the memory: no_grad")
+    shape = as_array(logits, "the logits").shape
+    if shape == (7, 4):
+        raise ExerciseError("That is one row a clip; every view was asked for, (N, V, classes)")
+    if shape == (21, 4):
+        raise ExerciseError("All views stand in one row; which of them belong to one clip?")
+    if shape == (1, 3, 4):
+        raise ExerciseError("That is the last batch alone: collect them all and join them")
+    if shape == (6, 3, 4):
+        raise ExerciseError("The last batch, which is smaller, got lost")
+    slips = {
+        "Views of different clips are mixed: those of one clip lie side by side, so the first axis "
+        "becomes (clips, views)": [
+            torch.cat([r.unflatten(0, (views, -1)).transpose(0, 1) for r in rows.split(9)]),
+            rows.unflatten(0, (views, 7)).transpose(0, 1),
+        ],
+        "That is the softmax; logits were asked for": wanted.softmax(-1),
+    }
+    if network.training:
+        raise ExerciseError("The network is still in training mode: dropout is on, so it guesses")
+    compare(logits, wanted, "the logits", slips)
+    compare(found, labels, "the labels", {})

@@ -1,11 +1,12 @@
-"""Checkers of notebook 06: flow in the mirror, backwards, normalised."""
+"""Checkers of notebook 06: flow in the mirror, films played backwards, who reads what."""
 
 import numpy as np
 import torch
+from torch import nn
 
-from .checking import ExerciseError, as_array, checker, choice_question, compare, shown, unchanged
+from .checking import ExerciseError, as_array, checker, choice_question, compare, unchanged
 
-__all__ = ["mirror_stack", "normalise_flow", "play_backwards", "exchanged", "shown"]
+__all__ = ["mirror_stack", "backwards_matrix", "exchanged", "knows_time"]
 
 
 @checker("Mirrored, and what moved right now moves left, in every field.")
@@ -43,55 +44,68 @@ def mirror_stack(answer):
         raise ExerciseError(f"The values are right, but the type is {result.dtype}, not uint8")
 
 
-@checker("Rest is zero, u and v share one scale, and so do all fields.")
-def normalise_flow(answer):
-    """``answer(q (2L, H, W) uint8 tensor)`` → ``(q − 127.5) / (0.226 · 255)``, float."""
-    stack = torch.randint(90, 170, (4, 3, 5), generator=torch.Generator().manual_seed(0))
-    stack = stack.to(torch.uint8)
-    q = stack.numpy().astype(np.float64)
-    wanted = (q - 127.5) / (0.226 * 255)
-    low, high = q.min((1, 2), keepdims=True), q.max((1, 2), keepdims=True)
+class Ordered(nn.Module):
+    """Answers by the first field's sign and the last field's strength; it has no way to cheat."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = nn.Dropout(0.9)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        u, strength = x[:, 0].mean((1, 2)), x[:, -1].mean((1, 2))
+        scores = torch.stack([u > 0, u < 0, strength > 1.5, strength < -1.5], dim=1).float()
+        return self.dropout(scores + torch.tensor([0.0, 0.1, 0.5, 0.4], device=x.device))
+
+
+@checker("The last field first, every motion the other way, and counted class by class.")
+def backwards_matrix(answer):
+    """``answer(network, loader, classes)`` → counts ``(classes, classes)``, true in rows."""
+    generator, network, classes = torch.Generator().manual_seed(0), Ordered(), 5
+    films = torch.randn(40, 6, 1, 1, generator=generator).expand(-1, -1, 2, 2).contiguous()
+    labels = torch.randint(4, (40,), generator=generator)
+    loader = [([films[k : k + 16]], labels[k : k + 16]) for k in (0, 16, 32)]
+
+    def counted(change, labels=labels, films=films) -> np.ndarray:
+        network.eval()
+        said = network(change(films.unflatten(1, (-1, 2))).flatten(1, 2)).argmax(1)
+        counts = np.zeros((classes, classes))
+        np.add.at(counts, (labels.numpy(), said.numpy()), 1)
+        return counts
+
+    wanted = counted(lambda f: -f.flip(1))
     slips = {
-        "Centred on 128. The scale runs from 0 to 255, and its middle is 127.5": (
-            (q - 128) / (0.226 * 255)
+        "Those are the films as they are: nothing was played backwards": counted(lambda f: f),
+        "The fields are reversed, but what moved right must now move left: minus": counted(
+            lambda f: f.flip(1)
         ),
-        "Only divided by 255: rest becomes 0.5 instead of 0": q / 255,
-        "Centred, but in units of 0…1 the deviation of 0.226 is 0.226 · 255 grey levels": (
-            (q - 127.5) / 0.226
-        ),
-        "The deviation is missing: divide by 0.226 · 255": [(q - 127.5) / 255, q - 127.5],
-        "That is ImageNet's normalisation of red, as if flow were a picture: rest is not 0": (
-            (q / 255 - 0.485) / 0.229
-        ),
-        "Normalised by the mean and deviation of this stack: then each clip has its own scale, and "
-        "slow and fast look alike": [(q - q.mean()) / q.std(ddof=k) for k in (0, 1)],
-        "Each field is stretched to its own range: that loses the speed": (q - low) / (high - low),
-        "Subtracted in uint8, which wraps around below rest: make it float first": [
-            ((q - rest) % 256) / (0.226 * 255) for rest in (127, 128)
+        "Every motion is reversed, but the last field should come first": counted(lambda f: -f),
+        "All channels are reversed one by one, so v stands where u should be": [
+            counted(lambda f: -f.flip(1, 2)),
+            counted(lambda f: f.flip(1, 2)),
         ],
-    }
-    compare(answer(stack), wanted, "the normalised stack", slips)
-
-
-@checker("The last field first, every motion the other way, and u still before v.")
-def play_backwards(answer):
-    """``answer(stack (2L, H, W) uint8)`` → the stack of the same film shown backwards."""
-    stack = np.random.default_rng(0).integers(1, 255, (8, 3, 4), dtype=np.uint8)
-    pairs = stack.reshape(-1, 2, *stack.shape[1:])
-    wanted = 255 - pairs[::-1].reshape(stack.shape).astype(int)
-    slips = {
-        "The order is reversed, but what moved right must now move left: 255 - q": 255 - wanted,
-        "Every motion is reversed, but the last field should come first": 255 - stack.astype(int),
-        "All channels are reversed one by one, so v stands where u should be": 255
-        - stack[::-1].astype(int),
-        "All channels are reversed one by one, so v stands where u should be; and what moved "
-        "right must now move left: 255 - q": stack[::-1],
-        "Motion is reversed as -q, which wraps around in uint8; the opposite is 255 - q": (
-            (wanted + 1) % 256
+        "Motion is reversed as 255 − x, but these stacks are normalised: rest is 0": [
+            counted(lambda f: 255 - f.flip(1)),
+            counted(lambda f: 1 - f.flip(1)),
+        ],
+        "Rows and columns are swapped: a row is a true class, a column an answer": wanted.T,
+        "Those are shares of each row; counts were asked for": (
+            wanted / wanted.sum(axis=1, keepdims=True).clip(1)
+        ),
+        "That is the last batch alone: go on counting from batch to batch": counted(
+            lambda f: -f.flip(1), labels[32:], films[32:]
+        ),
+        "Each pair counts at most once a batch: counts[labels, answers] += 1 adds only once per "
+        "place": sum(
+            np.minimum(counted(lambda f: -f.flip(1), labels[k : k + 16], films[k : k + 16]), 1)
+            for k in (0, 16, 32)
         ),
     }
-    with unchanged("The stack that came in was changed; return a new one", stack):
-        compare(answer(stack), wanted, "the stack", slips)
+    network.train()
+    with unchanged("The stacks that came in were changed; make new ones", films):
+        result = answer(network, loader, classes)
+    if network.training:
+        raise ExerciseError("The network is still in training mode: dropout is on, so it guesses")
+    compare(result, wanted, "the matrix", slips)
 
 
 exchanged = choice_question(
@@ -103,5 +117,17 @@ exchanged = choice_question(
         "first layer starts with equal filters in all channels",
         "c": "Chance would mean that nothing can be learned from the stacks. All of the motion is "
         "still in them, only in other channels",
+    },
+)
+
+knows_time = choice_question(
+    "Shuffled it tosses a coin, backwards it answers the other class: it goes by the order.",
+    right="b",
+    wrong={
+        "a": "It does not mind shuffling, nor playing backwards: it must see something that both "
+        "leave as it was",
+        "c": "It never knew the two apart, so nothing can be taken from it",
+        "d": "Shuffling ruins it but playing backwards doesn't: it likes smooth films and doesn't "
+        "mind which way they run",
     },
 )

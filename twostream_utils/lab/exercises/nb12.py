@@ -2,9 +2,9 @@
 
 import torch
 
-from .checking import ExerciseError, checker, compare, number_in, number_question, shown
+from .checking import ExerciseError, checker, number_in, number_question, shown
 
-__all__ = ["count_filters", "unrotate", "constant_share", "shown"]
+__all__ = ["count_filters", "constant_share", "shown"]
 
 
 @checker("It counts filters, so it would have found what no error reported.")
@@ -27,22 +27,6 @@ def count_filters(answer):
         if found == 1:
             raise ExerciseError("More than one of these filters is different from filter 0")
         raise ExerciseError(f"Counted {found:g} different filters where there are {wanted}")
-
-
-@checker("The first field stands first again, u before v.")
-def unrotate(answer):
-    """``answer(stack (2L, H, W))``, first field at the end → the stack in order."""
-    u = torch.arange(1, 6).float()
-    right = torch.stack([u, -u], dim=1).flatten()[:, None, None].expand(10, 2, 2)
-    rotated = right.roll(-2, dims=0)
-    slips = {
-        "That turns it one field further; roll towards higher indices": rotated.roll(-2, dims=0),
-        "One channel is not one field: a field is u and v, two channels": rotated.roll(1, dims=0),
-        "The order of time is reversed": rotated.flip(0),
-        "It is unchanged": rotated,
-        "The picture is rolled, not the channels: dims=0": rotated.roll(2, dims=1),
-    }
-    compare(answer(rotated.clone()), right, "the stack", slips)
 
 
 constant_share = number_question(

@@ -1,0 +1,79 @@
+"""Lists that say which clips are for training and which for the test, as data sets have them."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from .extract import SIDES
+
+_THREE = {"0": "", "1": "train", "2": "test"}  # HMDB51: not used, training, test
+
+
+def read_sides(where: str, labels: Mapping[str, str]) -> dict[str, str]:
+    """`{clip: "train", "val" or "test"}` from a list; clips that it does not name are not in it.
+
+    Reads a CSV with the columns path and split (and label), UCF101's lists (give the one of the
+    training clips: that of the test is looked for beside it), HMDB51's (`lists/*_test_split1.txt`)
+    and two files train.txt and test.txt with a path a line. `labels` leads from clip to label.
+
+    Raises FileNotFoundError: no such file; ValueError: it says nothing of these clips.
+    """
+    files = sorted(map(Path, glob.glob(str(Path(where).expanduser()))))
+    if not files:
+        raise FileNotFoundError(f"no list {where}: give a file, or a pattern such as lists/*.txt")
+    if len(files) == 1 and (twin := _twin(files[0])):
+        files.append(twin)
+    known: dict[tuple[str, str], str] = {}
+    for clip, label in labels.items():
+        for name in clip, clip.removeprefix(f"v_{label}_"):
+            for key in (label, name), ("", name):
+                known[key] = clip if known.get(key, clip) == clip else ""  # not which one
+    sides, lines, strangers = {}, 0, []
+    for file in files:
+        for path, label, side in _entries(file):
+            lines += 1
+            stem = re.sub(r"\.\w{2,4}$", "", PurePosixPath(path).name)
+            label = label or PurePosixPath(path).parent.name
+            clip = known.get((label, stem)) or known.get(("", stem))
+            if not clip:
+                strangers.append(path)
+            elif side:
+                sides[clip] = side
+    if not {"train", "test"} <= {"test" if s == "val" else s for s in sides.values()}:
+        raise ValueError(
+            f"{where} names {len(sides)} of the {len(labels)} clips, and not some for each of "
+            f"training and test; its first line that fits no clip: {[*strangers, 'none'][0]}"
+        )
+    if strangers:
+        print(f"{len(strangers)} of {lines} lines of {where} name no clip here: {strangers[0]}, …")
+    return sides
+
+
+def _twin(file: Path) -> Path | None:
+    for a, b in ("train", "test"), ("test", "train"):
+        if a in file.name and (twin := file.with_name(file.name.replace(a, b))).is_file():
+            return twin if twin != file else None
+    return None
+
+
+def _entries(file: Path) -> Iterator[tuple[str, str, str]]:
+    """Path, label and side of each line; an empty side is a clip that is not used."""
+    lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    head = [word.strip().lower() for word in lines[0].split(",")] if lines else []
+    if "split" in head:
+        for row in csv.DictReader(lines, fieldnames=head):
+            path = next((row[key] for key in ("path", "clip", "video", "file") if key in row), "")
+            if row["split"].strip().lower() in SIDES:
+                yield path.strip(), (row.get("label") or "").strip(), SIDES[row["split"].lower()]
+        return
+    three = re.fullmatch(r"(.+)_test_split\d\.txt", file.name)
+    side = next((SIDES[word] for word in SIDES if word in file.name.lower()), "")
+    for line in lines:
+        path, _, number = line.strip().rpartition(" ")
+        if not path or not number.isdigit():
+            path, number = line, "0"
+        yield path.strip(), three[1] if three else "", _THREE.get(number, "") if three else side
