@@ -136,11 +136,11 @@ def _recipes(profile: Profile, *steps: int, **changes) -> dict[str, Recipe]:
 # Sizes that train in minutes on a laptop.
 _SMALL = Profile(
     "mini", "generated clips, quarter-width VGG-19, minutes on a laptop",
-    data="mini", source="generated", flow="dis_fine",
-    rgb_step=5, flow_step=1, subtract_mean=False, short_side=72, crop=64, train_crops="squares",
+    data="mini", source="generated", flow="dis_small",
+    rgb_step=5, flow_step=1, subtract_mean=True, short_side=72, crop=64, train_crops="squares",
     min_scale=0.8, width=0.25, batch_norm=True, weights="stills", positions=3, crops="centre",
     val_every=1, cache_gb=3.0, epoch_clips=0,
-    spatial=Recipe(100, 0.02), temporal=Recipe(240, 0.02), conv=Recipe(80, 0.01),
+    spatial=Recipe(120, 0.02), temporal=Recipe(260, 0.02), conv=Recipe(200, 0.05),
 )  # fmt: skip
 
 # Few real clips: stacks of most of a stride, short enough for many different ones in each clip.

@@ -55,7 +55,7 @@ class Sizes:
 FULL = Sizes()
 TINY = Sizes(
     clips=2, frames=12, height=48, batch=2, epoch=8, width=1 / 16, stored=(20, 40),
-    mini={"classes": ("JumpRope",), "groups": 1},
+    mini={"classes": ("WipeBoard",), "groups": 1},
 )  # fmt: skip
 
 

@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-import torch
 
 from twostream_utils.evaluation import bootstrap_interval
-from twostream_utils.lab.exercises import nb09, nb11
+from twostream_utils.lab.exercises import nb09
 
 
 def percentile(values, draws, rng):
@@ -58,36 +55,8 @@ def two_intervals(new, old):
     return a + minus_b, np.add(ends, minus_ends)
 
 
-def pace_branch(cores, decode_ms, gpu_clips):
-    seconds = decode_ms / 1000 / cores
-    return gpu_clips if seconds < 1 / gpu_clips else 1 / seconds
-
-
-share_slice = lambda rank, processes, n: list(range(n))[rank::processes]
-share_blocks = lambda rank, processes, n: np.array_split(np.arange(n), processes)[rank]
-
-
-def share_rounded_up(rank, processes, n):
-    size = math.ceil(n / processes)
-    return range(rank * size, min(n, (rank + 1) * size))
-
-
-def share_padded(rank, processes, n):
-    return [k % n for k in range(rank, processes * math.ceil(n / processes), processes)]
-
-
-scaled_in_place = lambda gradient, scale: gradient.mul_(scale).half().float() / scale
-
-
 RIGHT = {
     nb09.difference_interval: [gain_by_rows, gain_by_name],
-    nb11.pace: [lambda c, ms, gpu: min(1000 * c / ms, gpu), pace_branch],
-    nb11.scaled: [
-        lambda g, s: (g * s).half().float() / s,
-        lambda g, s: torch.mul(g, s).to(torch.float16).to(torch.float32).div(s),
-        lambda g, s: np.float32((g.numpy() * np.float32(s)).astype(np.float16)) / np.float32(s),
-    ],
-    nb11.share: [lambda r, p, n: range(r, n, p), share_slice, share_blocks],
 }
 
 WRONG = {
@@ -100,31 +69,5 @@ WRONG = {
         (two_intervals, "two intervals"),
         (lambda a, b: gain_by_rows(a, b)[0], "Return the mean difference"),
         (lambda a, b: [100 * np.asarray(x) for x in gain_by_rows(a, b)], "per cent"),
-    ],
-    nb11.pace: [
-        (lambda c, ms, gpu: max(1000 * c / ms, gpu), "slower one"),
-        (lambda c, ms, gpu: 1000 * c / ms + gpu, "do not add up"),
-        (lambda c, ms, gpu: min(c / ms, gpu), "1000 ms"),
-        (lambda c, ms, gpu: 1 / (ms / 1000 / c + 1 / gpu), "load ahead"),
-        (lambda c, ms, gpu: min(1000 / ms, gpu), "one core's"),
-        (lambda c, ms, gpu: 1000 * c / ms, "faster side"),
-        (lambda c, ms, gpu: 7, "you said 7"),
-    ],
-    nb11.scaled: [
-        (lambda g, s: (g * s).half(), "float16"),
-        (lambda g, s: (g * s).half().float(), "never taken out"),
-        (lambda g, s: g.half().float() * s / s, "scale before the cast"),
-        (lambda g, s: ((g * s).half() / s).float(), "float32 again"),
-        (lambda g, s: g, "shows nothing"),
-        (lambda g, s: (g / s).half().float() * s, "divided first"),
-        (scaled_in_place, "was changed"),
-    ],
-    nb11.share: [
-        (share_padded, "more than once with 7 clips"),
-        (share_rounded_up, "the most"),
-        (lambda r, p, n: range(r, n - n % p, p), "scored by nobody with 7"),
-        (lambda r, p, n: range(r + 1, n + 1, p), "scored by nobody"),
-        (lambda r, p, n: range(n), "more than once"),
-        (lambda r, p, n: range(r, n + p, p), "no clip"),
     ],
 }

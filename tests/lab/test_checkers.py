@@ -9,11 +9,6 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-import answers_fusion
-import answers_networks
-import answers_scores
-import answers_stacks
-import answers_training
 import numpy as np
 import pytest
 import torch
@@ -21,7 +16,13 @@ import torch
 from twostream_utils.lab.exercises import checking, nb01, nb04, nb09
 from twostream_utils.lab.exercises.checking import ExerciseError, compare, prediction
 
-TOPICS = answers_fusion, answers_stacks, answers_networks, answers_scores, answers_training
+TOPICS = (
+    answers_fusion,
+    [
+        importlib.import_module(path.stem)
+        for path in sorted(Path(__file__).parent.glob("answers_*.py"))
+    ],
+)
 RIGHT = {check: answers for topic in TOPICS for check, answers in topic.RIGHT.items()}
 WRONG = {check: answers for topic in TOPICS for check, answers in topic.WRONG.items()}
 MODULES = [

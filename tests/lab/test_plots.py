@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from twostream_utils.flow import quantise
-from twostream_utils.lab import flow_plots, kept, plots, speed
+from twostream_utils.lab import flow_plots, plots, speed
 from twostream_utils.lab.flow_colours import colour_wheel
 
 RNG = np.random.default_rng(0)
@@ -208,21 +208,6 @@ def test_stage_bars_name_every_stage_and_give_the_sums():
     assert [label.get_text() for label in axis.get_yticklabels()] == ["read", "decode"]
     assert sorted(bar.get_width() for bar in axis.patches) == [0.5, 1.0, 2.0, 2.5]
     assert "a: 3.5 ms a clip" in axis.get_legend().get_texts()[0].get_text()
-
-
-def test_ratios_and_growth_draw_what_is_kept():
-    series = {"": {"y": [1.0, 2.0], "quartiles": [[0.9, 1.1], [1.8, 2.2]]}}
-    entries = {
-        "first": {"ratio": 2.0, "quartiles": [1.5, 3.0]},
-        "alone": {"ours": 1.0, "quartiles": [1.0, 1.0]},
-        "curve": {"x": [10, 100], "x_label": "clips", "unit": "ms", "what": "reading",
-                  "series": series, "one_core": True},
-    }  # fmt: skip
-    axis = speed.ratios(entries).axes[0]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["first"]
-    (panel,) = [axis for axis in speed.growth(entries).axes if axis.get_visible()]
-    assert panel.get_xlabel() == "clips" and panel.get_title() == "reading\n(one CPU core)"
-    assert "10 → 1, 100 → 2" in kept.table({"curve": entries["curve"]})
 
 
 def test_picture_has_alt_text_for_html_consoles_and_nbconvert():

@@ -203,14 +203,18 @@ GROUPS: dict[str, Callable] = {
 
 
 def planned(groups: list[str], seeds: list[int] | None = None) -> list[Run]:
-    """All runs, the longest first; the course's own networks, which others need, before them."""
-    runs = [
-        Run(group, variant, seed)
-        for group in ("course", "original", *VARIANTS) if group in {"course", *groups}
-        for seed in seeds or (ORIGINAL_SEEDS if group == "original" else SEEDS)
-        for variant in VARIANTS[group]
-    ]  # fmt: skip
-    return list(dict.fromkeys(runs))
+    """All runs: the course's own networks, which others need, then seed by seed, long ones first.
+
+    Whoever stops early has all variants with the first seeds.
+    """
+    few = ORIGINAL_SEEDS if seeds is None else seeds
+    seeds = seeds or list(SEEDS)
+    runs = [Run("course", variant, seed) for seed in seeds for variant in VARIANTS["course"]]
+    for seed in seeds:
+        for group in ("original", "defects", "first_layer", "mean_flow", "fusion"):
+            if group in groups and (group != "original" or seed in few):
+                runs += [Run(group, variant, seed) for variant in VARIANTS[group]]
+    return runs
 
 
 @lru_cache(maxsize=1)

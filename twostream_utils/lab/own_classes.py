@@ -18,7 +18,7 @@ from torch import nn
 from ..course import Course
 from ..data.extract import make_shards
 from ..profiles import Profile, get_profile
-from ..stacks import StackDataset, make_loader, network_input, progress
+from ..stacks import StackDataset, inputs, make_loader
 from ..store import FrameStore
 from ..vgg import VGG
 from .start import sentence_alone
@@ -56,8 +56,8 @@ def fine_tune(
 ) -> VGG:
     """Return a copy of a trained stream for other classes: a new last layer, the same features.
 
-    ``batches`` are gone through once an epoch: normalised stacks ``(B, C, H, W)`` float32 with
-    labels ``(B,)``, on the stream's device. Only the classifier is trained.
+    ``batches`` are gone through once an epoch: a list of normalised stacks, here one, ``(B, C, H,
+    W)`` float32, and labels ``(B,)``, on the stream's device. Only the classifier is trained.
     """
     model = copy.deepcopy(stream)
     last = model.classifier[-1]
@@ -68,7 +68,7 @@ def fine_tune(
     optimizer = torch.optim.SGD(model.classifier.parameters(), lr, momentum=0.9)
     for _ in range(epochs):
         for stacks, labels in batches:
-            loss = nn.functional.cross_entropy(model(stacks), labels)
+            loss = nn.functional.cross_entropy(model(*stacks), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -82,9 +82,8 @@ class Batches:
         self.dataset, self.device = dataset, device
         self.loader = make_loader(dataset, batch_size, 0, 0)
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for batch in progress(self.loader, self.device, "fine-tuning"):
-            yield network_input(batch, self.dataset.streams)[0], batch["label"]
+    def __iter__(self) -> Iterator[tuple[list[torch.Tensor], torch.Tensor]]:
+        yield from inputs(self.loader, self.device, self.dataset.streams, "fine-tuning")
         self.dataset.epoch += 1
 
 

@@ -16,7 +16,6 @@ from torch.profiler import profile, record_function
 from .plots import BLUE, ORANGE
 
 Place = tuple[object, str]  # a module or class, and the name of a function in it
-FARTHEST = 16  # ratios beyond it are drawn there, as arrowheads
 
 
 @dataclass(frozen=True)
@@ -145,52 +144,4 @@ def stage_bars(times: Mapping[str, Mapping[str, float]], unit: str = "ms a clip"
     axis.grid(visible=False, axis="y")
     axis.set_xlabel(unit)
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
-    return fig
-
-
-def ratios(entries: Mapping[str, Mapping]) -> Figure:
-    """Draw rows of results.json that have a baseline: median ratio, quartiles, a line at 1."""
-    rows = {name: entry for name, entry in entries.items() if "ratio" in entry}
-    fig, axis = plt.subplots(figsize=(8.5, 0.9 + 0.32 * len(rows)))
-    for y, entry in enumerate(rows.values()):
-        ratio = entry["ratio"]
-        at, marker = (FARTHEST, ">") if ratio > FARTHEST else (ratio, "D")
-        axis.plot(np.minimum(entry["quartiles"], FARTHEST), [y, y], color=BLUE, linewidth=3)
-        axis.plot(at, y, marker, color=BLUE, markersize=7)
-        text = f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
-        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # not struck by the line at 1
-        axis.annotate(
-            text, (at, y), (0, 7), textcoords="offset points", ha="center", fontsize=8.5, bbox=box
-        )
-    axis.axvline(1, color="black", linewidth=1, linestyle=":")
-    axis.set_xscale("log", base=2)
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.set_yticks(range(len(rows)), rows)
-    axis.set_ylim(len(rows) - 0.5, -0.7)
-    axis.set_xlabel("times as good as the baseline")
-    return fig
-
-
-def growth(entries: Mapping[str, Mapping]) -> Figure:
-    """Draw the curves of results.json, medians with quartiles; dotted: in proportion to x."""
-    curves = [entry for entry in entries.values() if "series" in entry]
-    rows = -(-len(curves) // 2)
-    fig, axes = plt.subplots(rows, 2, figsize=(10, 3.4 * rows), squeeze=False)
-    for axis, entry in zip(axes.flat, curves):
-        x = np.array(entry["x"], float)
-        for (name, column), colour, marker in zip(entry["series"].items(), (BLUE, ORANGE), "os"):
-            low, high = np.array(column["quartiles"]).T
-            axis.plot(x, column["y"], marker=marker, color=colour, label=name or "measured")
-            axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-            axis.plot(x, column["y"][0] * x / x[0], ":", color=colour, linewidth=1)
-        axis.plot([], [], ":", color="black", linewidth=1, label="in proportion")
-        axis.set(xscale="log", yscale="log", xlabel=entry["x_label"], ylabel=entry["unit"])
-        core = "\n(one CPU core)" if entry.get("one_core") else ""
-        axis.set_title(f"{entry['what']}{core}", fontsize=10)
-        axis.set_xticks(x, [f"{v:,.0f}" for v in x])
-        axis.minorticks_off()
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.legend(fontsize=9)
-    for axis in axes.flat[len(curves) :]:
-        axis.set_visible(False)
     return fig

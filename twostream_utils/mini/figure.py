@@ -31,10 +31,10 @@ REST: dict[str, tuple[float, ...]] = {
     "turn": (0.0,),
     "roll": (0.0,),
 }
-_SLICES: dict[str, slice] = {}
+SLICES: dict[str, slice] = {}
 for _name, _value in REST.items():
-    _start = sum(len(REST[k]) for k in _SLICES)
-    _SLICES[_name] = slice(_start, _start + len(_value))
+    _start = sum(len(REST[k]) for k in SLICES)
+    SLICES[_name] = slice(_start, _start + len(_value))
 
 (PELVIS, NECK, HEAD, R_SHOULDER, R_ELBOW, R_HAND, L_SHOULDER, L_ELBOW, L_HAND, R_HIP, R_KNEE,
  R_ANKLE, L_HIP, L_KNEE, L_ANKLE, R_TOE, L_TOE, STICK) = range(18)
@@ -127,7 +127,7 @@ def joints(poses: np.ndarray, person: Person, yaw: float | np.ndarray) -> np.nda
     Returns ``(T, 18, 3)`` float64: x to the right, y down (0 = ground), depth towards the camera,
     all in body heights. `yaw` in degrees turns the figure from profile (0) to the camera (90).
     """
-    ch = {k: poses[:, s] for k, s in _SLICES.items()}
+    ch = {k: poses[:, s] for k, s in SLICES.items()}
     rad = {k: np.deg2rad(ch[k][:, 0]) for k in ("lean", "side", "twist", "turn", "roll")}
     t = len(poses)
     body = np.empty((t, 18, 3))

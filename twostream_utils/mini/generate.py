@@ -15,7 +15,7 @@ from ..data.shards import ShardWriter, encode_clip
 from .clip import CLASSES, render_clip
 
 GROUPS, CLIPS_PER_GROUP = 25, 4
-FPS, FLOW, QUALITY = 25.0, "dis_fine", 92
+FPS, FLOW, QUALITY = 25.0, "dis_small", 92
 
 
 def make_mini(
@@ -24,7 +24,7 @@ def make_mini(
 ) -> list[Path]:
     """Render the mini set, compute its flow and write one shard per class into `root`.
 
-    1000 clips of 52–70 frames of 96×72 px by default. The same seed gives the same bytes. Shards
+    1000 clips of 52–61 frames of 96×72 px by default. The same seed gives the same bytes. Shards
     that are whole and current are kept, so an interrupted call goes on with the next class and a
     second call returns at once. Of two calls at once one makes the shards and the other waits.
 

@@ -6,17 +6,56 @@ is seen; what a network learns here is edges, textures, bodies and postures.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from . import figure as fig
-from .figure import Colour, hsv, shade
-from .motion import STILL_POSES, still_pose
-from .scene import STAGE, WORLD_H, WORLD_W, Painter, paint, sky, window
+from .figure import REST, Colour, hsv, pack, shade
+from .scene import STAGE, WORLD_H, WORLD_W, Painter, sky
 
 WIDTH, HEIGHT = 96, 72
+
+STILL_POSES: dict[str, Mapping[str, Sequence[float]]] = {
+    "stand": {},
+    "arms_up": {"rh": (0.05, 0.15, 0.28), "lh": (0.05, -0.15, 0.28)},
+    "star": {"rh": (0, 0.42, 0.1), "lh": (0, -0.42, 0.1), "rf": (0, 0.24, 0), "lf": (0, -0.24, 0),
+             "pelvis": (0, 0, -0.06)},
+    "crouch": {"pelvis": (-0.12, 0, -0.3), "lean": (35,), "rh": (0.25, 0.1, -0.16),
+               "lh": (0.25, -0.1, -0.16)},
+    "leg_up": {"rf": (0.3, 0.08, 0.3), "lean": (-6,), "rh": (-0.1, 0.28, -0.02),
+               "lh": (0.15, -0.26, -0.02)},
+    "lunge": {"rf": (-0.34, 0.07, 0.01), "lf": (0.26, -0.07, 0), "pelvis": (0.03, 0, -0.17),
+              "rh": (0.1, 0.14, -0.26), "lh": (0.14, -0.14, -0.22)},
+    "bend": {"lean": (78,), "pelvis": (-0.1, 0, -0.03), "rh": (0.08, 0.07, -0.32),
+             "lh": (0.08, -0.07, -0.32)},
+    "stride": {"rf": (-0.22, 0.07, 0.03), "lf": (0.2, -0.07, 0), "pelvis": (0, 0, -0.04),
+               "rh": (0.2, 0.15, -0.2), "lh": (-0.18, -0.15, -0.24), "lean": (6,)},
+    "kneel": {"rf": (-0.26, 0.07, 0), "lf": (0.22, -0.07, 0), "pelvis": (0, 0, -0.25),
+              "rh": (0.16, 0.1, -0.24), "lh": (0.2, -0.1, -0.2)},
+    "lie": {"roll": (-90,), "rh": (0.06, 0.2, 0.2), "lh": (0.04, -0.14, -0.28)},
+}
+
+
+def still_pose(name: str, rng: np.random.Generator) -> np.ndarray:
+    """Return a still pose with a little random variation, packed ``(C,)``."""
+    pose = pack(STILL_POSES[name])
+    at = 0
+    for channel, default in REST.items():
+        spread = 0.018 if len(default) == 3 else 4.0
+        spread = 0.0 if channel in ("lift", "stick", "turn") else spread
+        pose[at:at + len(default)] += spread * rng.standard_normal(len(default))
+        at += len(default)
+    return pose
+
+
+def _window(p: Painter, x: float, y: float, w: float, h: float, glass: Colour) -> None:
+    p.rect(x - 1, y - 1, x + w + 1, y + h + 1, (235, 232, 225))
+    p.rect(x, y, x + w, y + h, glass)
+    p.line((x + w / 2, y), (x + w / 2, y + h), 0.7, (235, 232, 225))
+    p.line((x, y + h / 2), (x + w, y + h / 2), 0.7, (235, 232, 225))
+
 
 def _beach(p: Painter) -> None:
     sea = p.u(44, 54)
@@ -61,7 +100,7 @@ def _office(p: Painter) -> None:
     floor, wall = p.u(76, 84), hsv(p.rng.random(), p.u(0.02, 0.22), p.u(0.75, 0.95))
     p.gradient(0, floor, wall, shade(wall, 0.9))
     for k in range(p.rng.integers(1, 4)):
-        window(p, 8 + 48 * k + p.u(0, 12), p.u(18, 30), p.u(20, 30), p.u(22, 30), (165, 200, 230))
+        _window(p, 8 + 48 * k + p.u(0, 12), p.u(18, 30), p.u(20, 30), p.u(22, 30), (165, 200, 230))
     p.gradient(floor, WORLD_H, shade((150, 140, 128), p.u(0.7, 1.2)), (135, 125, 115))
     p.noise(0, floor, WORLD_W, WORLD_H, 4)
     x, wood = p.u(0, 110), hsv(0.08, p.u(0.2, 0.6), p.u(0.4, 0.8))
@@ -176,7 +215,9 @@ _INSTANCES = 24  # painted backgrounds per scene; crop, mirror and light make ma
 @functools.lru_cache(maxsize=_INSTANCES * len(STILL_SCENES))
 def _background(scene: str, instance: int, seed: int) -> np.ndarray:
     key = [seed, _STILL_SEED, list(STILL_SCENES).index(scene), instance]
-    return paint(STILL_SCENES[scene], np.random.default_rng(key), _SS)
+    painter = Painter(np.random.default_rng(key), _SS)
+    STILL_SCENES[scene](painter)
+    return painter.img
 
 
 def render_still(index: int, seed: int = 0) -> tuple[np.ndarray, int]:

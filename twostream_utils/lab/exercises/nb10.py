@@ -1,54 +1,108 @@
-"""Checkers of notebook 10: Grad-CAM, frame times, groups."""
+"""Checkers of notebook 10: fine-tuning, frame times, and what flow and Grad-CAM can tell."""
+
+import copy
 
 import numpy as np
 import torch
+from torch import nn
 
+from ...vgg import vgg19
 from .checking import (
     ExerciseError,
     as_array,
     checker,
     choice_question,
     compare,
-    compare_names,
     number_question,
-    unchanged,
 )
 
-__all__ = ["grad_cam", "steady_frames", "leaks", "growth", "coarse"]
+__all__ = ["fine_tune", "steady_frames", "growth", "coarse"]
 
 
-@checker("Each map weighted by its mean gradient, summed, and cut off at zero.")
-def grad_cam(answer):
-    """``answer(maps (K, h, w), gradient (K, h, w))``, tensors → ``(h, w)``, not scaled."""
-    generator = torch.Generator().manual_seed(0)
-    maps = torch.rand(5, 3, 4, generator=generator)
-    gradient = torch.randn(5, 3, 4, generator=generator)
-    m, g = maps.numpy(), gradient.numpy()
-    weights = g.mean(axis=(1, 2), keepdims=True)
-    summed = (weights * m).sum(axis=0)
-    wanted = np.maximum(summed, 0)
-    every_place = (g * m).sum(axis=0)
-    slips = {
-        "What speaks against the class is still in it: cut off at zero at the end": summed,
-        "The absolute value turns evidence against the class into evidence for it: cut off at zero "
-        "instead": np.abs(summed),
-        "Each map was cut off before the sum. Evidence for and against must be weighed first": (
-            np.maximum(weights * m, 0).sum(axis=0)
-        ),
-        "The gradient is multiplied place by place; Grad-CAM takes its mean over all places of a "
-        "map, one weight for each map": np.maximum(every_place, 0),
-        "The gradient is multiplied place by place, and nothing is cut off": every_place,
-        "The gradient is summed over the places of a map; take the mean": wanted * m[0].size,
-        "That is the mean over the maps; Grad-CAM sums them": wanted / len(m),
-        "The maps are not weighted: that is their plain sum": m.sum(axis=0),
-        "The weights come from the maps; they come from the gradient": np.maximum(
-            (m.mean(axis=(1, 2), keepdims=True) * m).sum(axis=0), 0
-        ),
-        "Right, but scaled to a maximum of 1, which was not asked for": wanted / wanted.max(),
-    }
-    with unchanged("The maps that came in were changed; return a new tensor", maps):
-        result = answer(maps, gradient)
-    compare(result, wanted, "the map", slips)
+class _Batches:
+    """Four batches of stacks whose class can be seen, and how often one went through them."""
+
+    def __init__(self, classes):
+        generator = torch.Generator().manual_seed(0)
+        patterns = torch.rand(classes, 3, 32, 32, generator=generator)
+        self.rounds, self.batches = 0, []
+        for _ in range(4):
+            labels = torch.randperm(2 * classes, generator=generator) % classes
+            noise = torch.randn(len(labels), 3, 32, 32, generator=generator)
+            self.batches.append(([3 * patterns[labels] + 0.1 * noise], labels))
+
+    def __iter__(self):
+        self.rounds += 1
+        return iter(self.batches)
+
+    def __len__(self):
+        return len(self.batches)
+
+    def loss(self, model):
+        with torch.no_grad():
+            losses = [nn.functional.cross_entropy(model(*x), y) for x, y in self.batches]
+        return float(sum(losses)) / len(losses)
+
+
+@checker("New classes on old features, and nothing of the old network was touched.")
+def fine_tune(answer):
+    """``answer(stream, batches, classes, epochs, lr)`` → a new VGG, its classifier trained."""
+    torch.manual_seed(0)
+    stream = vgg19(3, 7, 1 / 16, batch_norm=True, dropout=0.2).eval()
+    with torch.no_grad():  # weights that give features of some size, as trained ones do
+        for layer in stream.classifier:
+            if isinstance(layer, nn.Linear):
+                layer.weight *= 8
+    before = copy.deepcopy(stream.state_dict())
+    batches, classes, epochs = _Batches(4), 4, 15
+    model = answer(stream, batches, classes, epochs, 0.02)
+    if model is None:
+        raise ExerciseError("The network is None: is there a return at the end?")
+    if not isinstance(model, nn.Module) or not hasattr(model, "classifier"):
+        raise ExerciseError(f"A network like the one that came in is asked for, not {model!r:.60}")
+    last = [layer for layer in model.classifier if isinstance(layer, nn.Linear)][-1]
+    if last.out_features != classes:
+        raise ExerciseError(
+            f"The last layer gives {last.out_features} numbers, but there are {classes} classes "
+            "now: replace classifier[-1]"
+        )
+    if len(stream.classifier) != len(model.classifier):
+        raise ExerciseError("A layer was added to the classifier; its last one should be replaced")
+    now = stream.state_dict()
+    if model is stream or any(
+        now[key].shape != value.shape or not torch.equal(now[key], value)
+        for key, value in before.items()
+    ):
+        raise ExerciseError("The stream that came in has changed: work on a copy (copy.deepcopy)")
+    tuned = model.state_dict()
+    changed = {key for key, value in before.items() if key.startswith("features.")
+               and not torch.equal(tuned[key], value)}  # fmt: skip
+    counted = {key for key in changed if "running_" in key or "num_batches" in key}
+    if changed - counted:
+        raise ExerciseError(
+            "The convolutions were trained, too. From a few clips they'd forget what they know: "
+            "give the optimiser the parameters of the classifier only"
+        )
+    if counted:
+        raise ExerciseError(
+            "No weight of the features changed, but their batch norm went on counting: its running "
+            "mean and variance are others now. Call features.eval() after train()"
+        )
+    if batches.rounds != epochs:
+        raise ExerciseError(f"The batches were gone through {batches.rounds} times, not {epochs}")
+    if model.training:
+        raise ExerciseError("The network is still in training mode: its dropout would go on")
+    if torch.equal(tuned["classifier.0.weight"], before["classifier.0.weight"]):
+        raise ExerciseError(
+            "The first layer of the classifier is as it was: train all layers of the classifier, "
+            "not the last one alone"
+        )
+    loss = batches.loss(model)
+    if not loss < 0.75 * np.log(classes):
+        raise ExerciseError(
+            f"It hardly learned: the loss on its training clips is {loss:.2f}, and guessing has "
+            f"{np.log(classes):.2f}. Is zero_grad called in every step, and step after backward?"
+        )
 
 
 @checker("For each tick the nearest frame, however unsteady the camera.")
@@ -89,51 +143,6 @@ def steady_frames(answer):
             if valid.all() and np.allclose(distance, np.abs(times[wanted] - ticks), atol=1e-6):
                 continue
         compare(result, wanted, "the indices", slips, tolerance=1e-6)
-
-
-@checker("No person of the training set in the test, in any class.")
-def leaks(answer):
-    """``answer(train, test, group)`` → sorted test clips whose group is also in training.
-
-    ``train`` and ``test`` are lists of clip names, ``group`` maps a clip to its group.
-    """
-    group = {
-        "wave_3": "anna", "wave_1": "ben", "jump_2": "carl", "jump_5": "anna", "clap_4": "dora",
-        "clap_9": "ben", "wave_7": "emil", "jump_8": "fay", "clap_6": "gus", "clap_2": "dora",
-    }  # fmt: skip
-    cases = (
-        (["wave_3", "jump_2", "clap_4"], ["wave_7", "jump_5", "clap_9", "clap_2"]),
-        (["wave_1", "clap_6"], ["clap_9", "jump_8"]),
-        (["wave_1", "wave_7"], ["wave_3", "jump_8", "jump_5"]),
-    )
-    for train, test in cases:
-        known = {group[clip] for clip in train}
-        wanted = sorted(clip for clip in test if group[clip] in known)
-        tested = {group[clip] for clip in test}
-        slips = {
-            "Those are the names of the groups; the test clips are asked for": sorted(
-                known & tested
-            ),
-            "Those are the training clips with a twin in the test; the test clips are asked for": (
-                sorted(clip for clip in train if group[clip] in tested)
-            ),
-            "Those are the clean test clips; the ones that leak are asked for": sorted(
-                set(test) - set(wanted)
-            ),
-            "Clip names are compared. No clip is in both parts, yet a person may be: compare "
-            "groups": sorted(set(train) & set(test)),
-            "Only clips of the same class are compared; a person leaks from one class to another, "
-            "too": sorted(
-                clip
-                for clip in test
-                if any(
-                    group[clip] == group[other] and clip.split("_")[0] == other.split("_")[0]
-                    for other in train
-                )
-            ),
-        }
-        case = f"with {', '.join(train)} in training"
-        compare_names(answer(list(train), list(test), dict(group)), wanted, slips, case)
 
 
 growth = number_question(

@@ -1,47 +1,78 @@
-"""Checkers of notebook 11: who waits, small gradients in float16, shares of a test set."""
+"""Checkers of notebook 11: who waits for whom, shares of a test set, what helps first."""
 
 import numpy as np
-import torch
 
-from .checking import (
-    ExerciseError,
-    as_array,
-    checker,
-    choice_question,
-    compare,
-    number_in,
-    number_question,
-    unchanged,
-)
+from .checking import ExerciseError, checker, choice_question, number_question
 
-__all__ = ["pace", "cores", "scaled", "share", "bottleneck"]
+__all__ = ["timeline", "cores", "share", "bottleneck"]
 
 
-@checker("The slower of the two sets the pace.")
-def pace(answer):
-    """``answer(cores, decode_ms, gpu_clips)`` → clips a second of loader and GPU together."""
-    for cores, ms, gpu in (2, 80, 40), (4, 10, 50), (1, 25, 40), (3, 90, 400):
-        loader = 1000 * cores / ms
-        given = number_in(answer(cores, ms, gpu), "the pace")
-        if np.isclose(given, min(loader, gpu), rtol=1e-3):
+@checker("Nobody does two things at once, and the slower side sets the pace.")
+def timeline(answer):
+    """``answer(cores, load_ms, gpu_clips, clips, ahead)`` → ``(who, clip, start, end)``, in ms."""
+    for given in (1, 60, 50, 8, 2), (3, 60, 50, 20, 2), (2, 10, 20, 14, 2), (2, 10, 20, 14, 1):
+        wanted = _jobs(*given)
+        jobs = answer(*given)
+        found = _by_who(jobs)
+        cores, load_ms, gpu_clips, clips, ahead = given
+        case = f"with {cores} cores, {load_ms} ms a clip, {gpu_clips} clips/s and ahead={ahead}"
+        for key in wanted:
+            if key not in found:
+                raise ExerciseError(f"No job of {key[0]} for clip {key[1]} {case}")
+        if extra := sorted(set(found) - set(wanted)):
+            raise ExerciseError(f"There is no job of {extra[0][0]} for clip {extra[0][1]} {case}")
+        if all(np.allclose(found[key], wanted[key]) for key in wanted):
             continue
-        slips = {
-            "That is the faster side: the slower one sets the pace": max(loader, gpu),
-            "One of your seconds has no 1000 ms": min(loader / 1000, gpu),
-            "Loader and GPU work on one clip after the other, not in one and the same second: they "
-            "do not add up": loader + gpu,
-            "That would be right if the GPU waited while a clip is loaded and the loader while the "
-            "GPU computes; workers load ahead": 1 / (1 / loader + 1 / gpu),
-            "More cores load more clips a second: multiply by them": min(1000 / ms / cores, gpu),
-            "That is one core's pace; each of them loads": min(1000 / ms, gpu),
-        }
-        for slip, value in slips.items():
-            if np.isclose(given, value, rtol=1e-3):
+        for slip, switches in {
+            "The workers run ahead without end: clip k may start only when the GPU takes clip "
+            "k - ahead * cores": {"bounded": False},
+            "A worker waits until its clip is done on the GPU; it may load the next one meanwhile":
+                {"meanwhile": False},
+            "The GPU takes clips that are not loaded yet": {"loaded": False},
+            "The GPU does two clips at once: it takes the next when it's done with the one before":
+                {"one_by_one": False},
+            "The queue has ahead places for each worker: count ahead * cores clips back, not ahead":
+                {"places": 1},
+        }.items():  # fmt: skip
+            slipped = _jobs(*given, **switches)
+            if all(np.allclose(found[key], slipped[key]) for key in wanted):
                 raise ExerciseError(slip)
+        who, clip = next(key for key in wanted if not np.allclose(found[key], wanted[key]))
+        begin, end = wanted[who, clip]
         raise ExerciseError(
-            f"{cores} cores at {ms} ms a clip and a GPU of {gpu} clips/s: you said {given:.4g} "
-            f"clips/s, it is {min(loader, gpu):.4g}"
+            f"{who} has clip {clip} from {begin:g} to {end:g} ms {case}; you have "
+            f"{found[who, clip][0]:g} to {found[who, clip][1]:g}"
         )
+
+
+def _jobs(
+    cores, load_ms, gpu_clips, clips, ahead, bounded=True, meanwhile=True, loaded=True,
+    one_by_one=True, places=None,
+):  # fmt: skip
+    """The time line as ``{(who, clip): (start, end)}``, with a switch for each slip."""
+    free, gpu_free, taken, jobs = [0.0] * cores, 0.0, [], {}
+    for clip in range(clips):
+        worker, before = clip % cores, clip - ahead * (places or cores)
+        start = max(free[worker], taken[before] if bounded and before >= 0 else 0.0)
+        ready = start + load_ms
+        taken.append(max(ready * loaded, gpu_free * one_by_one))
+        gpu_free = taken[-1] + 1000 / gpu_clips
+        free[worker] = ready if meanwhile else gpu_free
+        jobs[f"worker {worker + 1}", clip] = start, ready
+        jobs["GPU", clip] = taken[-1], gpu_free
+    return jobs
+
+
+def _by_who(jobs):
+    """A reader's list of jobs as ``{(who, clip): (start, end)}``."""
+    if jobs is None:
+        raise ExerciseError("The result is None: is there a return at the end?")
+    try:
+        return {(str(who), int(clip)): (float(a), float(b)) for who, clip, a, b in jobs}
+    except (TypeError, ValueError):
+        raise ExerciseError(
+            "A list of (who, clip, start, end) is asked for, a name and three numbers each"
+        ) from None
 
 
 cores = number_question(
@@ -55,34 +86,6 @@ cores = number_question(
     },
     0.05,
 )
-
-
-@checker("Scaled before the cast, unscaled after it, in float32.")
-def scaled(answer):
-    """``answer(gradient float32, scale)`` → what is left of it by way of float16, float32."""
-    gradient = torch.tensor([3e-9, -2e-8, 1.5e-6, 4e-4, -0.25])
-    scale = 1024.0
-    half = (gradient * scale).half()
-    wanted = half.float() / scale
-    with unchanged("The gradient that was handed in was changed", gradient):
-        found = answer(gradient, scale)
-    if isinstance(found, torch.Tensor) and found.dtype == torch.float16:
-        raise ExerciseError("The result is float16; go back to float32 before you unscale")
-    slips = {
-        "The scale was never taken out again": half.float(),
-        "The small ones are 0. In float16 they must be large: scale before the cast, and unscale "
-        "only when it is float32 again": gradient.half().float(),
-        "It never was float16, so it shows nothing": gradient,
-        "It was divided first: multiply before the cast": (gradient / scale).half().float() * scale,
-    }
-    array = as_array(found, "the gradient")
-    if array.shape == wanted.shape and not np.allclose(array, wanted, rtol=1e-6, atol=0):
-        for slip, values in slips.items():
-            if np.allclose(array, values, rtol=1e-6, atol=0):
-                raise ExerciseError(slip)
-    # Relative, since the smallest of these is far below any absolute tolerance.
-    size = np.abs(wanted.numpy())
-    compare(array / size, wanted.numpy() / size, "the gradient, in parts of what it should be,", {})
 
 
 @checker("Every clip once, whatever the number of processes.")

@@ -12,7 +12,7 @@ SHOWN = 6  # workers drawn; more would be thin lines
 STEPS = 16  # clips of the GPU that the time line has room for, at its own speed
 
 
-def pace_view(cores: int = 2, decode_ms: float = 90.0, gpu_clips: float = 40.0) -> Drawing:
+def pace_view(cores: int = 1, decode_ms: float = 16.0, gpu_clips: float = 100.0) -> Drawing:
     """Draw workers and GPU at work, and the pace of both by number of cores.
 
     ``cores`` workers, one a core, each ``decode_ms`` ms a clip; a GPU of ``gpu_clips`` clips a
@@ -66,8 +66,8 @@ def _time_line(canvas: Canvas, cores: int, decode_ms: float, gpu_clips: float) -
 def pace_explorer() -> widgets.VBox:
     """Return the explorer: sliders for cores, ms a clip and the GPU's clips a second."""
     controls = {
-        "cores": int_slider("cores", 2, 1, 16),
-        "decode_ms": int_slider("ms a clip", 90, 5, 200, 5),
-        "gpu_clips": int_slider("GPU clips/s", 40, 5, 400, 5),
+        "cores": int_slider("cores", 1, 1, 16),
+        "decode_ms": int_slider("ms a clip", 16, 2, 100),
+        "gpu_clips": int_slider("GPU clips/s", 100, 10, 1000, 10),
     }
     return explorer(pace_view, controls)
