@@ -16,13 +16,10 @@ import torch
 from twostream_utils.lab.exercises import checking, nb01, nb04, nb09
 from twostream_utils.lab.exercises.checking import ExerciseError, compare, prediction
 
-TOPICS = (
-    answers_fusion,
-    [
-        importlib.import_module(path.stem)
-        for path in sorted(Path(__file__).parent.glob("answers_*.py"))
-    ],
-)
+TOPICS = [
+    importlib.import_module(path.stem)
+    for path in sorted(Path(__file__).parent.glob("answers_*.py"))
+]
 RIGHT = {check: answers for topic in TOPICS for check, answers in topic.RIGHT.items()}
 WRONG = {check: answers for topic in TOPICS for check, answers in topic.WRONG.items()}
 MODULES = [
