@@ -20,10 +20,6 @@ RIGHT = np.zeros((36, 48, 2), np.float32)
 RIGHT[10:20, 10:30, 0] = 3.0  # a patch that moves right at 3 px per frame
 FIELDS = np.stack([quantise(RIGHT)] * 7)
 HISTORY = [{"epoch": 1, "loss": 2.0, "top1": 0.25}, {"epoch": 2, "loss": 1.0, "top1": 0.5}]
-METHODS = {
-    "spatial": {"top1": 0.5, "ci95": [0.4, 0.6]},
-    "average_fusion": {"top1": 0.9, "ci95": [0.8, 0.95]},
-}
 SCORE = np.array([0.05, 0.12, 0.13, 0.2, 0.5])
 BOTH = {"spatial": SCORE, "temporal": SCORE[::-1]}
 
@@ -50,12 +46,9 @@ def close_figures():
         lambda: plots.training_curves([row | {"val_loss": 1, "val_top1": 1} for row in HISTORY]),
         lambda: plots.confusion(np.eye(3, dtype=int), ["a", "b", "c"]),
         lambda: plots.confusion(np.zeros((101, 101), int), [str(k) for k in range(101)]),
-        lambda: plots.accuracy_bars(METHODS, {"spatial": (72.7, "2014")}),
-        lambda: plots.accuracy_bars(METHODS),
         lambda: plots.predictions(FRAMES[0], BOTH, "abcde", 1),
         lambda: plots.class_bars(BOTH, "abcde"),
         lambda: plots.class_bars({"spatial": np.ones(101)}, [str(k) for k in range(101)]),
-        lambda: plots.reliability({"spatial": (SCORE, SCORE, 100 * SCORE, 0.01)}),
     ],
 )
 def test_every_figure_can_be_drawn_and_is_readable_in_width(draw):
@@ -163,28 +156,12 @@ def test_confusion_gives_percent_of_the_true_class():
     np.testing.assert_allclose(fig.axes[0].images[0].get_array(), [[75, 25], [0, 100]])
 
 
-def test_accuracy_bars_show_interval_ends():
-    fig = plots.accuracy_bars(METHODS)
-    segments = fig.axes[0].collections[0].get_segments()
-    assert [sorted(end[1] for end in line) for line in segments] == pytest.approx(
-        np.array([[40, 60], [80, 95]])
-    )
-
-
 def test_intervals_name_seeds_only_where_their_dots_show():
     rows = [("a", 0.5, (0.4, 0.6), [0.5]), ("b", 0.7, (0.6, 0.8), [0.7])]
     legend = lambda fig: [t.get_text() for t in fig.axes[0].get_legend().get_texts()]  # noqa: E731
     assert legend(plots.intervals(rows)) == ["mean and 95 % interval"]
     rows[1] = ("b", 0.7, (0.6, 0.8), [0.6, 0.8])
     assert legend(plots.intervals(rows)) == ["mean and 95 % interval", "each seed"]
-
-
-def test_seed_curves_have_a_band_from_the_lowest_to_the_highest_seed():
-    fig = plots.seed_curves({"a": np.array([[0.1, 0.2], [0.3, 0.2]])}, top=30)
-    (band,) = fig.axes[0].collections
-    assert sorted(set(band.get_paths()[0].vertices[:, 1].round())) == [10, 20, 30]
-    assert fig.axes[0].get_ylim() == (0, 30)
-    assert fig.axes[0].lines[0].get_ydata() == pytest.approx([20, 20])
 
 
 def test_predictions_mark_the_true_class_and_leave_out_what_no_stream_expects():

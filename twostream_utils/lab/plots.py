@@ -18,8 +18,6 @@ from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ..fusion import METHODS
-
 plt.style.use(Path(__file__).with_name("course.mplstyle"))
 TIGHT = {"w_pad": 0.02, "h_pad": 0.02, "wspace": 0, "hspace": 0}  # inches between images
 FLOW_MAP = "RdBu_r"  # red: right or down, white: rest, blue: left or up
@@ -211,37 +209,6 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], title: str = "") -> Fi
     return fig
 
 
-def accuracy_bars(
-    results: Mapping[str, Mapping], published: Mapping[str, tuple[float, str]] | None = None
-) -> Figure:
-    """Draw the ``methods`` of results.json (keys of ``METHODS``), top-1 with its 95 % interval.
-
-    ``published`` maps a method to (top-1 in %, source), drawn as a diamond beside the bar: another
-    data set, so a comparison of the pattern and not of the heights.
-    """
-    fig, axis = plt.subplots(figsize=(8, 4))
-    at = np.arange(len(results))
-    top1 = np.array([100 * row["top1"] for row in results.values()])
-    ends = np.array([[100 * end for end in row["ci95"]] for row in results.values()])
-    error = np.maximum(np.abs(ends - top1[:, None]).T, 0)
-    bars = axis.bar(at, top1, 0.55, yerr=error, capsize=5, color=BLUE, label="here, 95 % interval")
-    axis.bar_label(bars, [f"{value:.1f}" for value in top1], label_type="center", color="white")
-    for place, method in zip(at, results, strict=True):
-        if method in (published or {}):
-            value, source = published[method]
-            axis.plot(place + 0.41, value, "D", color=ORANGE, markersize=8)
-            axis.annotate(
-                f"{value:g}\n{source}", (place + 0.41, value), (0, -9), fontsize=9,
-                textcoords="offset points", ha="center", va="top",
-            )  # fmt: skip
-    if published:
-        axis.plot([], [], "D", color=ORANGE, label="published, UCF101")
-    axis.set_xticks(at, [METHODS[method].title for method in results])
-    axis.set(ylabel="top-1 %", ylim=(0, 105), xlim=(-0.5, len(at) - 0.2))
-    axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
-    return fig
-
-
 def predictions(
     frame: np.ndarray, scores: Mapping[str, np.ndarray], classes: Sequence[str], truth: int
 ) -> Figure:
@@ -304,41 +271,4 @@ def intervals(
     axis.invert_yaxis()
     axis.set_xlabel(xlabel)
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
-    return fig
-
-
-def seed_curves(
-    curves: Mapping[str, np.ndarray], ylabel: str = "top-1 %", top: float = 101
-) -> Figure:
-    """Draw learning curves ``(seeds, epochs)``, fractions of 1: mean and, of several seeds, range.
-
-    ``top`` is the upper end of the axis in percent.
-    """
-    fig, axis = plt.subplots(figsize=(8.5, 3.8))
-    for (name, values), marker in zip(curves.items(), "osD^vPX*"):
-        epochs = np.arange(1, values.shape[1] + 1)
-        (line,) = axis.plot(epochs, 100 * values.mean(axis=0), marker=marker, label=name)
-        ends = 100 * values.min(axis=0), 100 * values.max(axis=0)
-        axis.fill_between(epochs, *ends, color=line.get_color(), alpha=0.15, linewidth=0)
-    axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.set(xlabel="epoch", ylabel=ylabel, ylim=(0, top))
-    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return fig
-
-
-def reliability(methods: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, float]]) -> Figure:
-    """Draw how sure a method is against how often it is right (Guo et al. 2017, §2).
-
-    By method: mean confidence, accuracy and number of clips of each bin, and their mean distance.
-    The size of a dot follows the number of its clips.
-    """
-    width = min(3.3 * len(methods), 10.5)
-    fig, axes = plt.subplots(1, len(methods), figsize=(width, 3.4), sharey=True)
-    for axis, (name, (sure, right, count, error)) in zip(np.atleast_1d(axes), methods.items()):
-        axis.plot([0, 100], [0, 100], color="black", linewidth=1, linestyle=":")
-        axis.plot(100 * sure, 100 * right, color=BLUE)
-        axis.scatter(100 * sure, 100 * right, 10 + 200 * count / count.sum(), color=BLUE)
-        axis.set(xlim=(0, 103), ylim=(0, 103), xlabel="how sure, %")
-        axis.set_title(f"{name}:\noff by {100 * error:.1f} points")
-    np.atleast_1d(axes)[0].set_ylabel("how often right, %")
     return fig
