@@ -53,6 +53,7 @@ class Course:
     seed: int = 0
     workers: int = 0
     sides: dict[str, str] | None = None  # a split of one's own: clip to "train", "val" or "test"
+    scratch: Path | None = None  # for unfinished checkpoints; otherwise they lie in run_dir
 
     def __post_init__(self):
         wanted = self.profile.classes
@@ -180,11 +181,12 @@ class Course:
         compiled: bool = False, loop: Callable = train_epoch, **choices,
     ) -> History:  # fmt: skip
         """Train ``model`` as ``name``, or load it if it is complete (see ``training.fit``)."""
-        over = name == "conv"
+        over, checkpoint = name == "conv", self.checkpoint(name, **choices)
+        scratch = self.scratch and self.scratch / checkpoint.parent.relative_to(self.run_dir.parent)
         val = self.dataset("val", INPUTS[name], "single", over) if self.val else None
         return fit(
             model, self.dataset("train", INPUTS[name], over_time=over), self.recipe(name),
-            self.checkpoint(name, **choices), val, seed=self.seed, workers=self.workers,
+            checkpoint, val, seed=self.seed, workers=self.workers, scratch=scratch,
             on_epoch=on_epoch, val_every=self.profile.val_every, compiled=compiled, loop=loop,
         )  # fmt: skip
 

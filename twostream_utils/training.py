@@ -66,6 +66,7 @@ def fit(
     val_set: StackDataset | None = None, *, seed: int = 0, workers: int = 0,
     on_epoch: Callable[[History], None] | None = None, stop_after: int | None = None,
     val_every: int = 1, compiled: bool = False, loop: Callable = train_epoch,
+    scratch: Path | None = None,
 ) -> History:  # fmt: skip
     """Train ``model`` and return its history; go on from ``checkpoint`` if it is there.
 
@@ -81,7 +82,8 @@ def fit(
     Returns one dict an epoch: ``epoch``, ``loss``, ``top1`` (of the augmented training clips),
     ``lr``, ``seconds``, and every ``val_every`` epochs and after the last one ``val_loss`` and
     ``val_top1`` if there are clips in ``val_set``. ``on_epoch`` gets that list after every epoch.
-    ``stop_after`` ends after so many epochs in all. ``compiled`` trains through ``torch.compile``:
+    ``stop_after`` ends after so many epochs in all. What is unfinished is kept in the folder
+    ``scratch`` if there is one. ``compiled`` trains through ``torch.compile``:
     a minute or more first, then faster steps on most GPUs. Raises ``ValueError`` if the loss stops
     being a number or another precision is asked for than before.
     """
@@ -94,7 +96,7 @@ def fit(
 
     def epochs(fitting: int) -> Training:
         at_once = math.ceil(recipe.batch_size / math.ceil(recipe.batch_size / fitting))
-        training = Training(model, recipe, planned, len(loader), Path(checkpoint))
+        training = Training(model, recipe, planned, len(loader), Path(checkpoint), scratch)
         network = DistributedDataParallel(model) if count > 1 else model
         network = torch.compile(network) if compiled else network
         network = Prepared(network, training.device, training.precision, training.scaler, at_once)
@@ -140,14 +142,19 @@ class Training:
     :meth:`step` clips the gradients first, and takes float16's scale out of them.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe, epochs: int, steps: int, checkpoint: Path):
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, epochs: int, steps: int, checkpoint: Path,
+        scratch: Path | None = None,
+    ):  # fmt: skip
         self.device = device = pick_device()
         if device.type == "cpu":
             keep_freed_memory()
         self.model, self.recipe, self.checkpoint = model, recipe, checkpoint
         self.epochs = epochs
+        self.unfinished = scratch / checkpoint.name if scratch else checkpoint
         to_model_layout(model, device)
-        state = load_checkpoint(checkpoint) if checkpoint.exists() else {}
+        found = checkpoint if checkpoint.exists() else self.unfinished
+        state = load_checkpoint(found) if found.exists() else {}
         self.history: History = state.get("history", [])
         self.sessions: list[dict] = state.get("trained_with", [])
         goes_on = 0 < len(self.history) < epochs
@@ -209,7 +216,7 @@ class Training:
         epoch, rate = len(self.history) + 1, self.schedule.get_last_lr()[0]
         (loss, top1), *validated = ((a / n, b / n) for a, b, n in sums.tolist())
         if not math.isfinite(loss):
-            kept = f". {self.checkpoint} holds the last good epoch" if self.history else ""
+            kept = f". {self.unfinished} holds the last good epoch" if self.history else ""
             at = f"in epoch {epoch} at learning rate {rate:.2g}"
             raise ValueError(f"the loss is no longer a number {at}; lower Recipe.lr{kept}")
         row = {"epoch": epoch, "loss": loss, "top1": top1, "lr": rate}
@@ -229,7 +236,7 @@ class Training:
         }  # fmt: skip
         finished = len(history) >= self.epochs
         self.sessions = [*(other for other in self.sessions if other != here), here]
-        save_checkpoint(self.checkpoint, {
+        save_checkpoint(self.checkpoint if finished else self.unfinished, {
             "model": {k: v.cpu() for k, v in self.model.state_dict().items()},
             "history": history,
             "trained_with": self.sessions,

@@ -57,6 +57,16 @@ def test_resume_is_exact(whole, tmp_path):
     assert_same(model, mended)
 
 
+def test_only_what_is_finished_leaves_the_scratch_folder(whole, tmp_path):
+    path, scratch = tmp_path / "drive" / "a.pt", tmp_path / "local"
+    train(path, stop_after=2, scratch=scratch)
+    assert not path.exists() and (scratch / "a.pt").exists()
+    model, history = train(path, scratch=scratch)
+    assert path.exists() and without_seconds(history) == without_seconds(whole[2])
+    assert_same(whole[1], model)
+    assert train(path, scratch=tmp_path / "other")[1] == history
+
+
 def test_a_finished_checkpoint_is_loaded_and_cannot_go_on(whole):
     path, model, history = whole
     called = []

@@ -97,7 +97,7 @@ def test_setup_says_what_is_missing_changed_and_lost(at_tiny, monkeypatch, tmp_p
     assert start.shown(start.runs_folder()) == "runs"
     (tmp_path / "MyDrive").mkdir()
     course = start.setup("folder")
-    assert "kept on Google Drive: the next session goes on" in capsys.readouterr().out
+    assert "finished networks and scores are kept on Google Drive" in capsys.readouterr().out
     assert course.checkpoint("spatial").is_relative_to(tmp_path / "MyDrive" / "two_stream_runs")
 
 

@@ -173,12 +173,13 @@ def filters(
 def training_curves(history: Sequence[Mapping[str, float]], title: str = "") -> Figure:
     """Draw the history of ``fit``: loss on the left, top-1 in % on the right, by epoch."""
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.2))
-    epochs = [row["epoch"] for row in history]
     for axis, key, scale in (axes[0], "loss", 1), (axes[1], "top1", 100):
         lines = (key, "training", BLUE, "o-"), (f"val_{key}", "validation", RED, "s--")
         for name, label, colour, style in lines:
-            if name in history[0]:
-                values = [scale * row[name] for row in history]
+            found = [row for row in history if name in row]  # validation may be every few epochs
+            if found:
+                epochs = [row["epoch"] for row in found]
+                values = [scale * row[name] for row in found]
                 axis.plot(epochs, values, style, color=colour, markersize=4, label=label)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_xlabel("epoch")

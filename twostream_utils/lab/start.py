@@ -135,7 +135,10 @@ def setup(
     workers = 0 if chosen.cache_gb else min(8, joblib.cpu_count())
     given = os.environ.get("TWOSTREAM_SPLIT")
     sides = read_sides(given, store.labels) if given else None
-    course = Course(chosen, store, runs_folder() / chosen.name, split, seed, workers, sides)
+    runs = runs_folder()
+    # A checkpoint an epoch would fill a free Drive's 15 GB: what is replaced stays in its bin.
+    scratch = Path("/content/two_stream_unfinished") if runs.is_relative_to(DRIVE) else None
+    course = Course(chosen, store, runs / chosen.name, split, seed, workers, sides, scratch)
     if not quiet:
         report(course)
         for name in changes:
@@ -190,6 +193,6 @@ def report(course: Course) -> None:
         for warning in group_warnings(course):
             print(f"warning: {warning}")
     if course.run_dir.is_relative_to(DRIVE):
-        print("checkpoints and scores are kept on Google Drive: the next session goes on from them")
+        print("finished networks and scores are kept on Google Drive, unfinished ones are not")
     elif in_colab():
         print("checkpoints and scores end with this session: mount Google Drive to keep them")
