@@ -108,7 +108,7 @@ def decode(q: np.ndarray, bound: float = BOUND) -> np.ndarray:
 def flip_flow(q: np.ndarray) -> np.ndarray:
     """Mirror quantised flow `(..., H, W, 2)` uint8 left to right: in space, and u → 255 - u."""
     if q.dtype != np.uint8 or q.shape[-1] != 2:
-        raise ValueError(f"flip_flow needs quantised (..., H, W, 2) uint8, got {q.shape} {q.dtype}")
+        raise ValueError("flip_flow needs quantised (..., H, W, 2) uint8")
     mirrored = q[..., ::-1, :].copy()
     mirrored[..., 0] = 255 - mirrored[..., 0]
     return mirrored

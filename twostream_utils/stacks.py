@@ -178,7 +178,8 @@ class StackDataset(Dataset):
         numbers = POSITIONS[stream](self.store, clip, self.profile, view.start, view.seed)
         read = self.store.read_flow if stream == "flow" else self.store.read_rgb
         frames = crop_frames(read(clip, numbers), view, self.profile.crop)
-        if stream == "flow" and self.profile.subtract_mean:
+        centred = stream == "flow" and self.profile.subtract_mean
+        if centred:
             frames = subtract_mean(frames)
         if view.flip:
             frames = flip_flow(frames) if stream == "flow" else frames[:, :, ::-1]

@@ -1,12 +1,13 @@
-"""Right and wrong answers to exercises: names, stored flow and stacks (00 to 02, 05)."""
+"""Right and wrong answers to exercises: names, stored flow and stacks (00 to 03, 06)."""
 # ruff: noqa: E731 (a table: what fits on a line is a line)
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 
-from twostream_utils.lab.exercises import nb00, nb01, nb03, nb06
+from twostream_utils.lab.exercises import nb00, nb01, nb02, nb03, nb06
 
 quantise_round = lambda x: np.round(255 * (np.clip(x, -20, 20) + 20) / 40).astype(np.uint8)
 
@@ -16,8 +17,6 @@ def quantise_torch(x):
     return ((x / 40 + 0.5) * 255 + 0.5).floor().to(torch.uint8)
 
 
-decode_scale = lambda q: q.astype(np.float32) * 40 / 255 - 20
-decode_centre = lambda q: (torch.as_tensor(q).double() - 127.5) / 127.5 * 20
 group_number = lambda name: int(name.split("_")[-2][1:])
 
 
@@ -59,80 +58,119 @@ def numbers_count(labels):
     return {label: sum(x < label.casefold() for x in lower) for label in labels}
 
 
-indices_list = lambda n, count, step, start: [(start - 1 + k * step) % n + 1 for k in range(count)]
-
-
-def indices_walk(n, count, step, start):
-    out, at = [], start
-    for _ in range(count):
-        out.append(at)
-        at += step
-        while at > n:
-            at -= n
-    return torch.tensor(out)
-
-
-interleave_transpose = lambda flow: flow.transpose(0, 3, 1, 2).reshape(-1, *flow.shape[1:3])
-
-
-def interleave_slots(flow):
-    out = np.empty((2 * len(flow), *flow.shape[1:3]), flow.dtype)
-    out[0::2], out[1::2] = flow[..., 0], flow[..., 1]
-    return torch.from_numpy(out)
-
-
-crop = lambda stack, top, left, side: stack[:, top : top + side, left : left + side]
-
-
-def view_slices(frames, fields, side, rng):
+def item_plain(frames, fields, count, step, side, rng, places=None, sign=True, order=False):
+    """The right answer, with room for slips."""
+    start = rng.integers(max(len(frames) - (step * (count - 1) + 1), 0) + 1)
     top = rng.integers(frames.shape[1] - side + 1)
     left = rng.integers(frames.shape[2] - side + 1)
-    return crop(frames, top, left, side), crop(fields, top, left, side)
+    flip, stacks = rng.random() < 0.5, []
+    for images in frames, fields:
+        at = start + step * np.arange(count)
+        at = places(at, len(images)) if places else at % len(images)
+        cut = images[at, top : top + side, left : left + side]
+        if flip:
+            cut = cut[:, :, ::-1].copy()
+            if images is fields and sign:
+                cut[..., 0] = 255 - cut[..., 0]
+        axes = (3, 0, 1, 2) if order else (0, 3, 1, 2)
+        stacks.append(cut.transpose(axes).reshape(-1, side, side))
+    return tuple(stacks)
 
 
-def view_torch(frames, fields, side, rng):
-    left, top = (int(rng.random() * (n - side + 1)) for n in (frames.shape[2], frames.shape[1]))
-    rgb, flow = (torch.from_numpy(x).narrow(1, top, side) for x in (frames, fields))
-    return [rgb.narrow(2, left, side), flow.narrow(2, left, side)]
+def item_loop(frames, fields, count, step, side, rng):
+    """Image by image, the coin first, and the mirror before the crop."""
+    mirror = bool(rng.integers(2))
+    y, x = (int(rng.random() * (n - side + 1)) for n in frames.shape[1:3])
+    start = 1 + int(rng.random() * max(1, len(frames) - step * (count - 1)))
+    rgb, flow = [], []
+    for k in range(count):
+        frame = torch.from_numpy(frames[(start - 1 + step * k) % len(frames)])
+        u, v = torch.from_numpy(fields[(start - 1 + step * k) % len(fields)]).unbind(-1)
+        planes = [*frame.unbind(-1), 255 - u if mirror else u, v]
+        if mirror:
+            planes = [plane.flip(1) for plane in planes]
+        planes = [plane[y : y + side, x : x + side] for plane in planes]
+        rgb, flow = rgb + planes[:3], flow + planes[3:]
+    return [torch.stack(rgb), torch.stack(flow)]
 
 
-def crop_per_frame(frames, fields, side, rng):
-    cut = [view_slices(frame[None], frame[None], side, rng)[0] for frame in frames]
-    return np.concatenate(cut), view_slices(fields, fields, side, rng)[0]
+def item_changed(**changes):
+    return lambda *given: item_plain(*given, **changes)
 
 
-def crop_per_stream(frames, fields, side, rng):
-    return (view_slices(frames, fields, side, rng)[0], view_slices(frames, fields, side, rng)[1])
+def item_apart(frames, fields, *given):
+    rgb, _ = item_plain(frames, fields, *given)
+    return rgb, item_plain(frames, fields, *given)[1]
 
 
-def flow_resized(frames, fields, side, rng):
-    y, x = (np.linspace(0, n - 1, side).astype(int) for n in fields.shape[1:3])
-    return view_slices(frames, fields, side, rng)[0], fields[:, y][:, :, x]
+def item_jitter(frames, fields, count, step, side, rng):
+    parts = [item_plain(frames, fields, 1, 1, side, rng)[0] for _ in range(count)]
+    return np.concatenate(parts), item_plain(frames, fields, count, step, side, rng)[1]
 
 
-def crop_short(frames, fields, side, rng):
-    top, left = rng.integers(frames.shape[1] - side), rng.integers(frames.shape[2] - side)
-    return crop(frames, top, left, side), crop(fields, top, left, side)
+def item_tight(frames, fields, count, step, side, rng):
+    """Every upper end left out."""
+
+    class Tight:
+        random = rng.random
+        integers = lambda self, n: rng.integers(max(n - 1, 1))
+
+    return item_plain(frames, fields, count, step, side, Tight())
 
 
-def crop_tied(frames, fields, side, rng):
-    place = rng.integers(frames.shape[1] - side + 1)
-    return crop(frames, place, place, side), crop(fields, place, place, side)
+def item_anywhere(frames, fields, count, step, side, rng):
+    class Anywhere:
+        random = rng.random
+        integers = lambda self, n: rng.integers(len(frames) if n in (1, 6) else n)
+
+    return item_plain(frames, fields, count, step, side, Anywhere())
 
 
-def crop_scaled(frames, fields, side, rng):
-    part = rng.random()
-    top, left = (int(part * (n - side + 1)) for n in frames.shape[1:3])
-    return crop(frames, top, left, side), crop(fields, top, left, side)
+def item_no_coin(frames, fields, count, step, side, rng):
+    class Never:
+        integers = rng.integers
+        random = lambda self: 1.0
+
+    return item_plain(frames, fields, count, step, side, Never())
 
 
-def crop_top(frames, fields, side, rng):
-    left = rng.integers(frames.shape[2] - side + 1)
-    return crop(frames, 2, left, side), crop(fields, 2, left, side)
+def segments_floor(n, count, rng):
+    return (n / count * (np.arange(count) + rng.random(count))).astype(int) + 1
 
 
-def view_global(frames, fields, side, rng):
-    return view_slices(frames, fields, side, np.random.default_rng())
+def segments_edges(n, count, rng):
+    edges = np.linspace(0, n, count + 1).astype(int)
+    return [int(rng.integers(low, high)) + 1 for low, high in zip(edges, edges[1:])]
+
+
+def flow_lstsq(before, after):
+    """Pixel by pixel, by least squares on a window of 13."""
+    before, after = before.astype(float), after.astype(float)
+    iy, ix = np.gradient((before + after) / 2)
+    it, flow = after - before, np.zeros((*before.shape, 2))
+    for y in range(6, before.shape[0] - 6):
+        for x in range(6, before.shape[1] - 6):
+            part = slice(y - 6, y + 7), slice(x - 6, x + 7)
+            a = np.stack([ix[part].ravel(), iy[part].ravel()], axis=1)
+            if np.linalg.svd(a, compute_uv=False)[1] > 1:
+                flow[y, x] = np.linalg.lstsq(a, -it[part].ravel(), rcond=None)[0]
+    return flow
+
+
+def flow_blur(before, after, size=11, sign=-1, floor=1e-3, swap=False, average=None, change=None):
+    """The closed form on means, with room for slips."""
+    if change is None:
+        before, after = before.astype(np.float32), after.astype(np.float32)
+    iy, ix = np.gradient((before.astype(np.float32) + after) / 2)
+    it = after - before
+    around = average or (lambda x: cv2.blur(x.astype(np.float32), (size, size)))
+    a, b, d = around(ix * ix), around(ix * iy), around(iy * iy)
+    p, q = around(ix * it), around(iy * it)
+    with np.errstate(all="ignore"):
+        bad = a * d - b * b <= floor * (a + d) ** 2 if floor else False
+        determinant = np.where(bad, np.inf, a * d - b * b)
+        u, v = -sign * (b * q - d * p) / determinant, -sign * (b * p - a * q) / determinant
+    return np.stack([v, u] if swap else [u, v], axis=-1)
 
 
 def mirror_slots(stack):
@@ -148,12 +186,11 @@ def mirror_torch(stack):
 
 RIGHT = {
     nb00.quantise: [quantise_round, quantise_torch],
-    nb01.decode: [decode_scale, decode_centre],
     nb01.official_split: [sides(split_slices), sides(split_loop)],
     nb01.class_numbers: [numbers_lower, numbers_count],
-    nb03.stack_indices: [indices_list, indices_walk],
-    nb03.interleave: [interleave_transpose, interleave_slots],
-    nb03.one_view: [view_slices, view_torch],
+    nb02.lucas_kanade: [flow_blur, flow_lstsq],
+    nb03.item: [item_plain, item_loop],
+    nb03.segment_positions: [segments_floor, segments_edges],
     nb06.mirror_stack: [mirror_slots, mirror_torch],
 }
 
@@ -163,15 +200,6 @@ WRONG = {
         (lambda x: (255 * (np.clip(x, -20, 20) + 20) / 40).astype(np.uint8), "rounded"),
         (lambda x: (255 * (x - x.min()) / np.ptp(x)).astype(np.uint8), "Stretched"),
         (lambda x: np.rint(255 * (x - x.min()) / np.ptp(x)).astype(np.uint8), "Stretched"),
-    ],
-    nb01.decode: [
-        (lambda q: q * np.uint8(40) / 255 - 20, "wraps around"),
-        (lambda q: q * (40 / 255), "not taken off"),
-        (lambda q: q * (40 / 256) - 20, "255 steps"),
-        (lambda q: (q - 128.0) * 40 / 255, "middle is 127.5"),
-        (lambda q: (q - 127.5) / 127.5 * 40, "Twice too fast"),
-        (lambda q: q / 127.5 - 1, "±1"),
-        (lambda q: decode_scale(q).astype(int), "fractions are gone"),
     ],
     nb01.official_split: [
         (lambda names, s: sides(split_slices)(names, s)[::-1], "swapped"),
@@ -196,32 +224,32 @@ WRONG = {
         (lambda labels: {k.lower(): i for k, i in numbers_lower(labels).items()}, "changed"),
         (lambda labels: sorted(labels, key=str.lower), "dict"),
     ],
-    nb03.stack_indices: [
-        (lambda n, c, s, a: [i - 1 for i in indices_list(n, c, s, a)], "0-based"),
-        (lambda n, c, s, a: [a + k * s for k in range(c)], "beyond the end"),
-        (lambda n, c, s, a: [min(a + k * s, n) for k in range(c)], "last frame is repeated"),
-        (lambda n, c, s, a: np.roll(indices_list(n, c, s, a), 1), "rotated"),
-        (lambda n, c, s, a: indices_list(n, c, s, 1), "start is ignored"),
-        (lambda n, c, s, a: [(a + k * s) % n for k in range(c)], "Modulo"),
+    nb02.lucas_kanade: [
+        (lambda a, b: flow_blur(a, b, sign=1), "other way round"),
+        (lambda a, b: flow_blur(a, b, swap=True), "u and v are swapped: u is to the right"),
+        (lambda a, b: flow_blur(a, b, floor=0), "nan or"),
+        (lambda a, b: flow_blur(a, b, average=lambda x: x.mean() + 0 * x), "around each pixel"),
+        (lambda a, b: flow_blur(a, b, change=True), "wraps around"),
+        (lambda a, b: flow_blur(a, b)[..., 0], "shape"),
     ],
-    nb03.interleave: [
-        (lambda f: np.roll(interleave_transpose(f), -2, axis=0), "channels -2 and -1"),
-        (lambda f: np.concatenate([f[..., 0], f[..., 1]]), "All u come first"),
-        (lambda f: interleave_transpose(f[..., ::-1]), "v comes before u"),
-        (lambda f: f.reshape(-1, *f.shape[1:3]), "only reshaped"),
-        (lambda f: interleave_transpose(f[::-1]), "reverse"),
+    nb03.item: [
+        (item_changed(sign=False), "not negated"),
+        (item_changed(order=True), "red channels come first"),
+        (item_changed(places=lambda at, n: np.minimum(at, n - 1)), "stays at the last"),
+        (item_apart, "one view for both"),
+        (item_jitter, "different places"),
+        (item_tight, "never reached"),
+        (item_anywhere, "though it would fit"),
+        (item_no_coin, "toss a coin"),
+        (lambda f, q, n, step, side, rng: item_plain(f, q, n, 1, side, rng), "step is ignored"),
+        (lambda *given: item_plain(*given[:-1], np.random.default_rng(0)), "the same view"),
     ],
-    nb03.one_view: [
-        (crop_per_frame, "crop of its own"),
-        (crop_per_stream, "both streams"),
-        (flow_resized, "resizes the flow"),
-        (crop_short, "never reached"),
-        (crop_top, "Only one of the two"),
-        (crop_tied, "hang together"),
-        (crop_scaled, "hang together"),
-        (view_global, "rng that comes in"),
-        (lambda f, q, side, rng: (f[:, :side, :side], q[:, :side, :side]), "the same square"),
-        (lambda f, q, side, rng: [x[:, :, ::-1] for x in view_slices(f, q, side, rng)], "as it is"),
+    nb03.segment_positions: [
+        (lambda n, c, rng: segments_floor(n, c, rng) - 1, "counted from 0"),
+        (lambda n, c, rng: rng.integers(1, n + 1, c), "Not in order"),
+        (lambda n, c, rng: np.sort(rng.integers(1, n + 1, c)), "should have one position"),
+        (lambda n, c, rng: (n / c * (np.arange(c) + 0.5)).astype(int) + 1, "same position"),
+        (lambda n, c, rng: (n // c) * np.arange(c) + 1 + rng.integers(n // c), "share one draw"),
     ],
     nb06.mirror_stack: [
         (lambda s: s[..., ::-1], "not negated"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from twostream_utils.lab.exercises import checking, nb01, nb04, nb07, nb09
+from twostream_utils.lab.exercises import checking, nb01, nb04, nb06, nb07, nb09
 from twostream_utils.lab.exercises.checking import ExerciseError, compare, prediction
 
 TOPICS = [
@@ -117,19 +117,19 @@ def test_what_stops_an_answer_is_named_with_its_line(capsys):
         (lambda q: "as it was", "not text"),
         (lambda q: {"flow": q}, "array or a tensor, not dict"),
         (lambda q: None, "return"),
-        (lambda q: torch.as_tensor(nb01_right(q)).bfloat16(), "expected -19.84"),
-        (lambda q: nb01_right(q).ravel(), "shape"),
-        (lambda q: nb01_right(q) * np.nan, "not finite"),
+        (lambda q: normalised(q).bfloat16(), ", expected "),
+        (lambda q: normalised(q).ravel(), "shape"),
+        (lambda q: normalised(q) * np.nan, "not finite"),
     ],
 )
 def test_results_that_are_no_array_of_numbers(answer, word, capsys):
-    assert not nb01.decode(answer)
+    assert not nb06.normalise_flow(answer)
     printed = capsys.readouterr().out
     assert printed.startswith("❌") and word in printed and "stopped" not in printed, printed
 
 
-def nb01_right(q):
-    return q.astype(np.float64) * 40 / 255 - 20
+def normalised(q):
+    return (q.double() - 127.5) / (0.226 * 255)
 
 
 def test_what_a_check_fails_on_is_not_blamed_on_the_answer(capsys):

@@ -1,25 +1,16 @@
 """Checkers of notebook 01: the official split from names alone, class numbers, leaks."""
 
-import numpy as np
 
 from .checking import (
     NO_RETURN,
     ExerciseError,
-    as_array,
     checker,
     choice_question,
-    compare,
     compare_names,
-    number_question,
-    picture,
     prediction,
 )
-from .nb00 import quantise
 
-__all__ = [
-    "official_split", "class_numbers", "leaky", "prediction",
-    "quantise", "decode", "mixed_bounds", "picture",  # of stored flow: they go with its chapter
-]  # fmt: skip
+__all__ = ["official_split", "class_numbers", "leaky", "prediction"]
 
 
 @checker("Whole groups, by the official rule, in every class, and nothing is lost.")
@@ -128,39 +119,3 @@ leaky = choice_question(
 )
 
 
-@checker("Back in px per frame: −20 to 20, as fractions.")
-def decode(answer):
-    """``answer(q uint8)`` → flow in px per frame: 0…255 back onto ±20 px."""
-    q = np.array([[0, 1, 100, 127], [128, 134, 200, 255]], dtype=np.uint8)
-    wanted = q * (40 / 255) - 20
-    slips = {
-        "The middle is not taken off: 0 should become −20 px, not 0": wanted + 20,
-        "q * 40 wraps around in uint8: make the numbers float before you multiply": (
-            q * np.uint8(40) / 255 - 20
-        ),
-        "Divided by 256; there are 255 steps between 0 and 255": q * (40 / 256) - 20,
-        "Rest is put exactly at 128. The scale runs from 0 (−20 px) to 255 (20 px), and its middle "
-        "is 127.5": (q - 128.0) * (40 / 255),
-        "Twice too fast: ±127.5 levels stand for ±20 px, so one level is 20 / 127.5": (
-            (q - 127.5) * (40 / 127.5)
-        ),
-        "Scaled to ±1; the unit asked for is px per frame, ±20": q / 127.5 - 1,
-    }
-    result = as_array(answer(q.copy()), "the flow")
-    if result.shape == wanted.shape and np.array_equal(result, np.trunc(wanted)):
-        raise ExerciseError("The fractions are gone: the result should be float, not whole numbers")
-    compare(result, wanted, "the flow", slips)
-    compare(answer(q[:1, 2:]), wanted[:1, 2:], "the flow of a smaller field", {})
-
-
-mixed_bounds = number_question(
-    "Four times as fast, and nothing would warn you.",
-    right=153 * 40 / 255 - 20,
-    tolerance=0.1,
-    slips={
-        "That would need both to use one bound. Written: 255 · (1 + 5) / 10 = 153. Read: ±20": 1.0,
-        "The other way round: it is written with ±5 px and read with ±20 px": 0.25,
-        "That is the stored level; read it back with ±20 px": 153.0,
-        "The middle is not taken off: level 153 read with ±20 px is 153 · 40 / 255 − 20": 24.0,
-    },
-)

@@ -1,115 +1,195 @@
-"""Checkers of notebook 03: which frames, in which order, cut and enlarged how."""
+"""Checkers of notebook 03: an item of a data set, frames of the whole clip, enlarged flow."""
+
+from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 
-from .checking import ExerciseError, as_array, checker, compare, number_question, picture
+from .checking import (
+    ExerciseError,
+    as_array,
+    checker,
+    compare,
+    number_question,
+    picture,
+    unchanged,
+)
 
-__all__ = ["stack_indices", "interleave", "one_view", "enlarged_flow", "picture"]
+__all__ = ["item", "segment_positions", "enlarged_flow", "picture"]
 
-
-@checker("Counted from 1, the step kept, and a short clip loops.")
-def stack_indices(answer):
-    """``answer(n_frames, count, step, start)`` → ``count`` 1-based frame numbers that loop."""
-    cases = (100, 10, 10, 1), (60, 5, 3, 7), (7, 10, 2, 3), (1, 4, 1, 1)
-    for n_frames, count, step, start in cases:
-        at = start - 1 + step * np.arange(count)
-        wanted = at % n_frames + 1
-        call = f"frames for (n_frames={n_frames}, count={count}, step={step}, start={start})"
-        slips = {
-            "The numbers are 0-based: frame 1 is the first": at % n_frames,
-            "The last number comes first: the stack is rotated by one": np.roll(wanted, 1),
-            "The numbers are rotated by one: the first comes last": np.roll(wanted, -1),
-            "Frames beyond the end: a clip that is too short starts again at frame 1": at + 1,
-            "The last frame is repeated; a clip that is too short starts again at frame 1": (
-                np.minimum(at + 1, n_frames)
-            ),
-            "start is ignored": (at - start + 1) % n_frames + 1,
-            "Modulo n_frames gives 0 for the last frame. Count from 0, take the modulo, add 1": (
-                (at + 1) % n_frames
-            ),
-        }
-        result = as_array(answer(n_frames, count, step, start), call)
-        compare(result, wanted, call, slips)
+SIDE, HEIGHT, WIDTH = 5, 7, 9
+LOOPS = "A clip that is too short starts again at its first image; yours stays at the last"
 
 
-@checker("u1, v1, u2, v2, …: channel 0 is the u of the first field.")
-def interleave(answer):
-    """``answer(flow (L, H, W, 2))`` → ``(2L, H, W)`` in the order u1, v1, u2, v2, …"""
-    flow = np.arange(4 * 2 * 3 * 2, dtype=np.uint8).reshape(4, 2, 3, 2)
-    wanted = np.concatenate([[field[..., 0], field[..., 1]] for field in flow])
-    grouped = np.concatenate([flow[..., 0], flow[..., 1]])
-    swapped = np.concatenate([[field[..., 1], field[..., 0]] for field in flow])
+def _clip(length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames that say (row, column, number) and fields that say (place, number) in each pixel."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.uint8)
+    frames = np.stack([np.dstack([y, x, np.full_like(y, 50 + t)]) for t in range(length)])
+    fields = np.stack([np.dstack([x + 10 * y, np.full_like(y, t)]) for t in range(length - 1)])
+    return frames, fields
+
+
+def _stack(images: np.ndarray, view: tuple, count: int, step: int, sign: bool = True) -> np.ndarray:
+    """What a view (start, top, left, flip) shows, as channels; ``sign``: of flow u is negated."""
+    start, top, left, flip = view
+    cut = images[(start + step * np.arange(count)) % len(images)]
+    cut = cut[:, top : top + SIDE, left : left + SIDE].astype(int)
+    if flip:
+        cut = cut[:, :, ::-1].copy()
+        if images.shape[-1] == 2 and sign:
+            cut[..., 0] = 255 - cut[..., 0]
+    return cut.transpose(0, 3, 1, 2).reshape(-1, SIDE, SIDE)
+
+
+def _stuck(images: np.ndarray, view: tuple, count: int, step: int) -> np.ndarray:
+    """The stack of someone whose clip ends at its last image instead of starting again."""
+    places = np.minimum(view[0] + step * np.arange(count), len(images) - 1)
+    return np.concatenate([_stack(images, (place, *view[1:]), 1, 1) for place in places])
+
+
+def _grouped(stack: np.ndarray, parts: int) -> np.ndarray:
+    return stack.reshape(-1, parts, SIDE, SIDE).swapaxes(0, 1).reshape(stack.shape)
+
+
+def _view_of(rgb: np.ndarray, frames: np.ndarray, count: int, step: int) -> tuple:
+    """The view (start, top, left, flip) that an RGB stack shows."""
+    views = list(product(range(len(frames)), range(HEIGHT - SIDE + 1), range(WIDTH - SIDE + 1),
+                         (False, True)))  # fmt: skip
+
+    def found(kind: Callable) -> tuple | None:
+        return next((view for view in views if np.array_equal(kind(view), rgb)), None)
+
+    if (view := found(lambda view: _stack(frames, view, count, step))) is not None:
+        return view
     slips = {
-        "The first field stands at the end (channels -2 and -1), as in the original code: field j, "
-        "counted from 1, goes to channels 2(j-1) and 2(j-1)+1": np.roll(wanted, -2, axis=0),
-        "The last field stands in front: the stack is rotated by one field": np.roll(wanted, 2, 0),
-        "All u come first, then all v; the order asked for is u1, v1, u2, v2, …": grouped,
-        "v comes before u in every pair": swapped,
-        "The fields are in reverse order": wanted.reshape(4, 2, 2, 3)[::-1].reshape(wanted.shape),
-        "The numbers are only reshaped, so pixels of u and v are mixed; move the last axis first, "
-        "then reshape": flow.reshape(wanted.shape),
-    }
-    compare(answer(flow), wanted, "the stack", slips)
-
-
-@checker("One square for all frames and fields of the clip, drawn anew for each clip.")
-def one_view(answer):
-    """``answer(frames (T, H, W, 3), fields (L, H, W, 2), side, rng)`` → both cropped alike.
-
-    ``rng`` is a numpy generator; the result is ``(T, side, side, 3)`` and ``(L, side, side, 2)``.
-    """
-    side, height, width = 5, 7, 9
-    y, x = np.mgrid[:height, :width].astype(np.uint8)  # every pixel says where it stands
-    frames = np.stack([np.dstack([y, x, np.full_like(y, 50 + t)]) for t in range(6)])
-    fields = np.stack([np.dstack([y, x]) for _ in range(8)])
-
-    def corners(crops: np.ndarray, source: np.ndarray, what: str) -> set[tuple[int, int]]:
-        if crops.shape != (len(source), side, side, source.shape[-1]):
-            wanted = (len(source), side, side, source.shape[-1])
-            raise ExerciseError(f"the cropped {what} has shape {crops.shape}, expected {wanted}")
-        found = set()
-        for crop, whole in zip(crops, source, strict=True):
-            top, left = (int(value) for value in crop[0, 0, :2])
-            if not np.array_equal(crop, whole[top : top + side, left : left + side]):
-                raise ExerciseError(
-                    f"The {what} is no square of {side} × {side} pixels cut out of the frame as it "
-                    "is. (The original only resizes the flow, so its streams do not match)"
-                )
-            found.add((top, left))
-        return found
-
-    def view(seed: int) -> tuple[int, int]:
-        result = answer(frames.copy(), fields.copy(), side, np.random.default_rng(seed))
-        if not isinstance(result, tuple | list) or len(result) != 2:
-            raise ExerciseError("Return two arrays: the cropped frames, the cropped fields")
-        rgb = corners(as_array(result[0], "the RGB result"), frames, "RGB")
-        flow = corners(as_array(result[1], "the flow result"), fields, "flow")
-        for what, places in ("frame", rgb), ("field", flow):
-            if len(places) > 1:
-                raise ExerciseError(
-                    f"Each {what} has a crop of its own, as in the original code: the scene jumps "
-                    "about inside the stack. Draw once for the whole clip"
-                )
-        if rgb != flow:
-            raise ExerciseError(
-                "RGB and flow are cut at different places: draw once for both streams"
-            )
-        return rgb.pop()
-
-    views = [view(seed) for seed in range(100)]
-    if len(set(views)) == 1:
-        raise ExerciseError("Every clip gets the same square: draw its place from rng")
-    if [view(seed) for seed in range(9)] != views[:9]:  # one alone may agree by chance
-        raise ExerciseError("The same rng gives another square: draw from the rng that comes in")
-    tops, lefts = (set(part) for part in zip(*views, strict=True))
-    if len(tops) == 1 or len(lefts) == 1:
-        raise ExerciseError("Only one of the two, row or column, is drawn at random")
-    if len(set(views)) < 0.75 * len(tops) * len(lefts):  # all, where both are drawn
-        raise ExerciseError("Row and column hang together: draw a number for each of the two")
-    if max(tops) < height - side or max(lefts) < width - side:
+        "All red channels come first; the order asked for is r1 g1 b1 r2 g2 b2 …": lambda view: (
+            _grouped(_stack(frames, view, count, step), 3)
+        ),
+        "The frames are next to each other: step is ignored": lambda view: (
+            _stack(frames, view, count, 1)
+        ),
+        "The mirror stands upside down: columns are turned round, not rows": lambda view: (
+            _stack(frames, view[:3] + (False,), count, step)[:, ::-1]
+        ),
+        LOOPS: lambda view: _stuck(frames, view, count, step),
+    }  # fmt: skip
+    for slip, kind in slips.items():
+        if found(kind) is not None:
+            raise ExerciseError(slip)
+    corners = {tuple(plane.min() for plane in rgb[3 * k : 3 * k + 2]) for k in range(count)}
+    if len(corners) > 1:
         raise ExerciseError(
-            "The last row or column is never reached: rng.integers leaves out its upper end"
+            "The frames of one clip are cut at different places: draw once for the whole clip"
         )
+    raise ExerciseError(
+        "The RGB stack is no square of the frames, cut once, in the order r1 g1 b1 r2 g2 b2 …"
+    )
+
+
+@checker("One start, one square, one flip, for both streams, and drawn anew for each clip.")
+def item(answer):
+    """``answer(frames (T, H, W, 3), fields (T - 1, H, W, 2), count, step, side, rng)``.
+
+    Returns ``(3·count, side, side)`` and ``(2·count, side, side)``; of a long clip and a short one.
+    """
+    for length, count, step, draws in (14, 3, 4, 240), (5, 4, 2, 12):
+        frames, fields = _clip(length)
+        slack = max(length - (step * (count - 1) + 1), 0)
+        seen = []
+        for seed in range(draws):
+            with unchanged("The frames or fields were changed: copy first", frames, fields):
+                made = answer(frames, fields, count, step, SIDE, np.random.default_rng(seed))
+            if not isinstance(made, tuple | list) or len(made) != 2:
+                raise ExerciseError("Return two arrays: the RGB stack, the flow stack")
+            rgb, flow = as_array(made[0], "the RGB stack"), as_array(made[1], "the flow stack")
+            for stack, parts, name in (rgb, 3, "RGB"), (flow, 2, "flow"):
+                if stack.shape != (parts * count, SIDE, SIDE):
+                    wanted = (parts * count, SIDE, SIDE)
+                    raise ExerciseError(f"the {name} stack has shape {stack.shape}, not {wanted}")
+            view = _view_of(rgb, frames, count, step)
+            if view[0] > slack:
+                why = "so it loops though it would fit" if slack else "a short clip starts at 1"
+                raise ExerciseError(f"A clip of {length} frames starts at {view[0] + 1}: {why}")
+            _check_flow(flow, fields, view, count, step)
+            seen.append(view)
+        if length == 14:
+            _check_draws(seen, slack)
+
+
+def _check_flow(flow: np.ndarray, fields: np.ndarray, view: tuple, count: int, step: int) -> None:
+    wanted = _stack(fields, view, count, step)
+    plain = _stack(fields, (*view[:3], False), count, step)
+    v_too = wanted.copy()
+    v_too[1::2] = 255 - v_too[1::2]
+    compare(flow, wanted, "the flow stack", {
+        "The flow is mirrored, but u is not negated: 255 - u": _stack(fields, view, count, step,
+                                                                     False),
+        LOOPS: _stuck(fields, view, count, step),
+        "v is negated as well: in a mirror, down stays down": v_too,
+        "RGB is mirrored and flow is not: one coin for both": plain,
+        "All u come first, then all v; the order asked for is u1 v1 u2 v2 …": _grouped(wanted, 2),
+        "v comes before u in every pair": wanted.reshape(-1, 2, SIDE, SIDE)[:, ::-1].reshape(
+            wanted.shape),
+        "u and v are cut from another place, or at another moment, than RGB: one view for both": [
+            _stack(fields, (start, top, left, flip), count, step)
+            for start, top, left, flip in product(
+                range(len(fields)), range(HEIGHT - SIDE + 1), range(WIDTH - SIDE + 1),
+                (False, True))
+        ],
+    })  # fmt: skip
+
+
+def _check_draws(seen: list[tuple], slack: int) -> None:
+    starts, tops, lefts, flips = (set(part) for part in zip(*seen))
+    if len(set(seen)) == 1:
+        raise ExerciseError("Every clip gets the same view: draw it from rng")
+    if len(flips) == 1:
+        raise ExerciseError("No clip, or every clip, is mirrored: toss a coin")
+    if len(starts) == 1:
+        raise ExerciseError("Every stack starts at the same frame: draw the start as well")
+    for name, found, most in (
+        ("start", starts, slack), ("row", tops, HEIGHT - SIDE), ("column", lefts, WIDTH - SIDE)
+    ):  # fmt: skip
+        if found == set(range(most)):
+            raise ExerciseError(
+                f"The last {name} is never reached: rng.integers leaves out its upper end"
+            )
+        if found != set(range(most + 1)):
+            raise ExerciseError(f"The {name} takes only {len(found)} of its {most + 1} values")
+
+
+@checker("One of each part, in order, and the whole clip is seen.")
+def segment_positions(answer):
+    """``answer(n_frames, count, rng)`` → one position of each of ``count`` parts, from 1."""
+    for n_frames, count in (60, 6), (25, 5), (31, 4):
+        part, seen = n_frames / count, []
+        for seed in range(400):
+            found = as_array(answer(n_frames, count, np.random.default_rng(seed)), "the positions")
+            if found.shape != (count,):
+                raise ExerciseError(f"{count} positions were asked for; shape {found.shape}")
+            if (found != found.round()).any():
+                raise ExerciseError("Positions are whole numbers")
+            seen.append(found)
+        seen = np.array(seen)
+        if seen.min() == 0:
+            raise ExerciseError("The positions are counted from 0: frame 1 is the first")
+        if seen.max() > n_frames:
+            raise ExerciseError(f"Position {seen.max()} of a clip of {n_frames} frames")
+        if (np.diff(seen, axis=1) < 0).any():
+            raise ExerciseError("Not in order: draw within each part, not from the whole clip")
+        inside = (seen - 1) // part
+        if (inside != np.arange(count)).mean() > (0.0 if part == round(part) else 0.1):
+            raise ExerciseError(
+                f"Each of the {count} parts of {part:g} frames should have one position; here is "
+                f"{[int(k) for k in seen[(inside != np.arange(count)).any(axis=1)][0]]}"
+            )
+        if (np.ptp(seen, axis=0) == 0).any():
+            raise ExerciseError("The same position every time: draw within each part")
+        steps = np.diff(seen, axis=1)
+        if (steps == steps[:, :1]).all():
+            raise ExerciseError("All parts share one draw: draw for each of them")
+        if part == round(part) and len(set((seen[:, 0] - 1).tolist())) < part:
+            raise ExerciseError("The last frame of a part is never drawn")
 
 
 enlarged_flow = number_question(
