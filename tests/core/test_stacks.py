@@ -11,6 +11,7 @@ import torch
 
 from twostream_utils import stacks, views
 from twostream_utils.evaluation import score
+from twostream_utils.lab.flow_plots import first_view
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.stacks import EpochSampler, make_loader
 from twostream_utils.training import fit
@@ -335,7 +336,7 @@ def test_five_crops_are_the_corners_and_the_centre():
 
 def test_first_view_is_that_of_the_item():
     clips = dataset(get_profile("mini", positions=3), train=False)
-    for stream, stack in stacks.first_view(clips, clips.clips[2]).items():
+    for stream, stack in first_view(clips, clips.clips[2]).items():
         assert torch.equal(stack, clips[2][stream][0])
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from ..flow import decode
+from ..stacks import StackDataset
 from ..store import FrameStore
 from .flow_colours import colour_wheel, flow_to_rgb
 from .plots import FLOW_MAP, RED, batch_of_stacks, contact_sheet, rgb_of, spread
@@ -38,6 +40,12 @@ def liveliest(store: FrameStore, clips: Iterable[str]) -> tuple[str, int]:
         place, lively = liveliest_field(decode(store.read_flow(clip, numbers)))
         found.append((lively, clip, int(numbers[place])))
     return max(found)[1:]
+
+
+def first_view(dataset: StackDataset, clip: str) -> dict[str, torch.Tensor]:
+    """Return the stacks of one view of ``clip`` by stream, each ``(channels, S, S)`` uint8."""
+    item = dataset[dataset.clips.index(clip)]
+    return {stream: item[stream][0] for stream in dataset.streams}
 
 
 def fastest(flow: np.ndarray, share: float = 1.0) -> float:
