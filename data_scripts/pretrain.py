@@ -24,11 +24,11 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import tqdm
 
+from twostream_utils import vgg
 from twostream_utils.data.processes import parallel_map
 from twostream_utils.mini.still import STILL_CLASSES, render_still
 from twostream_utils.stacks import normalise
 from twostream_utils.training import warmup_cosine
-from twostream_utils.vgg import SHIPPED, vgg19
 
 CHUNK = 200
 SAVE_EVERY = 250  # steps between two checkpoints
@@ -101,9 +101,9 @@ class Heads(nn.Module):
 
     def __init__(self, sizes: list[int]):
         super().__init__()
-        vgg = vgg19(3, 1, width=0.25, batch_norm=True)
-        self.features = vgg.features[:-1]  # without the last pool: small crops keep a few maps
-        self.heads = nn.Linear(vgg.map_channels, sum(sizes))
+        trunk = vgg.vgg19(3, 1, width=0.25, batch_norm=True)
+        self.features = trunk.features[:-1]  # without the last pool: small crops keep a few maps
+        self.heads = nn.Linear(trunk.map_channels, sum(sizes))
         self.sizes = sizes
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -135,10 +135,12 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=SHIPPED["stills"])
+    parser.add_argument("--out", type=Path, help="default: beside the shipped weights")
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/pretrain.pt"))
     o = parser.parse_args()  # fmt: skip
 
+    name = "photos" if o.photos else "stills"
+    out = o.out or Path(vgg.__file__).parent / f"weights/vgg19_bn_quarter_{name}.safetensors"
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(o.seed)
     if o.photos:
@@ -222,10 +224,10 @@ def main() -> None:
         for name, tensor in model.state_dict().items()
         if name.startswith("features.")
     }
-    o.out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(trunk, o.out, metadata={"terms": o.terms})
-    o.out.with_suffix(".json").write_text(json.dumps(log, indent=1) + "\n")
-    print(f"wrote {o.out} ({o.out.stat().st_size / 1e6:.1f} MB)")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_file(trunk, out, metadata={"terms": o.terms})
+    out.with_suffix(".json").write_text(json.dumps(log, indent=1) + "\n")
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":

@@ -13,12 +13,9 @@ from .device import pooling_device
 
 # Convolutions and channels of each block: Simonyan & Zisserman 2015 (arXiv:1409.1556), table 1, E.
 VGG19 = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
-# Convolutional layers at a quarter of the width, with batch norm, by what they were trained on:
-# generated stills, or photographs (ImageNet's, so for research and teaching only).
-SHIPPED = {
-    name: Path(__file__).parent / "weights" / f"vgg19_bn_quarter_{name}.safetensors"
-    for name in ("stills", "photos")
-}
+# Convolutional layers at a quarter of the width, with batch norm, by what they were trained on.
+_FILES = sorted((Path(__file__).parent / "weights").glob("vgg19_bn_quarter_*.safetensors"))
+SHIPPED = {file.stem.rpartition("_")[2]: file for file in _FILES}
 
 
 def transform_first_layer(

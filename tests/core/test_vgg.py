@@ -60,7 +60,7 @@ def test_folding_batch_norm_keeps_the_function():
     torch.testing.assert_close(plain(x), model.eval()(x), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name, file in SHIPPED.items() if file.is_file()])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_weights_start_a_network_with_and_without_batch_norm(name):
     """The same function of images either way, in eval mode."""
     x = torch.randn(2, 3, 64, 64)

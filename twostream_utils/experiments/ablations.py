@@ -170,14 +170,13 @@ FUSIONS = {
     "concat": {"network": MapFusion, "kind": "concat"},
     "conv at relu4": {"network": MapFusion, "layer": "relu4"},
     "conv, 3D pool": {"form": "seed"},
-    "conv, two towers": {"form": "two_towers"},
 }
 TEST_ONLY = ("temporal / backwards", "temporal / shuffled")
 VARIANTS = {
     "course": ("all methods",),
     "first_layer": (
         *(f"temporal / {which}" for which in ("random", "original", "mean", "mean_rescaled")),
-        *(f"spatial / {which}" for which in original.FIRST_LAYERS),
+        *(f"spatial / {which}" for which in ("random", "original", "mean", "inflate")),
     ),
     "defects": (
         "spatial / jitter", "conv / own crops", "temporal / rotated", "temporal / unflipped u",

@@ -2,11 +2,11 @@
 
     python -m twostream_utils.experiments.first_layers --weizmann SHARDS --ucf101 SHARDS
 
-A plain VGG-19 at a quarter of its width starts from the weights of photographs, batch norm folded
-in, as the UCF101 profiles start from ImageNet's. For each way to fit its first layer to a stack,
-``STEPS`` steps: loss, gradient norm before clipping, and accuracy on people that Weizmann holds
-out. UCF101's few clips have none to hold out, so they tell loss and gradients only. Test clips
-choose nothing here: the defaults follow from the response and the loss. One JSON in notebooks/kept.
+A plain VGG-19 at a quarter of its width starts from the shipped weights, batch norm folded in, as
+the UCF101 profiles start from ImageNet's. For each way to fit its first layer to a stack, ``STEPS``
+steps: loss, gradient norm before clipping, and accuracy on people that Weizmann holds out. UCF101's
+few clips have none to hold out, so they tell loss and gradients only. The test clips choose
+nothing: the defaults follow from response and loss. One JSON in notebooks/kept.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for data in SIZES:
         parser.add_argument(f"--{data}", type=Path, metavar="SHARDS")
-    parser.add_argument("--weights", default="photos")
+    parser.add_argument("--weights", default="stills")
     parser.add_argument("--rates", type=float, nargs="+", default=[RATE])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=KEPT)
