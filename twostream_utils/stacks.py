@@ -116,8 +116,9 @@ def _write_flow(
     field: Sequence[np.ndarray], view: View, planes: np.ndarray, centred: bool
 ) -> None:
     """The same for u and v, each ``(H, W)``, and their planes ``(2, S, S)``."""
+    box = view.box
     for image, plane in zip(field, planes):
-        cut = image[view.box]
+        cut = image[box]
         if cut.shape != plane.shape:
             cut = cv2.resize(cut, plane.shape, dst=plane)
         if view.flip:
