@@ -89,7 +89,7 @@ def test_view_starts_reach_both_ends():
 
 
 def test_channel_order_is_frame_by_frame():
-    profile = get_profile("mini")
+    profile = get_profile("mini", subtract_mean=False)
     item = dataset(profile, train=False)[0]
     view = views.eval_views(120, (72, 96), profile)[0]
     rgb, flow = item["rgb"][0], item["flow"][0]
@@ -114,7 +114,7 @@ def test_flip_mirrors_both_streams_and_negates_u():
 
 
 def test_one_view_for_the_whole_clip_and_both_streams():
-    profile = get_profile("mini", crop=72, min_scale=1.0)
+    profile = get_profile("mini", crop=72, min_scale=1.0, subtract_mean=False)
     for index in range(6):
         data = dataset(profile)
         view = data.views(index)[0]
@@ -308,7 +308,7 @@ def test_a_view_may_be_stretched():
 
 
 def test_stacks_hold_what_opencv_cuts_and_resizes():
-    profile = get_profile("mini", rgb_frames=1, flow_fields=1)
+    profile = get_profile("mini", rgb_frames=1, flow_fields=1, subtract_mean=False)
     store, view = NoiseStore(), views.View(5, 3, 20, 60, True)
     (frame,) = store.images("", [5])
     cut = cv2.resize(frame[3:63, 20:80], (64, 64))[:, ::-1].transpose(2, 0, 1)

@@ -91,9 +91,9 @@ def flow_stack_grid(q: np.ndarray, indices: Sequence[int], columns: int = 10) ->
     """Draw a flow stack ``(T, H, W, 2)`` uint8: three rows a line of fields, u, v and colour.
 
     u and v are the raw grey JPEGs (rest is 128); the colour is that of ``flow_to_rgb`` at one
-    scale for the whole stack, with the colour wheel beside it.
+    scale for the whole stack, with the colour wheel beside it; the fastest 0.5 % are darker.
     """
-    top = fastest(decode(q))
+    top = fastest(decode(q), 0.995)
     images, titles = [], []
     for first in range(0, len(q), columns):
         part = slice(first, first + columns)
