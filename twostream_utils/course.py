@@ -181,7 +181,8 @@ class Course:
         compiled: bool = False, loop: Callable = train_epoch, **choices,
     ) -> History:  # fmt: skip
         """Train ``model`` as ``name``, or load it if it is complete (see ``training.fit``)."""
-        over, checkpoint = name == "conv", self.checkpoint(name, **choices)
+        over = name == "conv" and self._choices(choices).get("chunks", 1) > 1
+        checkpoint = self.checkpoint(name, **choices)
         scratch = self.scratch and self.scratch / checkpoint.parent.relative_to(self.run_dir.parent)
         val = self.dataset("val", INPUTS[name], "single", over) if self.val else None
         return fit(
@@ -206,7 +207,8 @@ class Course:
         which = [f"{self.profile.positions}x2", *sorted({part, crops} - {"test", "centre"})]
         checkpoint = self.checkpoint(name, **choices)
         path = checkpoint.with_name(f"{checkpoint.stem}_{'_'.join(which)}.npz")
-        dataset = self.dataset(part, INPUTS[name], crops, over_time=name == "conv")
+        over = name == "conv" and self._choices(choices).get("chunks", 1) > 1
+        dataset = self.dataset(part, INPUTS[name], crops, over)
         if path.exists() and (kept := Scores.load(path)).clips == tuple(dataset.clips):
             return kept
         model = self.new(name, **choices)

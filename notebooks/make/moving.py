@@ -38,6 +38,7 @@ INPUTS = {"spatial": ("rgb",), "temporal": ("flow",), "conv": ("rgb", "flow")}
 CLIPS = 3
 EVERY, FRAME_MS, HOLD_MS = 2, 80, 1500  # of a clip: shown frames, how long, and the last one
 WIDTH, HEIGHT, GAP, TITLE, PANEL = 320, 240, 12, 30, 260
+SLOWEST = 2.0  # px per frame at the wheel's rim: below it, steps of 8 bits would look like motion
 INK, PALE, TRACK = "#222222", "#777777", "#e8e8e8"
 
 
@@ -110,7 +111,7 @@ def frames(c: Course, story: Story) -> list[Image.Image]:
     every = c.store.flow_every(story.clip)
     fields = [1 + (number - 1) // every * every for number in story.shown]
     flow = decode(c.store.read_flow(story.clip, fields))
-    top = fastest(flow, 0.995)
+    top = max(fastest(flow, 0.995), SLOWEST)
     images = []
     for k, (picture, field) in enumerate(zip(rgb, flow, strict=True)):
         coloured = np.asarray(enlarged(flow_to_rgb(field, top)))

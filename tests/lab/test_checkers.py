@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from twostream_utils.lab.exercises import checking, nb01, nb04, nb06, nb07, nb09
+from twostream_utils.lab.exercises import checking, nb01, nb04, nb06, nb09
 from twostream_utils.lab.exercises.checking import ExerciseError, compare, prediction
 
 TOPICS = [
@@ -144,20 +144,6 @@ def test_a_single_number_has_no_place():
     for actual, wanted, text in ((2.0, 3.0, "loss is 2, exp"), ([2.0], [3.0], r"loss\[0\] is 2")):
         with pytest.raises(ExerciseError, match=text):
             compare(actual, wanted, "loss", {})
-
-
-def test_an_interval_gets_only_the_hint_that_follows_from_it(capsys):
-    for ends, word in (
-        ((0.03, 0.01), "low end"),
-        ((0.02, np.inf), "not finite"),
-        (0.04, "two numbers"),
-        ((0.035, 0.045), "too narrow"),
-        ((-0.2, 0.3), "too wide"),
-        ((0.063, 0.098), "around 0.040"),
-        ((2.26, 5.73), "not per cent"),
-    ):
-        assert not nb07.paired(lambda *_, ends=ends: ends)
-        assert word in capsys.readouterr().out
 
 
 # --- answers that a run decides -----------------------------------------------------------------

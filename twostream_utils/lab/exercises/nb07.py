@@ -1,10 +1,10 @@
-"""Checkers of notebook 07: choosing the weights of late fusion; the paired interval."""
+"""Checkers of notebook 07: choosing the weights of late fusion."""
 
 import numpy as np
 
-from .checking import ExerciseError, checker, compare, compare_interval, picture, prediction
+from .checking import ExerciseError, checker, compare, picture, prediction
 
-__all__ = ["choose_weights", "paired", "picture", "prediction"]
+__all__ = ["choose_weights", "picture", "prediction"]
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:
@@ -55,34 +55,3 @@ def choose_weights(answer):
         if size == 1:
             raise ExerciseError("Return both weights, (spatial, temporal), not one number")
         compare(result, wanted, "the weights", slips, tolerance=1e-6)
-
-
-@checker("The same clips for both methods in every draw.")
-def paired(answer):
-    """``answer(new (N,) bool, old (N,) bool, draws, rng)`` → (low, high) of new − old."""
-    old = np.arange(1000) % 5 > 0
-    new = old.copy()
-    new[np.flatnonzero(~old)[:60]] = True  # 60 clips won
-    new[np.flatnonzero(old)[:20]] = False  # 20 lost
-    gain = new.astype(float) - old
-    middle, error = gain.mean(), gain.std() / 1000**0.5
-    each, won = (new.std(), old.std()), np.maximum(gain, 0)
-    single = "That is how single clips spread, not their mean: take the mean of each draw"
-    one = "That is the accuracy of one method; their difference was asked for"
-    slips = (
-        ("The clips are drawn for each method apart. Draw once, and use the same clips for both: "
-         "what is easy for both then drops out", middle, 1.96 * np.hypot(*each) / 1000**0.5),
-        ("That is the gap between the ends of two intervals, one for each method: take the "
-         "difference on each draw", middle, 1.96 * sum(each) / 1000**0.5),
-        ("The sign is the other way round: new − old, so a gain lies above 0",
-         -middle, 1.96 * error),
-        (one, new.mean(), 1.96 * each[0] / 1000**0.5),
-        (one, old.mean(), 1.96 * each[1] / 1000**0.5),
-        ("Lost clips count −1, not 0: take new − old, clip by clip",
-         won.mean(), 1.96 * won.std() / 1000**0.5),
-        (single, 0.5, 0.5),
-        (single, middle, gain.std()),
-        (single, middle, 1.96 * gain.std()),
-    )  # fmt: skip
-    result = answer(new.copy(), old.copy(), 4000, np.random.default_rng(0))
-    compare_interval(result, middle, error, slips)
