@@ -1,8 +1,4 @@
-"""Class order, clip names, groups, and splits that never tear a group apart.
-
-Clips of one group share person and scene, so a network can know a clip by its sofa: whatever is
-measured on must hold out whole groups.
-"""
+"""Class order, clip names, groups, and splits that never tear a group apart."""
 
 import random
 import re
@@ -52,16 +48,11 @@ class Split(NamedTuple):
 def parse_name(name: str) -> ClipName:
     """Parts of a UCF101 clip name, e.g. `v_JumpRope_g07_c02` → ("JumpRope", "g07", 2).
 
-    UCF101 spells one class two ways, `v_HandStandPushups_*` (videos, lists) and
-    `v_HandstandPushups_*` (frame archives): both give the label "HandstandPushups".
-
-    Raises ValueError: the name has another form.
+    Both spellings of UCF101, `v_HandStandPushups_*` (videos, lists) and `v_HandstandPushups_*`
+    (frame archives), give "HandstandPushups". Raises ValueError: the name has another form.
     """
-    match = _NAME.fullmatch(name)
-    if not match:
-        raise ValueError(
-            f"clip name {name!r} does not have the form v_<Class>_gNN_cMM, e.g. v_JumpRope_g07_c02"
-        )
+    if not (match := _NAME.fullmatch(name)):
+        raise ValueError(f"clip name {name!r} is not like v_JumpRope_g07_c02, v_<Class>_gNN_cMM")
     label, group, number = match.groups()
     return ClipName(SPELLING.get(label, label), group, int(number))
 
@@ -86,10 +77,8 @@ def class_order(labels: Iterable[str]) -> list[str]:
 def official_split(groups: Mapping[str, str], split: int) -> Split:
     """UCF101's split 1, 2 or 3 of the clips in `groups` (clip → "gNN").
 
-    The official lists (Soomro et al., "UCF101", CRCV-TR-12-01) follow a rule without exception:
-    groups 1–7 are the test set of split 1, 8–14 of split 2, 15–21 of split 3; all else is train.
-
-    Raises ValueError: no such split, or a group that is not gNN.
+    As the official lists (Soomro et al., CRCV-TR-12-01), without exception: groups 1–7 are the test
+    of split 1, 8–14 of split 2, 15–21 of split 3. Raises ValueError: no such split or group.
     """
     if split not in (1, 2, 3):
         raise ValueError(f"UCF101 has splits 1, 2 and 3, not {split!r}")
@@ -105,9 +94,7 @@ def official_split(groups: Mapping[str, str], split: int) -> Split:
 def group_folds(groups: Mapping[str, str], k: int = 3, seed: int = 0) -> list[Split]:
     """`k` folds over whole groups (clip → group), with clip numbers as even as the groups allow.
 
-    Every clip is tested in exactly one fold. The same groups, k and seed give the same folds.
-
-    Raises ValueError: k below 2, or fewer groups than folds.
+    Every clip is tested in one fold. Raises ValueError: k below 2, or fewer groups than folds.
     """
     sizes = Counter(groups.values())
     if k < 2:
@@ -139,11 +126,8 @@ def hold_out_groups(
 ) -> Split:  # fmt: skip
     """Hold out about `fraction` of `clips` for validation (`.test`), as whole groups.
 
-    A group is held out by its name in all classes at once, which is right for UCF101 (g07 of one
-    class and g07 of another are two persons, either side may have them) and for data in which
-    one person acts in every class. With `labels` (clip → label), every class gives about its
-    `fraction`, and none is taken out of training whole if that can be avoided.
-
+    A group is held out by its name in all classes at once. With `labels` (clip → label), every
+    class gives about its `fraction`, and none is taken out of training whole if that can be helped.
     Raises ValueError: fewer than two groups, or a fraction that is not between 0 and 1.
     """
     clips = sorted(clips)

@@ -58,7 +58,7 @@ def stacks_of(
 
 @torch.inference_mode()
 def at_the_start(model: nn.Module, stacks: torch.Tensor, stream: str, weights: str) -> dict:
-    """Deviations before training: of the first layer's response and of the maps behind block 5.
+    """Deviations before training: of the first layer's response, bias included, and of the maps.
 
     ``one_frame`` are the same of one RGB frame under the weights as they were trained, for which
     the later layers were made.
