@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -15,8 +17,8 @@ import torch
 from torch import nn
 
 from .conv_fusion import fuse_streams
-from .device import PRECISIONS, processes, wait_for_all
-from .evaluation import Scores, check_same_clips, score, summary, write_json
+from .device import processes, wait_for_all
+from .evaluation import Scores, check_same_clips, score
 from .fusion import METHODS
 from .profiles import INPUTS, Profile, Recipe
 from .splits import (
@@ -29,7 +31,7 @@ from .splits import (
 )  # fmt: skip
 from .stacks import StackDataset
 from .store import FrameStore
-from .training import History, fingerprint, fit, train_epoch, trained_with
+from .training import History, fit, train_epoch
 from .vgg import VGG, vgg19
 
 
@@ -174,7 +176,8 @@ class Course:
                 choices["network"] = choices["network"].__name__
             settings |= {"fusion": choices}
         folder = self.run_dir / f"split{self.split}_seed{self.seed}"
-        return folder / f"{name}_{fingerprint(settings)}.pt"
+        text = json.dumps(settings, sort_keys=True, default=str)
+        return folder / f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:8]}.pt"
 
     def fit(
         self, name: str, model: nn.Module, on_epoch: Callable[[History], None] | None = None,
@@ -237,29 +240,3 @@ class Course:
             seconds = sum(scores.seconds for scores in networks.values())
             found[key] = method.fuse(logits), first.labels, seconds
         return found
-
-    def trained_with(self) -> dict[str, str]:
-        """Return ``{"device", "precision", "torch"}`` of all trainings, as the checkpoints say."""
-        sessions = [s for name in INPUTS for s in trained_with(self.checkpoint(name))]
-        sessions = [s | {"precision": PRECISIONS[s["precision"]]} for s in sessions]
-        return {
-            what: " and ".join(dict.fromkeys(s[what] for s in sessions)) or "not recorded"
-            for what in ("device", "precision", "torch")
-        }
-
-    def results(self) -> dict:
-        """Return the content of ``results.json``, computed from the score files."""
-        groups = self.groups(self.dataset("test").clips)
-        methods = {key: summary(*values, groups) for key, values in self.method_scores().items()}
-        made = self.trained_with()  # after them: what is missing was trained just now
-        return {
-            "profile": self.profile.name, "split": self.split, "n_train": len(self.train),
-            "n_val": len(self.val), "n_test": len(self.test), "classes": self.classes,
-            "seed": self.seed, "torch": made["torch"],
-            "device": f"{made['device']}, {made['precision']}", "methods": methods,
-        }  # fmt: skip
-
-    def write_results(self) -> Path:
-        """Write ``results.json`` to ``run_dir`` and return its path."""
-        write_json(path := self.run_dir / "results.json", self.results())
-        return path
