@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -107,18 +106,6 @@ def score(model: nn.Module, dataset: StackDataset, batch_size: int = 8, workers:
     logits = [shares[clip % count][clip // count] for clip in range(len(dataset.clips))]
     labels = np.array(dataset.labels, dtype=np.int64)
     return Scores(tuple(dataset.clips), labels, np.stack(logits), tuple(dataset.classes))
-
-
-def check_same_clips(a: Scores, b: Scores) -> None:
-    """Raise ``ValueError``, naming where two scores' classes, clips or labels part, if they do."""
-    for what in "classes", "clips", "labels":
-        one, two = getattr(a, what), getattr(b, what)
-        for number, (x, y) in enumerate(zip_longest(one, two), 1):
-            if x != y:
-                raise ValueError(
-                    f"scores of different {what}, {len(one)} and {len(two)}: number {number} is "
-                    f"{x} in the first and {y} in the second"
-                )
 
 
 def correct(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:

@@ -59,14 +59,10 @@ class Method:
 METHODS = {
     "spatial": Method("Spatial stream", ("spatial",), lambda z: softmax(z["spatial"])),
     "temporal": Method("Temporal stream", ("temporal",), lambda z: softmax(z["temporal"])),
-    "average_fusion": Method(
-        "Average fusion", ("spatial", "temporal"),
-        lambda z: late_fusion(z["spatial"], z["temporal"]),
-    ),
-    "logit_average": Method(
-        "Average of logits", ("spatial", "temporal"),
-        lambda z: late_fusion(z["spatial"], z["temporal"], space="logit"),
-    ),
+    "average_fusion": Method("Average fusion", ("spatial", "temporal"),
+                             lambda z: late_fusion(z["spatial"], z["temporal"])),
+    "logit_average": Method("Average of logits", ("spatial", "temporal"),
+                            lambda z: late_fusion(z["spatial"], z["temporal"], space="logit")),
     "conv_fusion": Method("Conv fusion", tuple(INPUTS), lambda z: softmax(z["conv"])),
 }  # fmt: skip
 

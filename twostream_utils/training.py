@@ -29,8 +29,6 @@ from .files import atomic_write
 from .profiles import Recipe
 from .stacks import StackDataset, inputs, make_loader, worker_trouble_explained
 
-History = list[dict]
-
 
 def train_epoch(
     network: nn.Module, loader: Iterable, optimizer: torch.optim.Optimizer,
@@ -62,16 +60,15 @@ def train_epoch(
 def fit(
     model: nn.Module, train_set: StackDataset, recipe: Recipe, checkpoint: str | Path,
     val_set: StackDataset | None = None, *, seed: int = 0, workers: int = 0,
-    on_epoch: Callable[[History], None] | None = None, stop_after: int | None = None,
+    on_epoch: Callable[[list[dict]], None] | None = None, stop_after: int | None = None,
     val_every: int = 1, compiled: bool = False, loop: Callable = train_epoch,
     scratch: Path | None = None,
-) -> History:  # fmt: skip
+) -> list[dict]:  # fmt: skip
     """Train ``model`` and return its history; go on from ``checkpoint`` if it is there.
 
-    Each epoch is one call of ``loop``. SGD with momentum 0.9, in mixed precision where that is
-    faster. ``checkpoint`` holds all that the next epoch depends on (in the folder ``scratch``, if
-    given, until the last): an interrupted training ends, on the CPU, in the very weights of an
-    unbroken one. A finished one is loaded. A batch that does not fit on the device goes through in
+    Each epoch is one call of ``loop``. ``checkpoint`` holds all that the next one depends on (in
+    the folder ``scratch``, if given, until the last): an interrupted training ends, on the CPU, in
+    the very weights of an unbroken one. A batch that does not fit on the device goes through in
     equal parts; N processes of torchrun train as one would with N times the batch. Both change
     nothing but what batch norm learns from.
 
@@ -148,17 +145,14 @@ class Training:
         to_model_layout(model, device)
         found = checkpoint if checkpoint.exists() else self.unfinished
         state = load_checkpoint(found) if found.exists() else {}
-        self.history: History = state.get("history", [])
-        self.sessions: list[dict] = state.get("trained_with", [])
+        self.history, self.sessions = state.get("history", []), state.get("trained_with", [])
         goes_on = 0 < len(self.history) < epochs
+        self.precision = mixed_precision(device)
         if goes_on and self.sessions:
             self.precision = precision_to_go_on(device, self.sessions[-1]["precision"], checkpoint)
-        else:
-            self.precision = mixed_precision(device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
-        self.optimizer = torch.optim.SGD(
-            parameter_groups(model, recipe), recipe.lr, 0.9, fused=device.type in ("cpu", "cuda")
-        )
+        groups, fused = parameter_groups(model, recipe), device.type in ("cpu", "cuda")
+        self.optimizer = torch.optim.SGD(groups, recipe.lr, 0.9, fused=fused)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda n: warmup_cosine(n, epochs * steps, recipe.warmup)
         )
@@ -196,7 +190,8 @@ class Training:
             if first:
                 self.model.load_state_dict(first)
             if isinstance(error, KeyboardInterrupt):
-                print(f"Interrupted. Nothing is lost: run again for epoch {begun + 1} and on.")
+                goes_on = f"it goes on with epoch {begun + 1}"
+                print(f"Interrupted. Nothing is lost: run again, {goes_on}.")
             raise
 
     def end_epoch(self, sums: list[tuple], began: float) -> None:
@@ -220,7 +215,7 @@ class Training:
         wait_for_all()
         self.history.append(row)
 
-    def save(self, history: History) -> None:
+    def save(self, history: list[dict]) -> None:
         """Write the checkpoint, whole or not at all; a finished one holds no optimizer any more."""
         here = {"device": describe_device(self.device), "precision": self.precision,
                 "torch": str(torch.__version__)}  # fmt: skip

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from twostream_utils import evaluation as ev
+from twostream_utils.lab.results import check_same_clips
 
 LOGITS = np.array([[3.0, 1, 0], [0, 2, 1], [1, 0, 2], [5, 4, 3]])
 LABELS = np.array([0, 2, 2, 1])
@@ -119,9 +120,9 @@ def test_damaged_score_file_is_named(tmp_path):
     ],
 )
 def test_scores_of_other_clips_are_named(changes, said):
-    ev.check_same_clips(make(), make())
+    check_same_clips(make(), make())
     with pytest.raises(ValueError, match=f"scores of different {said}"):
-        ev.check_same_clips(make(), make(**changes))
+        check_same_clips(make(), make(**changes))
 
 
 def test_scores_and_labels_of_other_numbers_are_refused():

@@ -1,18 +1,31 @@
-"""results.json: what all methods of a course reach, with intervals, and where it was trained."""
+"""results.json: what all methods of a course reach, with intervals; are two scores of one test?"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from ..course import INPUTS, Course
 from ..device import PRECISIONS
-from ..evaluation import bootstrap_interval, correct
+from ..evaluation import Scores, bootstrap_interval, correct
 from ..files import atomic_write
 from ..training import load_checkpoint
+
+
+def check_same_clips(a: Scores, b: Scores) -> None:
+    """Raise ``ValueError``, naming where two scores' classes, clips or labels part, if they do."""
+    for what in "classes", "clips", "labels":
+        one, two = getattr(a, what), getattr(b, what)
+        for number, (x, y) in enumerate(zip_longest(one, two), 1):
+            if x != y:
+                raise ValueError(
+                    f"scores of different {what}, {len(one)} and {len(two)}: number {number} is "
+                    f"{x} in the first and {y} in the second"
+                )
 
 
 def summary(
