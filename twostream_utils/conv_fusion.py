@@ -1,7 +1,5 @@
 """Conv fusion: the two streams' maps of one place joined before they are classified."""
 
-from __future__ import annotations
-
 import copy
 
 import torch
@@ -29,15 +27,12 @@ class ConvFusion(nn.Module):
     """Two trained streams joined by :func:`fusion_layer` (Feichtenhofer et al. 2016, §3).
 
     ``forward(rgb, flow)`` maps ``(B, 3·frames, H, W)`` and ``(B, 2·fields, H, W)`` float32 to
-    logits ``(B, classes)``. The streams meet after the last ReLU of ``block`` 1 to 5. What follows
-    are the spatial stream's own layers, trained further. The trunks before it stay as they are,
-    batch statistics included, unless ``train_trunks``.
+    logits ``(B, classes)``. The streams meet after the last ReLU of ``block`` 1 to 5, and the
+    spatial one's own layers follow. The trunks train, batch statistics too, if ``train_trunks``.
     """
 
-    def __init__(
-        self, spatial: VGG, temporal: VGG, mix: tuple[float, float] = (0.25, 0.75),
-        block: int = 5, train_trunks: bool = False,
-    ):  # fmt: skip
+    def __init__(self, spatial: VGG, temporal: VGG, mix: tuple[float, float] = (0.25, 0.75),
+                 block: int = 5, train_trunks: bool = False):  # fmt: skip
         super().__init__()
         spatial, temporal = copy.deepcopy(spatial), copy.deepcopy(temporal)
         pools = [k for k, m in enumerate(spatial.features) if isinstance(m, nn.MaxPool2d)]
@@ -51,7 +46,7 @@ class ConvFusion(nn.Module):
         self.avgpool = spatial.avgpool
         self.classifier = spatial.classifier
 
-    def train(self, mode: bool = True) -> ConvFusion:
+    def train(self, mode: bool = True) -> "ConvFusion":
         """Switch to training; frozen trunks stay in evaluation mode."""
         super().train(mode)
         if not self.train_trunks:
@@ -96,17 +91,14 @@ class FusionOverTime(ConvFusion):
     """Conv fusion of T = ``chunks`` moments by a 3D convolution and a pool over all of time.
 
     ``forward`` takes T·frames and T·fields a clip; each moment goes through the trunks alone.
-    ``pool_first`` fuses the maps after their pool. ``towers=2`` keeps the rest of the temporal
-    stream beside the fusion: logits ``(B, 2, classes)`` in training mode, a loss for each, and
-    the mean of both otherwise.
+    ``pool_first`` fuses the maps after their pool. ``towers=2`` keeps the temporal stream's rest
+    beside the fusion: logits ``(B, 2, classes)`` in training mode, else the mean of both.
     """
 
-    def __init__(
-        self, spatial: VGG, temporal: VGG, chunks: int = 1, kernel: int = 3,
-        pool_first: bool = False, towers: int = 1, mix: tuple[float, float] = (0.25, 0.75),
-        block: int = 5, train_trunks: bool = False,
-    ):  # fmt: skip
-        super().__init__(spatial, temporal, mix, block, train_trunks)
+    def __init__(self, spatial: VGG, temporal: VGG, chunks: int = 1, kernel: int = 3,
+                 pool_first: bool = False, towers: int = 1,
+                 mix: tuple[float, float] = (0.25, 0.75), **choices):  # fmt: skip
+        super().__init__(spatial, temporal, mix, **choices)
         self.chunks, self.towers = chunks, towers
         self.pool_first = self.rest[0] if pool_first else nn.Identity()
         self.rest = self.rest[1:] if pool_first else self.rest
@@ -133,23 +125,18 @@ class FusionOverTime(ConvFusion):
 
 # The words of a profile: 2D; with a second tower; the seed's, after the last pool; the paper's.
 FORMS = {
-    "conv": {},
-    "two_towers": {"kernel": 1, "towers": 2},
-    "seed": {"kernel": 1, "pool_first": True},
-    "paper": {"kernel": 3, "towers": 2},
-}
+    "conv": {}, "two_towers": {"kernel": 1, "towers": 2},
+    "seed": {"kernel": 1, "pool_first": True}, "paper": {"kernel": 3, "towers": 2},
+}  # fmt: skip
 
 
-def fuse_streams(
-    spatial: VGG, temporal: VGG, form: str = "conv", chunks: int = 1, **choices
-) -> ConvFusion:
+def fuse_streams(spatial: VGG, temporal: VGG, form="conv", chunks=1, **choices) -> ConvFusion:
     """Return an untrained fusion of two trained streams, of one of :data:`FORMS`.
 
-    Raises ``ValueError`` for streams that do not fit, an unknown form, or several moments
-    (``chunks``) in the form that has no time.
+    Raises ``ValueError``: streams that do not fit, an unknown form, several ``chunks`` in ``conv``.
     """
-    both = spatial, temporal
-    a, b = ((s.map_channels, len(s.features), s.classifier[-1].out_features) for s in both)
+    a, b = ((s.map_channels, len(s.features), s.classifier[-1].out_features)
+            for s in (spatial, temporal))  # fmt: skip
     if a != b:
         raise ValueError(f"the streams do not fit: (maps, layers, classes) are {a} and {b}")
     if form not in FORMS:

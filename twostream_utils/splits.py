@@ -4,29 +4,14 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
-# Order of classInd.txt; `sorted()` would swap HammerThrow/Hammering and JumpRope/JumpingJack.
-UCF101_CLASSES = tuple(
-    """
-ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BaseballPitch
-Basketball BasketballDunk BenchPress Biking Billiards BlowDryHair BlowingCandles BodyWeightSquats
-Bowling BoxingPunchingBag BoxingSpeedBag BreastStroke BrushingTeeth CleanAndJerk CliffDiving
-CricketBowling CricketShot CuttingInKitchen Diving Drumming Fencing FieldHockeyPenalty
-FloorGymnastics FrisbeeCatch FrontCrawl GolfSwing Haircut Hammering HammerThrow HandstandPushups
-HandstandWalking HeadMassage HighJump HorseRace HorseRiding HulaHoop IceDancing JavelinThrow
-JugglingBalls JumpingJack JumpRope Kayaking Knitting LongJump Lunges MilitaryParade Mixing
-MoppingFloor Nunchucks ParallelBars PizzaTossing PlayingCello PlayingDaf PlayingDhol PlayingFlute
-PlayingGuitar PlayingPiano PlayingSitar PlayingTabla PlayingViolin PoleVault PommelHorse PullUps
-Punch PushUps Rafting RockClimbingIndoor RopeClimbing Rowing SalsaSpin ShavingBeard Shotput
-SkateBoarding Skiing Skijet SkyDiving SoccerJuggling SoccerPenalty StillRings SumoWrestling
-Surfing Swing TableTennisShot TaiChi TennisSwing ThrowDiscus TrampolineJumping Typing UnevenBars
-VolleyballSpiking WalkingWithDog WallPushups WritingOnBoard YoYo
-""".split()
-)
+# In the order of classInd.txt, which is A to Z whatever the case.
+UCF101_CLASSES = tuple(Path(__file__).with_name("ucf101_classes.txt").read_text("utf-8").split())
 
 _NAME = re.compile(r"v_(.+)_(g\d{2})_c(\d{2})")
-# The one class whose clips carry two spellings; classInd.txt has the second.
+# The one class of two spellings: in videos and lists; in frame archives and classInd.txt.
 SPELLING = {"HandStandPushups": "HandstandPushups"}
 
 
@@ -46,10 +31,9 @@ class Split(NamedTuple):
 
 
 def parse_name(name: str) -> ClipName:
-    """Parts of a UCF101 clip name, e.g. `v_JumpRope_g07_c02` → ("JumpRope", "g07", 2).
+    """Parts of a clip name, `v_JumpRope_g07_c02` → ("JumpRope", "g07", 2), in one spelling.
 
-    Both spellings of UCF101, `v_HandStandPushups_*` (videos, lists) and `v_HandstandPushups_*`
-    (frame archives), give "HandstandPushups". Raises ValueError: the name has another form.
+    Raises ValueError: the name has another form.
     """
     if not (match := _NAME.fullmatch(name)):
         raise ValueError(f"clip name {name!r} is not like v_JumpRope_g07_c02, v_<Class>_gNN_cMM")
@@ -58,20 +42,17 @@ def parse_name(name: str) -> ClipName:
 
 
 def other_spelling(clip: str) -> str | None:
-    """The other name of a HandstandPushups clip (see `parse_name`); None for all other clips."""
-    swapped = re.sub("^(v_Hand)([Ss])(tandPushups_)", lambda m: m[1] + m[2].swapcase() + m[3], clip)
-    return swapped if swapped != clip else None
+    """The other name of a HandstandPushups clip (see `SPELLING`); None for all other clips."""
+    match = re.fullmatch("(v_Hand)([Ss])(tandPushups_.*)", clip)
+    return match and match[1] + match[2].swapcase() + match[3]
 
 
 def class_order(labels: Iterable[str]) -> list[str]:
-    """The classes among `labels`: in classInd.txt's order if all are UCF101's, else A to Z.
+    """The classes among `labels` from A to Z; a class's index is its position here, from 0.
 
-    Position in this list is the class index, 0-based. A to Z takes no notice of upper case.
+    Upper case does not count, as in classInd.txt, which has Hammering before HammerThrow.
     """
-    found = set(labels)
-    if found <= set(UCF101_CLASSES):
-        return sorted(found, key=UCF101_CLASSES.index)
-    return sorted(found, key=lambda name: (name.lower(), name))
+    return sorted(set(labels), key=lambda name: (name.lower(), name))
 
 
 def official_split(groups: Mapping[str, str], split: int) -> Split:
@@ -84,10 +65,8 @@ def official_split(groups: Mapping[str, str], split: int) -> Split:
         raise ValueError(f"UCF101 has splits 1, 2 and 3, not {split!r}")
     held_out = {f"g{number:02d}" for number in range(7 * split - 6, 7 * split + 1)}
     if strangers := {clip for clip, group in groups.items() if not re.fullmatch(r"g\d{2}", group)}:
-        raise ValueError(
-            f"clip {min(strangers)} has no group gNN: the official splits are for UCF101 names; "
-            "use group_folds or hold_out_groups for other data"
-        )
+        raise ValueError(f"clip {min(strangers)} has no group gNN: the official splits are for "
+                         "UCF101 names; use group_folds or hold_out_groups")  # fmt: skip
     return _split_by(groups, groups, held_out)
 
 
@@ -112,18 +91,16 @@ def group_folds(groups: Mapping[str, str], k: int = 3, seed: int = 0) -> list[Sp
 
 
 def given_split(sides: Mapping[str, str]) -> tuple[list[str], list[str], list[str]]:
-    """Training, validation and test clips of a data set that says which is which.
+    """Training, validation and test clips by `sides`: clip → "train", "val" or "test".
 
-    `sides` leads from clip to "train", "val" or "test"; without a test the validation is the test.
+    Without a test the validation is the test.
     """
     train, val, test = (sorted(c for c in sides if sides[c] == s) for s in ("train", "val", "test"))
     return (train, val, test) if test else (train, [], val)
 
 
-def hold_out_groups(
-    clips: Iterable[str], groups: Mapping[str, str], fraction: float = 0.2, seed: int = 0,
-    labels: Mapping[str, str] | None = None,
-) -> Split:  # fmt: skip
+def hold_out_groups(clips: Iterable[str], groups: Mapping[str, str], fraction: float = 0.2,
+                    seed: int = 0, labels: Mapping[str, str] | None = None) -> Split:  # fmt: skip
     """Hold out about `fraction` of `clips` for validation (`.test`), as whole groups.
 
     A group is held out by its name in all classes at once. With `labels` (clip → label), every
@@ -138,9 +115,7 @@ def hold_out_groups(
         counts.setdefault(groups[clip], Counter())[labels[clip] if labels else ""] += 1
     if len(counts) < 2:
         raise ValueError(f"{len(clips)} clips of one group cannot be split: two groups at least")
-    total = sum(counts.values(), Counter())
-    held: set[str] = set()
-    taken: Counter = Counter()
+    total, taken, held = sum(counts.values(), Counter()), Counter(), set()
 
     def worth(group: str) -> tuple[bool, float]:
         """Does it spare every class, and how much nearer does it bring `taken` to the aim?"""
