@@ -184,7 +184,7 @@ class Course:
         return model
 
     def scores(self, name: str, part: str = "test", crops: str | None = None, **choices) -> Scores:
-        """Return a network's scores on ``part``, from file if there; ``crops`` as in ``dataset``."""
+        """Return the scores on ``part``, from their file if there; ``crops`` as in `dataset`."""
         crops = crops or self.profile.crops
         which = [f"{self.profile.positions}x2", *sorted({part, crops} - {"test", "centre"})]
         checkpoint = self.checkpoint(name, **choices)
