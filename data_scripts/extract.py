@@ -58,6 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         "--strict", action="store_true", help="exit with 1 if any video had to be left out"
     )
     args = parser.parse_args(argv)
+    sys.stdout.reconfigure(errors="replace")  # names of files that this console cannot show
     for option, least in (("short_side", 16), ("every", 1), ("workers", 1)):
         value = getattr(args, option)
         if value is not None and value < least:

@@ -1,7 +1,5 @@
 """Conv fusion: the two streams' maps of one place joined before they are classified."""
 
-from __future__ import annotations
-
 import copy
 
 import torch
@@ -29,15 +27,12 @@ class ConvFusion(nn.Module):
     """Two trained streams joined by :func:`fusion_layer` (Feichtenhofer et al. 2016, §3).
 
     ``forward(rgb, flow)`` maps ``(B, 3·frames, H, W)`` and ``(B, 2·fields, H, W)`` float32 to
-    logits ``(B, classes)``. The streams meet after the last ReLU of ``block`` 1 to 5. What follows
-    are the spatial stream's own layers, trained further. The trunks before it stay as they are,
-    batch statistics included, unless ``train_trunks``.
+    logits ``(B, classes)``. The streams meet after the last ReLU of ``block`` 1 to 5, and the
+    spatial one's own layers follow. The trunks train, batch statistics too, if ``train_trunks``.
     """
 
-    def __init__(
-        self, spatial: VGG, temporal: VGG, mix: tuple[float, float] = (0.25, 0.75),
-        block: int = 5, train_trunks: bool = False,
-    ):  # fmt: skip
+    def __init__(self, spatial: VGG, temporal: VGG, mix: tuple[float, float] = (0.25, 0.75),
+                 block: int = 5, train_trunks: bool = False):  # fmt: skip
         super().__init__()
         spatial, temporal = copy.deepcopy(spatial), copy.deepcopy(temporal)
         pools = [k for k, m in enumerate(spatial.features) if isinstance(m, nn.MaxPool2d)]
@@ -51,7 +46,7 @@ class ConvFusion(nn.Module):
         self.avgpool = spatial.avgpool
         self.classifier = spatial.classifier
 
-    def train(self, mode: bool = True) -> ConvFusion:
+    def train(self, mode: bool = True) -> "ConvFusion":
         """Switch to training; frozen trunks stay in evaluation mode."""
         super().train(mode)
         if not self.train_trunks:
@@ -73,27 +68,21 @@ class ConvFusion(nn.Module):
 
 
 def split_chunks(stack: torch.Tensor, chunks: int) -> torch.Tensor:
-    """Cut a stack ``(B, T·channels, H, W)`` into its T moments, ``(B·T, channels, H, W)``.
-
-    50 fields as one stack, or the same 50 as five chunks of 10 (Feichtenhofer et al. 2016, §3.4).
-    """
+    """Cut a stack ``(B, T·channels, H, W)`` into its T moments, ``(B·T, channels, H, W)``."""
     return stack.unflatten(1, (chunks, -1)).flatten(0, 1)
 
 
-def fusion_layer_3d(
-    channels: int, mix: tuple[float, float] = (0.25, 0.75), kernel: int = 3
-) -> nn.Conv3d:
-    """Return the convolution over time and space 2M→M, weight ``(M, 2M, kernel, kernel, kernel)``.
+def fusion_layer_3d(channels: int, mix: tuple[float, float], kernel: int = 3) -> nn.Conv3d:
+    """Return the convolution over time and space 2M→M that starts as :func:`fusion_layer`.
 
-    It starts as the identity of :func:`fusion_layer`, blurred by a Gaussian of σ = 1 that sums to 1
-    (Feichtenhofer et al. 2016, §3.4 and the authors' code); a ``kernel`` of 1 blurs nothing.
+    Each weight is spread over ``kernel``³ moments and places by a Gaussian of σ = 1 that sums to 1
+    (Feichtenhofer et al. 2016, §3.4 and the authors' code).
     """
     layer = nn.Conv3d(2 * channels, channels, kernel, padding=kernel // 2)
     line = torch.exp(-((torch.arange(kernel) - kernel // 2) ** 2) / 2)
     blur = torch.einsum("i,j,k->ijk", line, line, line)
-    start = fusion_layer(channels, mix).weight.detach()[..., None]
     with torch.no_grad():
-        layer.weight.copy_(start * (blur / blur.sum()))
+        layer.weight.copy_(fusion_layer(channels, mix).weight[..., None] * (blur / blur.sum()))
         layer.bias.zero_()
     return layer
 
@@ -102,17 +91,14 @@ class FusionOverTime(ConvFusion):
     """Conv fusion of T = ``chunks`` moments by a 3D convolution and a pool over all of time.
 
     ``forward`` takes T·frames and T·fields a clip; each moment goes through the trunks alone.
-    ``pool_first`` fuses the maps after their pool, H/32 and W/32 in block 5. ``towers=2`` keeps the
-    rest of the temporal stream beside the fusion: logits ``(B, 2, classes)`` in training mode, a
-    loss for each, and the mean of both otherwise.
+    ``pool_first`` fuses the maps after their pool. ``towers=2`` keeps the temporal stream's rest
+    beside the fusion: logits ``(B, 2, classes)`` in training mode, else the mean of both.
     """
 
-    def __init__(
-        self, spatial: VGG, temporal: VGG, chunks: int = 1, kernel: int = 3,
-        pool_first: bool = False, towers: int = 1, mix: tuple[float, float] = (0.25, 0.75),
-        block: int = 5, train_trunks: bool = False,
-    ):  # fmt: skip
-        super().__init__(spatial, temporal, mix, block, train_trunks)
+    def __init__(self, spatial: VGG, temporal: VGG, chunks: int = 1, kernel: int = 3,
+                 pool_first: bool = False, towers: int = 1,
+                 mix: tuple[float, float] = (0.25, 0.75), **choices):  # fmt: skip
+        super().__init__(spatial, temporal, mix, **choices)
         self.chunks, self.towers = chunks, towers
         self.pool_first = self.rest[0] if pool_first else nn.Identity()
         self.rest = self.rest[1:] if pool_first else self.rest
@@ -124,10 +110,10 @@ class FusionOverTime(ConvFusion):
 
     def forward(self, rgb: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
         both = self.trunks(split_chunks(rgb, self.chunks), split_chunks(flow, self.chunks))
-        a, b = (self.pool_first(maps).unflatten(0, (-1, self.chunks)).transpose(1, 2)
-                for maps in both)  # fmt: skip
+        both = (self.pool_first(maps).unflatten(0, (-1, self.chunks)) for maps in both)
+        a, b = (maps.transpose(1, 2) for maps in both)  # (B, M, T, h, w)
         fused = torch.relu(self.fuse(torch.cat([a, b], dim=1)))
-        # the strongest of all moments here and the pool that follows are one 3D pool
+        # the strongest of all moments and the pool of what follows are one 3D pool
         maps = self.avgpool(self.rest(fused.amax(dim=2)))
         logits = self.classifier(maps.flatten(1))
         if self.towers == 1:
@@ -137,37 +123,26 @@ class FusionOverTime(ConvFusion):
         return logits if self.training else logits.mean(dim=1)
 
 
-# The words of a profile: the paper's 2D form; the same with a second tower; the course's seed, 7×7
-# maps and a pool over time; the paper's own, 3D convolution, 3D pool and two towers.
+# The words of a profile: 2D; with a second tower; the seed's, after the last pool; the paper's.
 FORMS = {
-    "conv": {},
-    "two_towers": {"kernel": 1, "towers": 2},
-    "seed": {"kernel": 1, "pool_first": True},
-    "paper": {"kernel": 3, "towers": 2},
-}
+    "conv": {}, "two_towers": {"kernel": 1, "towers": 2},
+    "seed": {"kernel": 1, "pool_first": True}, "paper": {"kernel": 3, "towers": 2},
+}  # fmt: skip
 
 
-def fuse_streams(
-    spatial: VGG, temporal: VGG, form: str = "conv", chunks: int = 1, **choices
-) -> ConvFusion:
+def fuse_streams(spatial: VGG, temporal: VGG, form="conv", chunks=1, **choices) -> ConvFusion:
     """Return an untrained fusion of two trained streams, of one of :data:`FORMS`.
 
-    ``chunks`` is the number of moments, ``choices`` those of the class. Raises ``ValueError`` for
-    streams that do not fit, an unknown form, or several moments in the form that has no time.
+    Raises ``ValueError``: streams that do not fit, an unknown form, several ``chunks`` in ``conv``.
     """
-    check_streams(spatial, temporal)
-    if form not in FORMS:
-        raise ValueError(f"no form {form!r} of conv fusion; there are {', '.join(FORMS)}")
-    if form == "conv":
-        if chunks != 1:
-            raise ValueError(f"'conv' fuses one moment, not {chunks}: take 'seed' or 'paper'")
-        return ConvFusion(spatial, temporal, **choices)
-    return FusionOverTime(spatial, temporal, chunks, **(FORMS[form] | choices))
-
-
-def check_streams(spatial: VGG, temporal: VGG) -> None:
-    """Raise ``ValueError`` unless both streams have as many maps, layers and classes."""
-    both = spatial, temporal
-    a, b = ((s.map_channels, len(s.features), s.classifier[-1].out_features) for s in both)
+    a, b = ((s.map_channels, len(s.features), s.classifier[-1].out_features)
+            for s in (spatial, temporal))  # fmt: skip
     if a != b:
         raise ValueError(f"the streams do not fit: (maps, layers, classes) are {a} and {b}")
+    if form not in FORMS:
+        raise ValueError(f"no form {form!r} of conv fusion; there are {', '.join(FORMS)}")
+    if form != "conv":
+        return FusionOverTime(spatial, temporal, chunks, **(FORMS[form] | choices))
+    if chunks != 1:
+        raise ValueError(f"'conv' fuses one moment, not {chunks}: take 'seed' or 'paper'")
+    return ConvFusion(spatial, temporal, **choices)

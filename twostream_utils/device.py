@@ -1,7 +1,5 @@
 """The one place that knows about devices: CUDA, Apple's MPS, or the CPU; one process or several."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os
@@ -18,27 +16,25 @@ PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def pick_device() -> torch.device:
-    """Return the fastest device there is: CUDA, then MPS, then the CPU.
+    """Return ``TWOSTREAM_DEVICE``, or else the fastest device: CUDA, then MPS, then the CPU.
 
-    The environment variable ``TWOSTREAM_DEVICE`` goes before that. Each process of ``torchrun`` has
-    a GPU of its own. Raises ``ValueError`` if the variable names what is not there.
+    Each process of ``torchrun`` has a GPU of its own. Raises ``ValueError``: no such device here.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     found = ["cuda"] * cuda + ["mps"] * mps + ["cpu"]
     name = os.environ.get("TWOSTREAM_DEVICE") or found[0]
     if name not in found:
-        has = " and ".join(found)
-        raise ValueError(f"no TWOSTREAM_DEVICE {name!r} on this machine; it has {has}")
+        there = " and ".join(found)
+        raise ValueError(f"no TWOSTREAM_DEVICE {name!r} on this machine; it has {there}")
     own = os.environ.get("LOCAL_RANK") if name == "cuda" else None
     return torch.device(name if own is None else f"{name}:{own}")
 
 
 def mixed_precision(device: torch.device) -> str:
-    """Return the precision to train in: ``"bf16"``, ``"fp16"`` or ``"no"``.
+    """Return the precision to train in, ``TWOSTREAM_PRECISION`` or the best of PRECISIONS.
 
-    bfloat16 only where the GPU computes in it; a T4 does not and takes float16 with a gradient
-    scaler. A CPU trains in bfloat16 where :func:`bf16_gain` is at least 1.2. On MPS float32 is the
-    safe choice. The environment variable ``TWOSTREAM_PRECISION`` goes before all that.
+    bfloat16 where the GPU computes in it, float16 elsewhere (T4). A CPU trains in bfloat16 where
+    :func:`bf16_gain` is at least 1.2. On MPS float32 is the safe choice.
     """
     if given := os.environ.get("TWOSTREAM_PRECISION"):
         if given not in PRECISIONS:
@@ -50,10 +46,9 @@ def mixed_precision(device: torch.device) -> str:
 
 
 def precision_to_go_on(device: torch.device, begun: str, checkpoint: Path) -> str:
-    """Return the precision in which to go on with a training that was ``begun`` in one.
+    """Return the precision to go on in: that of before (``begun``), unless ``device`` lacks it.
 
-    The same one, unless ``device`` cannot compute in it. Raises ``ValueError`` if
-    ``TWOSTREAM_PRECISION`` asks for another.
+    Raises ``ValueError`` if ``TWOSTREAM_PRECISION`` asks for another.
     """
     own = mixed_precision(device)
     if os.environ.get("TWOSTREAM_PRECISION") and own != begun:
@@ -69,7 +64,7 @@ def precision_to_go_on(device: torch.device, begun: str, checkpoint: Path) -> st
 def bf16_gain() -> float:
     """Return how many times faster this CPU trains a convolution in bfloat16 than in float32.
 
-    A tenth of a second, once a process. CPUs with instructions for it come to 1.6, others to < 1.
+    CPUs with instructions for it come to 1.6, others to < 1. Takes a tenth of a second.
     """
     with torch.random.fork_rng(devices=[]):  # asking for the speed does not change what is drawn
         layer = nn.Conv2d(128, 128, 3, padding=1).to(memory_format=torch.channels_last)
@@ -105,15 +100,13 @@ def autocast(device: torch.device, precision: str | None = None) -> torch.autoca
 class Prepared(nn.Module):
     """A network as a loop calls it: in a precision (see :func:`autocast`), answers in float32.
 
-    A batch goes through in parts of ``at_once`` clips if it is larger. Then only one part's maps
-    are in memory, computed a second time on the way back. ``scaler`` enlarges the gradients, which
-    is what float16 needs; the optimizer takes it out again.
+    A batch of more than ``at_once`` clips goes through in parts: only one part's maps are in
+    memory, computed again on the way back. ``scaler`` enlarges the gradients, which float16 needs.
     """
 
-    def __init__(
-        self, network: nn.Module, device: torch.device, precision: str | None = None,
-        scaler: torch.amp.GradScaler | None = None, at_once: int | None = None,
-    ):  # fmt: skip
+    def __init__(self, network: nn.Module, device: torch.device, precision: str | None = None,
+                 scaler: torch.amp.GradScaler | None = None,
+                 at_once: int | None = None):  # fmt: skip
         super().__init__()
         self.network, self.device, self.precision = network, device, precision
         self.scaler, self.at_once = scaler, at_once
@@ -134,8 +127,8 @@ class Prepared(nn.Module):
 def keep_freed_memory() -> None:
     """Let this process keep up to 1 GB of what it frees, for its next allocation.
 
-    glibc gives gradients, maps and batches back after every step, and the system clears each page
-    anew for the next: a fifth of an epoch's time on a CPU. Other C libraries are left alone.
+    glibc gives it back after every step, and the system clears each page anew for the next: a
+    fifth of an epoch's time on a CPU. Other C libraries are left alone.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # musl, macOS; Windows
         mallopt = ctypes.CDLL(None).mallopt
@@ -160,10 +153,7 @@ def wait_for_all() -> None:
 
 
 def to_model_layout(model: nn.Module, device: torch.device) -> nn.Module:
-    """Move ``model`` to ``device`` with its convolutions in channels-last memory order.
-
-    That is what cuDNN's tensor-core kernels and oneDNN's CPU kernels read directly.
-    """
+    """Move ``model`` to ``device``, convolutions channels-last: as cuDNN and oneDNN read them."""
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # sizes stay: it keeps the fastest of its kernels
     model.to(device)
@@ -171,15 +161,6 @@ def to_model_layout(model: nn.Module, device: torch.device) -> nn.Module:
         if parameter.ndim == 4:  # a 3D convolution has five dimensions and no such order
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model
-
-
-def pooling_device(x: torch.Tensor, size: int) -> torch.device:
-    """Return where ``x`` ``(…, H, W)`` can be pooled adaptively to ``size`` × ``size``.
-
-    Its own device; but MPS does it only where one side divides the other (pytorch issue 96056).
-    """
-    even = all(max(side, size) % min(side, size) == 0 for side in x.shape[-2:])
-    return x.device if even or x.device.type != "mps" else torch.device("cpu")
 
 
 def describe_device(device: torch.device) -> str:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 BOUND = 20.0
-ALGORITHMS = ("dis", "dis_small", "dis_fine", "tvl1", "farneback")
+ALGORITHMS = ("dis", "dis_small", "tvl1", "farneback")
 _MIN_SIDE = 16
 
 
@@ -24,9 +24,9 @@ def compute_flow(a: np.ndarray, b: np.ndarray, algorithm: str = "dis") -> np.nda
         a, b: `(H, W)` uint8, equal shapes, both sides at least 16 px.
         algorithm: "dis" (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV
             2016; a few ms per frame); "dis_small", the same up to full resolution, for frames under
-            200 px ("dis_fine" is its forerunner); "tvl1" (Zach et al., "A Duality Based Approach
-            for Realtime TV-L1 Optical Flow", DAGM 2007; what the UCF101 archives hold, hundreds of
-            times slower); or "farneback" (Farnebäck, "Two-Frame Motion Estimation", SCIA 2003).
+            200 px; "tvl1" (Zach et al., "A Duality Based Approach for Realtime TV-L1 Optical
+            Flow", DAGM 2007; what the UCF101 archives hold, hundreds of times slower); or
+            "farneback" (Farnebäck, "Two-Frame Motion Estimation", SCIA 2003).
 
     Returns:
         `(H, W, 2)` float32, (u, v) in px per frame.
@@ -80,11 +80,6 @@ def _made(algorithm: str, shape: tuple[int, int]):
         dis.setGradientDescentIterations(8)
         dis.setVariationalRefinementIterations(3)
         dis.setVariationalRefinementDelta(10)
-    elif algorithm == "dis_fine":
-        dis.setFinestScale(0)
-        dis.setGradientDescentIterations(12)
-        dis.setVariationalRefinementIterations(2)
-        dis.setPatchStride(4)
     return dis
 
 

@@ -1,36 +1,17 @@
-"""Class order, clip names, groups, and splits that never tear a group apart.
-
-Clips of one group share person and scene, so a network can know a clip by its sofa: whatever is
-measured on must hold out whole groups.
-"""
+"""Class order, clip names, groups, and splits that never tear a group apart."""
 
 import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
-# Order of classInd.txt; `sorted()` would swap HammerThrow/Hammering and JumpRope/JumpingJack.
-UCF101_CLASSES = tuple(
-    """
-ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BaseballPitch
-Basketball BasketballDunk BenchPress Biking Billiards BlowDryHair BlowingCandles BodyWeightSquats
-Bowling BoxingPunchingBag BoxingSpeedBag BreastStroke BrushingTeeth CleanAndJerk CliffDiving
-CricketBowling CricketShot CuttingInKitchen Diving Drumming Fencing FieldHockeyPenalty
-FloorGymnastics FrisbeeCatch FrontCrawl GolfSwing Haircut Hammering HammerThrow HandstandPushups
-HandstandWalking HeadMassage HighJump HorseRace HorseRiding HulaHoop IceDancing JavelinThrow
-JugglingBalls JumpingJack JumpRope Kayaking Knitting LongJump Lunges MilitaryParade Mixing
-MoppingFloor Nunchucks ParallelBars PizzaTossing PlayingCello PlayingDaf PlayingDhol PlayingFlute
-PlayingGuitar PlayingPiano PlayingSitar PlayingTabla PlayingViolin PoleVault PommelHorse PullUps
-Punch PushUps Rafting RockClimbingIndoor RopeClimbing Rowing SalsaSpin ShavingBeard Shotput
-SkateBoarding Skiing Skijet SkyDiving SoccerJuggling SoccerPenalty StillRings SumoWrestling
-Surfing Swing TableTennisShot TaiChi TennisSwing ThrowDiscus TrampolineJumping Typing UnevenBars
-VolleyballSpiking WalkingWithDog WallPushups WritingOnBoard YoYo
-""".split()
-)
+# In the order of classInd.txt, which is A to Z whatever the case.
+UCF101_CLASSES = tuple(Path(__file__).with_name("ucf101_classes.txt").read_text("utf-8").split())
 
 _NAME = re.compile(r"v_(.+)_(g\d{2})_c(\d{2})")
-# The one class whose clips carry two spellings; classInd.txt has the second.
+# The one class of two spellings: in videos and lists; in frame archives and classInd.txt.
 SPELLING = {"HandStandPushups": "HandstandPushups"}
 
 
@@ -50,64 +31,49 @@ class Split(NamedTuple):
 
 
 def parse_name(name: str) -> ClipName:
-    """Parts of a UCF101 clip name, e.g. `v_JumpRope_g07_c02` → ("JumpRope", "g07", 2).
-
-    UCF101 spells one class two ways, `v_HandStandPushups_*` (videos, lists) and
-    `v_HandstandPushups_*` (frame archives): both give the label "HandstandPushups".
+    """Parts of a clip name, `v_JumpRope_g07_c02` → ("JumpRope", "g07", 2), in one spelling.
 
     Raises ValueError: the name has another form.
     """
-    match = _NAME.fullmatch(name)
-    if not match:
-        raise ValueError(
-            f"clip name {name!r} does not have the form v_<Class>_gNN_cMM, e.g. v_JumpRope_g07_c02"
-        )
+    if not (match := _NAME.fullmatch(name)):
+        raise ValueError(f"clip name {name!r} is not like v_JumpRope_g07_c02, v_<Class>_gNN_cMM")
     label, group, number = match.groups()
     return ClipName(SPELLING.get(label, label), group, int(number))
 
 
 def other_spelling(clip: str) -> str | None:
-    """The other name of a HandstandPushups clip (see `parse_name`); None for all other clips."""
-    swapped = re.sub("^(v_Hand)([Ss])(tandPushups_)", lambda m: m[1] + m[2].swapcase() + m[3], clip)
-    return swapped if swapped != clip else None
+    """The other name of a HandstandPushups clip (see `SPELLING`); None for all other clips."""
+    match = re.fullmatch("(v_Hand)([Ss])(tandPushups_.*)", clip)
+    return match and match[1] + match[2].swapcase() + match[3]
 
 
 def class_order(labels: Iterable[str]) -> list[str]:
-    """The classes among `labels`: in classInd.txt's order if all are UCF101's, else A to Z.
+    """The classes among `labels` from A to Z; a class's index is its position here, from 0.
 
-    Position in this list is the class index, 0-based. A to Z takes no notice of upper case.
+    Upper case does not count, as in classInd.txt, which has Hammering before HammerThrow.
     """
-    found = set(labels)
-    if found <= set(UCF101_CLASSES):
-        return sorted(found, key=UCF101_CLASSES.index)
-    return sorted(found, key=lambda name: (name.lower(), name))
+    return sorted(set(labels), key=lambda name: (name.lower(), name))
 
 
 def official_split(groups: Mapping[str, str], split: int) -> Split:
     """UCF101's split 1, 2 or 3 of the clips in `groups` (clip → "gNN").
 
-    The official lists (Soomro et al., "UCF101", CRCV-TR-12-01) follow a rule without exception:
-    groups 1–7 are the test set of split 1, 8–14 of split 2, 15–21 of split 3; all else is train.
-
-    Raises ValueError: no such split, or a group that is not gNN.
+    As the official lists (Soomro et al., CRCV-TR-12-01), without exception: groups 1–7 are the test
+    of split 1, 8–14 of split 2, 15–21 of split 3. Raises ValueError: no such split or group.
     """
     if split not in (1, 2, 3):
         raise ValueError(f"UCF101 has splits 1, 2 and 3, not {split!r}")
     held_out = {f"g{number:02d}" for number in range(7 * split - 6, 7 * split + 1)}
     if strangers := {clip for clip, group in groups.items() if not re.fullmatch(r"g\d{2}", group)}:
-        raise ValueError(
-            f"clip {min(strangers)} has no group gNN: the official splits are for UCF101 names; "
-            "use group_folds or hold_out_groups for other data"
-        )
+        raise ValueError(f"clip {min(strangers)} has no group gNN: the official splits are for "
+                         "UCF101 names; use group_folds or hold_out_groups")  # fmt: skip
     return _split_by(groups, groups, held_out)
 
 
 def group_folds(groups: Mapping[str, str], k: int = 3, seed: int = 0) -> list[Split]:
     """`k` folds over whole groups (clip → group), with clip numbers as even as the groups allow.
 
-    Every clip is tested in exactly one fold. The same groups, k and seed give the same folds.
-
-    Raises ValueError: k below 2, or fewer groups than folds.
+    Every clip is tested in one fold. Raises ValueError: k below 2, or fewer groups than folds.
     """
     sizes = Counter(groups.values())
     if k < 2:
@@ -125,25 +91,20 @@ def group_folds(groups: Mapping[str, str], k: int = 3, seed: int = 0) -> list[Sp
 
 
 def given_split(sides: Mapping[str, str]) -> tuple[list[str], list[str], list[str]]:
-    """Training, validation and test clips of a data set that says which is which.
+    """Training, validation and test clips by `sides`: clip → "train", "val" or "test".
 
-    `sides` leads from clip to "train", "val" or "test"; without a test the validation is the test.
+    Without a test the validation is the test.
     """
     train, val, test = (sorted(c for c in sides if sides[c] == s) for s in ("train", "val", "test"))
     return (train, val, test) if test else (train, [], val)
 
 
-def hold_out_groups(
-    clips: Iterable[str], groups: Mapping[str, str], fraction: float = 0.2, seed: int = 0,
-    labels: Mapping[str, str] | None = None,
-) -> Split:  # fmt: skip
+def hold_out_groups(clips: Iterable[str], groups: Mapping[str, str], fraction: float = 0.2,
+                    seed: int = 0, labels: Mapping[str, str] | None = None) -> Split:  # fmt: skip
     """Hold out about `fraction` of `clips` for validation (`.test`), as whole groups.
 
-    A group is held out by its name in all classes at once, which is right for UCF101 (g07 of one
-    class and g07 of another are two persons, either side may have them) and for data in which
-    one person acts in every class. With `labels` (clip → label), every class gives about its
-    `fraction`, and none is taken out of training whole if that can be avoided.
-
+    A group is held out by its name in all classes at once. With `labels` (clip → label), every
+    class gives about its `fraction`, and none is taken out of training whole if that can be helped.
     Raises ValueError: fewer than two groups, or a fraction that is not between 0 and 1.
     """
     clips = sorted(clips)
@@ -154,9 +115,7 @@ def hold_out_groups(
         counts.setdefault(groups[clip], Counter())[labels[clip] if labels else ""] += 1
     if len(counts) < 2:
         raise ValueError(f"{len(clips)} clips of one group cannot be split: two groups at least")
-    total = sum(counts.values(), Counter())
-    held: set[str] = set()
-    taken: Counter = Counter()
+    total, taken, held = sum(counts.values(), Counter()), Counter(), set()
 
     def worth(group: str) -> tuple[bool, float]:
         """Does it spare every class, and how much nearer does it bring `taken` to the aim?"""

@@ -28,11 +28,7 @@ FLOW_STD = 0.226 * 255.0  # flow gets the scale that RGB has, so that ImageNet f
 
 
 def crop_frames(frames: np.ndarray, view: View, size: int) -> np.ndarray:
-    """Cut one view out of ``(T, H, W, C)`` uint8 and resize it to ``(T, size, size, C)``.
-
-    The same crop for every frame. Mirroring is left to the caller, since it means something else
-    for flow than for RGB.
-    """
+    """Cut one view out of ``(T, H, W, C)`` uint8, not mirrored, to ``(T, size, size, C)``."""
     rows, columns = view.box
     cut = frames[:, rows, columns]
     if cut.shape[1:3] == (size, size):
@@ -41,10 +37,9 @@ def crop_frames(frames: np.ndarray, view: View, size: int) -> np.ndarray:
 
 
 def to_channels(frames: np.ndarray) -> torch.Tensor:
-    """Turn ``(T, H, W, C)`` into channels ``(T·C, H, W)`` uint8, frame by frame.
+    """Turn ``(T, H, W, C)`` into channels ``(T·C, H, W)`` uint8: u1 v1 u2 v2 … or r1 g1 b1 r2 …
 
-    For RGB the order is r1 g1 b1 r2 g2 b2 …, for flow u1 v1 u2 v2 … (Simonyan & Zisserman 2014,
-    §3.1, eq. 1).
+    (Simonyan & Zisserman 2014, §3.1, eq. 1).
     """
     channels = frames.transpose(0, 3, 1, 2).reshape(-1, *frames.shape[1:3])
     return torch.from_numpy(np.ascontiguousarray(channels))
@@ -54,8 +49,8 @@ def rgb_positions(
     store: FrameStore, clip: str, profile: Profile, start: int, seed: int | None = None
 ) -> np.ndarray:
     """Return the numbers of the frames of an RGB stack, ``(rgb_frames,)`` int64."""
-    count, step, sampling = profile.rgb_frames, profile.rgb_step, profile.sampling
-    return sampled_positions(store.n_frames(clip), count, step, sampling, start, seed)
+    chosen = profile.rgb_frames, profile.rgb_step, profile.sampling, start, seed
+    return sampled_positions(store.n_frames(clip), *chosen)
 
 
 def flow_positions(
@@ -74,10 +69,9 @@ def flow_positions(
             f"fields {profile.flow_step} apart: extract all of them (extract.py without --every), "
             f"or set flow_step to a multiple of {every}"
         )
-    count, step, first = profile.flow_fields, profile.flow_step // every, (start - 1) // every
-    fields, sampling = store.n_flow(clip), profile.sampling
-    places = sampled_positions(fields, count, step, sampling, first + 1, seed)
-    return (places - 1) * every + 1
+    step, first = profile.flow_step // every, (start - 1) // every + 1
+    chosen = profile.flow_fields, step, profile.sampling, first, seed
+    return (sampled_positions(store.n_flow(clip), *chosen) - 1) * every + 1
 
 
 POSITIONS = {"rgb": rgb_positions, "flow": flow_positions}
@@ -89,9 +83,8 @@ def read_stacks(
 ) -> torch.Tensor:  # fmt: skip
     """Return the stacks of all ``views`` of a clip, ``(V, channels, S, S)`` uint8, in ``out``.
 
-    S is ``profile.crop``. What ``StackDataset.stack`` makes one by one, without a copy in between:
-    every picture is decoded once, however many views show it, and each of its crops is written
-    where it belongs.
+    What ``StackDataset.stack`` makes one by one: every picture is decoded once, however many views
+    show it, and each of its crops is written where it belongs, without a copy in between.
     """
     size, channels = profile.crop, profile.channels[stream]
     if out is None:
@@ -104,10 +97,10 @@ def read_stacks(
     numbers = sorted(places)
     for number, picture in zip(numbers, store.images(clip, numbers, stream == "flow")):
         for view, planes in places[number]:
-            if stream == "flow":
-                _write_flow(picture, view, planes, profile.subtract_mean)
-            else:
+            if stream == "rgb":
                 _write_rgb(picture, view, planes)
+            else:
+                _write_flow(picture, view, planes, profile.subtract_mean)
     return out
 
 
@@ -123,8 +116,9 @@ def _write_flow(
     field: Sequence[np.ndarray], view: View, planes: np.ndarray, centred: bool
 ) -> None:
     """The same for u and v, each ``(H, W)``, and their planes ``(2, S, S)``."""
+    box = view.box
     for image, plane in zip(field, planes):
-        cut = image[view.box]
+        cut = image[box]
         if cut.shape != plane.shape:
             cut = cv2.resize(cut, plane.shape, dst=plane)
         if view.flip:
@@ -141,11 +135,9 @@ class StackDataset(Dataset):
     """Labelled stacks of clips, uint8, for one stream or both.
 
     Item ``i`` is a dict: ``"rgb"`` ``(V, 3·rgb_frames, S, S)`` and/or ``"flow"``
-    ``(V, 2·flow_fields, S, S)`` uint8, ``"label"`` int; S is ``profile.crop``.
-    Training draws one random view (V = 1) from ``(seed, epoch, i)`` alone, so the clips do not
-    depend on the number of loader workers; otherwise the V fixed test views are returned, see
-    :func:`eval_views` for ``crops``. ``repeat`` draws every clip that often in one epoch, which
-    keeps epochs long enough on a small set.
+    ``(V, 2·flow_fields, S, S)`` uint8, ``"label"`` int; S is ``profile.crop``. Training draws one
+    random view (V = 1) from ``(seed, epoch, i)`` alone, not from the worker that loads it, and
+    every clip ``repeat`` times an epoch; testing shows the V views of :func:`eval_views`.
 
     Raises ``ValueError`` for a clip whose label is no class.
     """
@@ -194,12 +186,6 @@ class StackDataset(Dataset):
         return item
 
 
-def first_view(dataset: StackDataset, clip: str) -> Batch:
-    """Return the stacks of one view of ``clip`` by stream, each ``(channels, S, S)`` uint8."""
-    item = dataset[dataset.clips.index(clip)]
-    return {stream: item[stream][0] for stream in dataset.streams}
-
-
 def write_batch(
     dataset: StackDataset, indices: Sequence[int], room: Callable | None = None
 ) -> Batch:
@@ -223,10 +209,9 @@ def new_shared(stream: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 class SharedRing:
-    """Room for the batches of a loader's worker, in memory that the other process reads.
+    """The same, used in turn: new shared pages for every batch take a sixth of a worker's time.
 
-    New shared pages for every batch take a sixth of a worker's time, so ``SLOTS`` places are used
-    in turn: for the batch in use and for two that torch lets a worker prefetch.
+    ``SLOTS`` are for the batch in use and for two that torch lets a worker prefetch.
     """
 
     SLOTS = 3
@@ -243,10 +228,9 @@ class SharedRing:
 
 
 class EpochSampler(Sampler):
-    """This process's clips of an epoch.
+    """This process's clips of an epoch: of N processes each takes every Nth batch.
 
-    Training clips are ordered by ``(seed, dataset.epoch)`` alone: resuming needs no past. Of N
-    processes each takes every Nth batch of them, and every Nth of fixed clips.
+    Training clips are ordered by ``(seed, dataset.epoch)`` alone: resuming needs no past.
     """
 
     def __init__(self, dataset: StackDataset, seed: int, batch_size: int):
@@ -280,8 +264,8 @@ def make_loader(
     made_by = type(dataset).__getitem__, getattr(type(dataset), "stack", None)
     items, collate = dataset, None
     if made_by == (StackDataset.__getitem__, StackDataset.stack):
-        # The same bytes in 1/1.4 of the time, as a test says: the loader deals out numbers, and
-        # `write_batch` makes the batch in place. Items that are made otherwise stay as they are.
+        # The same bytes in 1/1.4 of the time: the loader deals out numbers, `write_batch` makes the
+        # batch. Items that are made otherwise stay as they are.
         room = (SharedRing() if reuse else new_shared) if workers else None
         items, collate = range(len(dataset)), partial(write_batch, dataset, room=room)
     return DataLoader(
@@ -324,11 +308,7 @@ def worker_trouble_explained() -> Iterator[None]:
 def inputs(
     loader: DataLoader, device: torch.device, streams: Sequence[str], title: str
 ) -> Iterator[tuple[list[torch.Tensor], torch.Tensor]]:
-    """Yield what a loop of training or of scoring takes, on ``device``, under a bar.
-
-    Normalised stacks, for each of the ``streams`` ``(B·V, channels, S, S)`` float32 with all views
-    of a clip side by side, and labels ``(B,)`` int64.
-    """
+    """Yield what a loop takes: the stacks of :func:`network_input` and labels ``(B,)`` int64."""
     for batch in progress(loader, device, title):
         yield network_input(batch, streams), batch["label"]
 
@@ -341,9 +321,8 @@ def network_input(batch: Batch, streams: Sequence[str]) -> list[torch.Tensor]:
 def normalise(stack: torch.Tensor, stream: str) -> torch.Tensor:
     """Scale a uint8 batch of stacks to network input, ``(B, C, H, W)`` float32, where it lies.
 
-    RGB gets ImageNet's mean and deviation per colour. Flow is centred on rest and divided by
-    ImageNet's mean deviation: putting it through a three-channel ImageNet normalisation would
-    shift u and v by different amounts (REFERENCE: defect 9 of the original).
+    RGB gets ImageNet's mean and deviation per colour. Flow is centred on rest and divided by their
+    mean deviation: three-channel ImageNet figures would shift u and v by different amounts.
     """
     x = stack.to(torch.float32, memory_format=torch.channels_last)
     shift, scale = _affine(stream, stack.shape[1], x.device)

@@ -1,9 +1,7 @@
 """FrameStore: the JPEG frames and flow of a set of clips, read in place by clip and number.
 
-One reader for all forms of the one data layout: a folder of zips (one per class, as `extract.py`
-writes them, or of all classes, whole or in parts `x.zip.001`, …), one zip, or a folder tree:
-
-    jpegs_256/<clip>/frame000001.jpg      tvl1_flow/u/<clip>/frame000001.jpg      (and v)
+They lie in a folder of zips (one per class, or of all classes, whole or in parts `x.zip.001`, …),
+in one zip or in folders: `jpegs_256/<clip>/frame000001.jpg`, `tvl1_flow/u/…`, `tvl1_flow/v/…`.
 """
 
 import glob
@@ -39,18 +37,12 @@ class StoreError(ValueError):
 class FrameStore:
     """Frames and flow fields of all clips under `root`, numbered from 1.
 
-    Picklable, safe in threads and in DataLoader workers, forked or spawned. Where all frames lie
-    is read from the zips' directories and kept in `.frame_index.npz` beside them; names, sizes or
-    times that changed make it anew. Clips of HandstandPushups are found under both spellings.
+    Picklable, safe in threads and DataLoader workers. Where frames lie is kept in
+    `.frame_index.npz` until names, sizes or times change. `clips` are the sorted names; `labels`
+    and `groups` come from `clips.json` or names of the form v_<Class>_gNN_cMM, and `sides`
+    ("train", "val" or "test") from data that came dealt out. HandstandPushups is found under both
+    spellings. `cache_gb` (1e9 bytes) of decoded clips stay in memory, in each process.
     Raises StoreError: no frames under `root`, a damaged zip, a part that is missing or cut short.
-
-    `clips` are the sorted names; `labels` and `groups` lead from clip to label and to group, as
-    `clips.json` or a name of the form v_<Class>_gNN_cMM says; clips with neither are not in them.
-    `sides` leads to "train", "val" or "test" where the data came dealt out.
-
-    Args:
-        root: folder of zips, one zip or a part of one, or folder of `jpegs_256/`, `tvl1_flow/`.
-        cache_gb: keep decoded clips in memory, up to this many GB (1e9 bytes) in each process.
     """
 
     def __init__(self, root: str | os.PathLike, cache_gb: float = 0.0) -> None:
@@ -74,7 +66,7 @@ class FrameStore:
         return len(self._places(clip, 0))
 
     def n_flow(self, clip: str) -> int:
-        """Number of flow fields, one fewer than frames; 0 without flow; but see `flow_every`."""
+        """Number of flow fields: one fewer than frames, but see `flow_every`; 0 without flow."""
         return len(self._places(clip, 1))
 
     def flow_every(self, clip: str) -> int:
@@ -126,11 +118,10 @@ class FrameStore:
         return np.ascontiguousarray(fields.transpose(0, 2, 3, 1))
 
     def images(self, clip: str, indices: Iterable[int], flow: bool = False) -> Iterator:
-        """Decode frames or fields of one clip one by one, in the order of the 1-based `indices`.
+        """Decode frames or fields of one clip, one by one in the order of the 1-based `indices`.
 
-        Yields `(H, W, 3)` uint8 RGB, or the pair u, v, each `(H, W)` uint8; they may be the
-        store's own: read them only. Raises IndexError for a number that the clip does not have,
-        StoreError for what is unknown, damaged or missing: a clip has one field fewer than frames.
+        Yields `(H, W, 3)` uint8 RGB, or the pair u, v, each `(H, W)` uint8: read them only.
+        Raises IndexError: no such number; StoreError: what is unknown, damaged or missing.
         """
         self.check(clip, flow)
         n, every = len(self._places(clip, int(flow))), self.flow_every(clip) if flow else 1

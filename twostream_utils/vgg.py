@@ -1,7 +1,5 @@
 """VGG-19 at any width and for any number of input channels, and the first-layer transformation."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,12 +7,10 @@ import torch
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
-from .device import pooling_device
-
 # Convolutions and channels of each block: Simonyan & Zisserman 2015 (arXiv:1409.1556), table 1, E.
 VGG19 = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
 # Convolutional layers at a quarter of the width, with batch norm, by what they were trained on.
-_FILES = sorted((Path(__file__).parent / "weights").glob("vgg19_bn_quarter_*.safetensors"))
+_FILES = sorted(Path(__file__).parent.glob("weights/vgg19_bn_quarter_*.safetensors"))
 SHIPPED = {file.stem.rpartition("_")[2]: file for file in _FILES}
 
 
@@ -27,9 +23,9 @@ def transform_first_layer(
     a filter, ``how`` makes
 
     - ``"mean"``: its average over RGB, repeated (Wang et al. 2015, arXiv:1507.02159, §3, for
-      flow). The response to input that is alike in all channels grows by in_channels/3.
-    - ``"mean_rescaled"``: the same times 3/in_channels, which takes that growth out again.
-    - ``"inflate"``: its three colours, repeated for each frame and divided by the number of frames
+      flow). The response to input that is alike in all channels grows by in_channels/3;
+    - ``"mean_rescaled"``: the same times 3/in_channels, which takes that growth out again;
+    - ``"inflate"``: its colours, repeated for each frame and divided by the number of frames
       (Carreira & Zisserman 2017, arXiv:1705.07750): a still gets the response that it had.
 
     Raises ``ValueError`` for a weight of another shape, and for channels that ``how`` cannot fill.
@@ -54,8 +50,12 @@ def transform_first_layer(
 class AveragePool(nn.AdaptiveAvgPool2d):
     """Pools ``(B, M, h, w)`` to ``(B, M, size, size)``, on the CPU where the device cannot."""
 
+    def place(self, x: torch.Tensor) -> torch.device:  # pytorch issue 96056
+        even = all(max(s, self.output_size) % min(s, self.output_size) == 0 for s in x.shape[-2:])
+        return x.device if even or x.device.type != "mps" else torch.device("cpu")
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x.to(pooling_device(x, self.output_size))).to(x.device)
+        return super().forward(x.to(self.place(x))).to(x.device)
 
 
 def vgg_block(convolutions: int, channels: int, out: int, batch_norm: bool) -> list[nn.Module]:
@@ -85,14 +85,12 @@ class VGG(nn.Module):
     """VGG-19 with torchvision's parameter names, ``features`` and ``classifier``.
 
     ``forward`` maps ``(B, in_channels, H, W)`` float32 to logits ``(B, num_classes)``: ``maps``
-    returns the last convolutional maps after their ReLU (ReLU5_4) and before the last pool,
-    ``(B, map_channels, H/16, W/16)`` with 512·width channels; ``classify`` goes on from there.
+    returns what the last ReLU (ReLU5_4) leaves, ``(B, map_channels, H/16, W/16)`` with 512·width
+    channels; ``classify`` goes on from there, with the last pool.
     """
 
-    def __init__(
-        self, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0,
-        batch_norm: bool = False, dropout: float = 0.5,
-    ):  # fmt: skip
+    def __init__(self, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0,
+                 batch_norm: bool = False, dropout: float = 0.5):  # fmt: skip
         super().__init__()
         layers = []
         channels = in_channels
@@ -124,8 +122,7 @@ class VGG(nn.Module):
 
 def fold_batch_norm(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return weights of a plain VGG-19 that computes what these do with batch norm in eval mode."""
-    first = state["features.0.weight"]
-    layers = []
+    first, layers = state["features.0.weight"], []
     for layer in vgg19(first.shape[1], 1, len(first) / 64, True, state).eval().features:
         if isinstance(layer, nn.BatchNorm2d):
             layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
@@ -139,9 +136,8 @@ def load_weights(weights: str | Path | Mapping[str, torch.Tensor], batch_norm: b
     """Return a state dict: ``"imagenet"`` (torchvision's), one of :data:`SHIPPED`, or a file.
 
     The shipped ones have their batch norm folded into the convolutions for a network without.
-    torchvision downloads its file once (548 MB) and checks its hash. Files are read as data only,
-    safetensors or a pickle restricted to tensors. Raises ``FileNotFoundError`` naming the file, and
-    ``RuntimeError`` with the way out if torchvision's cannot be fetched.
+    Files are read as data only, safetensors or a pickle restricted to tensors. Raises
+    ``FileNotFoundError``, and ``RuntimeError`` if torchvision's 548 MB cannot be fetched.
     """
     if isinstance(weights, Mapping):
         return dict(weights)
@@ -165,8 +161,7 @@ def load_weights(weights: str | Path | Mapping[str, torch.Tensor], batch_norm: b
         return torch.load(path, map_location="cpu", weights_only=True)
     from safetensors.torch import load_file
 
-    state = {name: tensor.float() if tensor.is_floating_point() else tensor
-             for name, tensor in load_file(path).items()}  # fmt: skip
+    state = {name: t.float() if t.is_floating_point() else t for name, t in load_file(path).items()}
     return fold_batch_norm(state) if weights in SHIPPED and not batch_norm else state
 
 
@@ -177,11 +172,9 @@ def vgg19(
 ) -> VGG:  # fmt: skip
     """Build VGG-19 for stacks of ``in_channels`` channels, pre-trained if ``weights`` are given.
 
-    Pre-trained first-layer weights go through :func:`transform_first_layer`, as ``first_layer``
-    says, when ``in_channels`` is not 3; their bias is kept. Layers that the weights do not hold,
-    and a last layer of another number of classes, start as :func:`initialise` does.
-
-    Raises ``RuntimeError`` naming the layer and both shapes when weights and network do not match.
+    A first layer of other than ``in_channels`` goes through :func:`transform_first_layer`. Layers
+    that the weights do not hold, and a last one for other classes, start by :func:`initialise`.
+    Raises ``RuntimeError`` naming the layer and both shapes where weights and network do not match.
     """
     model = VGG(in_channels, num_classes, width, batch_norm, dropout)
     if weights is None:

@@ -47,10 +47,9 @@ def sampled_positions(
 ) -> np.ndarray:
     """Return the 1-based positions of a stack as ``sampling`` chooses them, ``(count,)`` int64.
 
-    ``"spaced"`` takes them ``step`` apart from ``start``; ``"random"`` draws as many, in order,
-    from the frames that those would cover; ``"segments"`` cuts the whole clip into ``count`` equal
-    parts and takes one of each (temporal segment networks, Wang et al. 2016, arXiv:1608.00859).
-    Without a ``seed`` nothing is drawn: tests take spaced positions, or the middle of each segment.
+    ``"spaced"``: ``step`` apart from ``start``. ``"random"``: as many, in order, drawn from what
+    those cover. ``"segments"``: one of each of ``count`` equal parts of the whole clip (Wang et al.
+    2016, arXiv:1608.00859). Without a ``seed``, in tests: spaced, or the middle of each part.
     """
     if sampling == "segments":
         part = available / count
@@ -68,9 +67,9 @@ def sampled_positions(
 class View:
     """What is seen of a clip: first frame (1-based), crop corner and side in px, mirrored or not.
 
-    One view holds for every RGB frame and every flow field of the clip, so the two streams stay
-    registered pixel by pixel: fusion at a convolutional layer needs that. A crop that is no square
-    is ``width`` px wide. ``seed`` decides what :func:`sampled_positions` draws.
+    One for every RGB frame and every flow field of the clip, so the two streams stay registered
+    pixel by pixel, as fusion at a convolutional layer needs. A crop that is no square is ``width``
+    px wide. ``seed`` decides what :func:`sampled_positions` draws.
     """
 
     start: int
@@ -99,10 +98,9 @@ def random_view(
 ) -> View:
     """Draw a training view of a clip of ``n_frames`` frames of ``size`` = (height, width) px.
 
-    Random start, mirrored half of the time, and a crop as ``profile.train_crops`` says:
-    ``"squares"`` of ``min_scale``..1 of the short side anywhere, or ``"corners"``: a corner or the
-    centre, height and width each 1, 7/8, 3/4 or 2/3 of the short side, no less than ``min_scale``
-    and at most one step apart (Wang et al. 2015, arXiv:1507.02159).
+    Random start, mirrored half of the time. Crops are ``"squares"``, ``min_scale``..1 of the short
+    side, anywhere; or ``"corners"`` and the centre, height and width each one of 1, 7/8, 3/4, 2/3
+    from ``min_scale`` on, at most one step apart (Wang et al. 2015, arXiv:1507.02159).
     """
     height, width = size
     short = min(height, width)

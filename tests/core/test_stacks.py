@@ -11,6 +11,7 @@ import torch
 
 from twostream_utils import stacks, views
 from twostream_utils.evaluation import score
+from twostream_utils.lab.flow_plots import first_view
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.stacks import EpochSampler, make_loader
 from twostream_utils.training import fit
@@ -88,7 +89,7 @@ def test_view_starts_reach_both_ends():
 
 
 def test_channel_order_is_frame_by_frame():
-    profile = get_profile("mini")
+    profile = get_profile("mini", subtract_mean=False)
     item = dataset(profile, train=False)[0]
     view = views.eval_views(120, (72, 96), profile)[0]
     rgb, flow = item["rgb"][0], item["flow"][0]
@@ -113,7 +114,7 @@ def test_flip_mirrors_both_streams_and_negates_u():
 
 
 def test_one_view_for_the_whole_clip_and_both_streams():
-    profile = get_profile("mini", crop=72, min_scale=1.0)
+    profile = get_profile("mini", crop=72, min_scale=1.0, subtract_mean=False)
     for index in range(6):
         data = dataset(profile)
         view = data.views(index)[0]
@@ -307,7 +308,7 @@ def test_a_view_may_be_stretched():
 
 
 def test_stacks_hold_what_opencv_cuts_and_resizes():
-    profile = get_profile("mini", rgb_frames=1, flow_fields=1)
+    profile = get_profile("mini", rgb_frames=1, flow_fields=1, subtract_mean=False)
     store, view = NoiseStore(), views.View(5, 3, 20, 60, True)
     (frame,) = store.images("", [5])
     cut = cv2.resize(frame[3:63, 20:80], (64, 64))[:, ::-1].transpose(2, 0, 1)
@@ -335,7 +336,7 @@ def test_five_crops_are_the_corners_and_the_centre():
 
 def test_first_view_is_that_of_the_item():
     clips = dataset(get_profile("mini", positions=3), train=False)
-    for stream, stack in stacks.first_view(clips, clips.clips[2]).items():
+    for stream, stack in first_view(clips, clips.clips[2]).items():
         assert torch.equal(stack, clips[2][stream][0])
 
 

@@ -13,6 +13,7 @@ from test_stacks import dataset
 
 from twostream_utils import device, training
 from twostream_utils.evaluation import score, validate
+from twostream_utils.lab.results import sessions
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.stacks import inputs, make_loader
 from twostream_utils.vgg import vgg19
@@ -192,6 +193,23 @@ def test_a_clip_that_does_not_fit_alone_is_told_in_words(tmp_path):
         training.fit(model, data, Recipe(1, 0.05, batch_size=2), tmp_path / "a.pt")
 
 
+def test_float16s_scale_is_in_the_gradients_and_out_again_before_the_step(tmp_path, precision):
+    precision("no")
+    shown = [torch.rand(3, 6, 32, 32)], torch.tensor([0, 1, 0])
+    after = []
+    for scale in (1.0, 1024.0):
+        state = training.Training(network(dropout=0.0), RECIPE, 4, 2, tmp_path / "none.pt")
+        state.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        ready = device.Prepared(state.model, torch.device("cpu"), "no", state.scaler)
+        training.train_epoch(ready, [shown], state, state.schedule, training.tower_loss)
+        after.append(state.model)
+    last = [model.classifier[6].weight for model in after]
+    torch.testing.assert_close(*last, atol=1e-7, rtol=1e-4)
+    assert not torch.equal(last[0], network(dropout=0.0).classifier[6].weight)
+    shares = [model.classifier[6].weight.grad.norm() for model in after]
+    assert shares[1] == pytest.approx(shares[0].item(), rel=1e-3)  # clipped as float32's are
+
+
 def test_schedule_rises_then_falls_to_zero():
     factors = [training.warmup_cosine(step, 100, 0.1) for step in range(101)]
     assert factors[0] == pytest.approx(0.1) and factors[9] == 1.0
@@ -265,7 +283,7 @@ def test_a_training_goes_on_in_its_precision(tmp_path, precision, monkeypatch):
     mended, again = train(path)
     assert without_seconds(again) == without_seconds(history)
     assert_same(model, mended)
-    (made,) = training.trained_with(path)
+    (made,) = sessions(path)
     assert made["precision"] == "bf16" and made["torch"] == torch.__version__
     precision("no")
     assert train(path)[1] == again  # finished: loaded, whatever is asked for
@@ -273,7 +291,7 @@ def test_a_training_goes_on_in_its_precision(tmp_path, precision, monkeypatch):
     del kept["trained_with"]  # as in checkpoints of before
     torch.save(kept, path)
     assert train(path)[1] == again
-    assert training.trained_with(path) == training.trained_with(tmp_path / "none.pt") == []
+    assert sessions(path) == sessions(tmp_path / "none.pt") == []
 
 
 def test_a_precision_that_the_device_lacks_is_left(monkeypatch, tmp_path):

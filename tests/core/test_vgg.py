@@ -7,9 +7,9 @@ import torch
 import torchvision
 from torch.nn.functional import conv2d
 
-from twostream_utils import device, vgg
 from twostream_utils.vgg import (
     SHIPPED,
+    AveragePool,
     fold_batch_norm,
     load_weights,
     transform_first_layer,
@@ -121,12 +121,12 @@ def test_pools_on_the_cpu_what_mps_cannot(monkeypatch):
         ("cuda", 2, "cuda"), ("cpu", 2, "cpu"),
     ):  # fmt: skip
         x = SimpleNamespace(device=torch.device(kind), shape=(1, 8, side, side))
-        assert device.pooling_device(x, 7).type == where, (kind, side)
+        assert AveragePool(7).place(x).type == where, (kind, side)
     asked = []
     monkeypatch.setattr(
-        vgg, "pooling_device", lambda x, size: asked.append(size) or torch.device("cpu")
+        AveragePool, "place", lambda pool, x: asked.append(pool) or torch.device("cpu")
     )
     model, x = vgg19(3, 5, 1 / 16), torch.randn(2, 3, 64, 64)
     plain = torch.nn.AdaptiveAvgPool2d((7, 7))
     assert torch.equal(model.avgpool(model.features(x)), plain(model.features(x)))
-    assert asked == [7] and not model.avgpool.state_dict()
+    assert asked == [model.avgpool] and not model.avgpool.state_dict()

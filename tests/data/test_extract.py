@@ -146,7 +146,7 @@ def test_changed_videos_or_settings_remake_their_shard(video_folder, tmp_path):
     assert len(report.written) == report.clips == 3
 
 
-@pytest.mark.parametrize("algorithm, kept", [("dis", 3), ("dis_fine", 3), ("tvl1", 0)])
+@pytest.mark.parametrize("algorithm, kept", [("dis", 3), ("dis_small", 0), ("tvl1", 0)])
 def test_shards_that_do_not_say_which_dis_made_them_stay_valid(whole, video_folder, tmp_path,
                                                               algorithm, kept):  # fmt: skip
     for shard in whole.glob("*.zip"):
@@ -199,7 +199,7 @@ def test_sources_that_are_no_folder_of_classes(video_folder, tmp_path):
         (tmp_path / "empty", {}, "no videos in .*empty"),
         (tmp_path / "bad", {}, "none of the 1 videos .*class/x.avi: .*not a video"),
         (video_folder / "YoYo", {}, f"itself a folder of videos.*above it: {video_folder}"),
-        (video_folder, {"algorithm": "horn"}, "'horn'.*dis, dis_small, dis_fine, tvl1, farneback"),
+        (video_folder, {"algorithm": "horn"}, "'horn'.*dis, dis_small, tvl1, farneback"),
         (video_folder, {"classes": ["Yoyo"]}, "no class Yoyo .*JumpRope, PullUps, YoYo"),
         (video_folder, {"every": 0}, "every must be 1 or more"),
         (video_folder, {"group_pattern": "^[a-z]+_"}, "lacks a bracket"),

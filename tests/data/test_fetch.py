@@ -478,7 +478,7 @@ def test_weizmann_is_ten_zips(nginx, tmp_path, capsys):
     there = files_in(tmp_path)
     assert len(there) == 20 and there["walk/lena_walk.avi"] == b"lena1" * 9_000
     line = capsys.readouterr().out.splitlines()[-1]
-    assert line.endswith("--short-side 80 --flow dis_fine --group-pattern '^([a-z]+)_'")
+    assert line.endswith("--short-side 80 --flow dis_small --group-pattern '^([a-z]+)_'")
 
 
 def test_real_clips(shared_data, tmp_path, nginx):

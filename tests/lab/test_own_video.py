@@ -15,6 +15,7 @@ from tiny_course import TINY
 
 from twostream_utils.data.video import VideoError
 from twostream_utils.lab import own_video
+from twostream_utils.profiles import get_profile
 
 # --- what goes well ---------------------------------------------------------------------------
 
@@ -72,7 +73,7 @@ def test_of_a_fast_video_every_second_frame_is_used(tmp_path):
     frames = moving_frames(20, 48, 64)
     path = write_video(tmp_path / "a.avi", frames, fps=60)
     kept, notes = own_video.read_own(path, 48)
-    assert len(kept) == 10 and "one frame in 2 is used" in notes[0]
+    assert len(kept) in (10, 11) and "60 frames per second: read at 30 per second" in notes[0]
     assert np.abs(kept[3].astype(float) - frames[6]).mean() < 12
 
 
@@ -99,28 +100,12 @@ def test_a_variable_frame_rate_is_made_steady_and_it_says_so(tmp_path):
     at = data.index(b"stts") + 12
     one = int.from_bytes(data[at + 4 : at + 8], "big")  # the duration of a frame at 25 per second
     path.write_bytes(with_stts(data, [(10, one // 2), (10, 3 * one // 2)]))
-    times = own_video.frame_times(path, 10)
-    np.testing.assert_allclose(np.diff(times), [0.02] * 10 + [0.06] * 9, atol=2e-3)
     kept, notes = own_video.read_own(path, 48)
     assert len(notes) == 1 and "frame rate varies" in notes[0]
-    assert abs(len(kept) - 20) <= 1
+    assert 22 <= len(kept) <= 24  # 0.76 s at 30 per second
     # Equal times apart: the fast half gives a quarter of the frames, the slow half the rest.
     near = [int(np.abs(frames.astype(float) - k).mean((1, 2, 3)).argmin()) for k in kept]
     assert near == sorted(near) and sum(k < 10 for k in near) in (5, 6, 7)
-
-
-@pytest.mark.parametrize(
-    "times",
-    [
-        *(np.arange(n) / 25 + 0.004 * np.sin(np.arange(n)) for n in (1, 2, 7, 40)),
-        np.zeros(5),
-        np.array([0, 0.2, 0.1, 0.3]),
-        np.array([0, np.nan, 1]),
-    ],
-)
-def test_of_a_steady_video_and_of_times_that_are_no_help_all_frames_are_taken(times):
-    picked, notes = own_video.steady_frames(times)
-    assert picked.tolist() == list(range(len(times))) and notes == []
 
 
 def test_4k_is_scaled_while_reading_and_memory_stays_small(tmp_path):
@@ -180,8 +165,8 @@ def test_files_that_are_no_videos_are_refused_in_words_that_help(tmp_path, capfd
         sound(tmp_path / "sound.wav"): "sound in this file but no picture",
         sound(tmp_path / "named.mp4"): "sound in this file but no picture",
         heard: "sound in this file but no picture",
-        text: "another kind of file",
-        half: "cut off",
+        text: "not a video",
+        half: "end is missing",
         empty: "upload was interrupted",
         picture: "an image",
         small: "at least 16 px",
@@ -203,5 +188,5 @@ def test_of_real_clips_it_is_never_said_that_nothing_moves(shared_data, tmp_path
     videos = sorted(shared_data.glob("ucf101_clips/*/*.avi"))[::25][:6]
     assert videos, "no UCF101 clips in the folder of real clips"
     for path in videos:
-        own = own_video.own_clip(path, TINY, tmp_path, seconds=2)
-        assert not any("nothing moves" in note for note in own.notes)
+        own = own_video.own_clip(path, get_profile("folder"), tmp_path)
+        assert not any("nothing moves" in note for note in own.notes), path

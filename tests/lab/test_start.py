@@ -29,7 +29,7 @@ def at_tiny(tiny, monkeypatch, tmp_path):
     [
         ("ucf10", "fetch_ucf101.py --profile ucf10\n.*extract.py data/ucf101_videos data/ucf101 "),
         ("ucf101", "--profile ucf101\n.* data/ucf101 --short-side 256 --flow dis\n"),
-        ("weizmann", r"fetch_weizmann.py\n.* --short-side 80 --flow dis_fine .*'\^\(\[a-z\]\+\)_'"),
+        ("weizmann", r"fetch_weizmann.py\n.* --short-side 80 --flow dis_s.*'\^\(\[a-z\]\+\)_'"),
         ("folder", "give\n  python data_scripts/extract.py VIDEOS data/folder --short-side 80"),
     ],
 )
@@ -104,7 +104,7 @@ def test_setup_says_what_is_missing_changed_and_lost(at_tiny, monkeypatch, tmp_p
 def test_changed_is_only_said_where_it_is_true(at_tiny, capsys):
     start.setup("folder", flow="tvl1", crop=72, seed=1)
     out = capsys.readouterr().out
-    assert "not changed: flow is 'dis_fine' in the data on disk, not 'tvl1'" in out
+    assert "not changed: flow is 'dis_small' in the data on disk, not 'tvl1'" in out
     assert "changed: crop" not in out  # what the profile has anyway
     start.setup("folder", short_side=64)
     assert "not changed: short_side is 72" in capsys.readouterr().out

@@ -326,8 +326,7 @@ def _finished(shard: Path, info: dict) -> tuple[dict[str, dict], list] | None:
         if isinstance(kept, int) and now and kept == now[0]:  # older shards know sizes only
             made_from["sources"][name] = now
     settings, wanted = made_from.get("settings", {}), info["settings"]["flow"]
-    # Older shards do not say whether their "dis" is the fine one: they are taken for either.
-    if (older := settings.pop("flow_method", None)) and wanted in (older, f"{older}_fine"):
+    if settings.pop("flow_method", None) == wanted:  # what older shards call it
         settings["flow"] = wanted
     return (clips, skipped) if made_from == info else None
 

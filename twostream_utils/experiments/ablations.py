@@ -193,7 +193,7 @@ CONCERNS = {
     "conv / own crops": LESSONS["where"],
     "temporal / rotated": LESSONS["time"],
     "temporal / unflipped u": tuple(n for n in LESSONS["ring"] if n.startswith(("Flap", "Clap"))),
-    "temporal / min-max flow": LESSONS["ring"],
+    "temporal / min-max flow": LESSONS["time"],
 }
 GROUPS: dict[str, Callable] = {
     "course": of_course, "first_layer": first_layer, "defects": defect, "mean_flow": mean_flow,

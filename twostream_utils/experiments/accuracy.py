@@ -162,7 +162,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--data", type=Path, help="folder of class folders with videos")
     parser.add_argument("--jobs", type=int, help="splits and seeds side by side; a core each")
-    parser.add_argument("--again", action="store_true", help="also those that the file has")
+    parser.add_argument(
+        "--again", action="store_true", help="all anew, without the file that is there"
+    )
     options = parser.parse_args()
     os.environ["TWOSTREAM_PROFILE"] = options.profile
     if options.data:
@@ -174,7 +176,9 @@ def main() -> None:
     path = kept.KEPT / f"accuracy_{options.profile}.json"
     wanted = set(product(options.splits, options.seeds))
     there = set()
-    if path.exists() and not options.again:
+    if options.again:
+        path.unlink(missing_ok=True)
+    if path.exists():
         there = {(run["split"], run["seed"]) for run in kept.load_accuracy(options.profile)["conv"]}
     cpu = pick_device().type == "cpu" and processes()[1] == 1
     jobs = options.jobs or ((os.cpu_count() or 1) if cpu else 1)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from twostream_utils.conv_fusion import ConvFusion, check_streams
+from twostream_utils.conv_fusion import ConvFusion
 from twostream_utils.fusion import softmax
 from twostream_utils.vgg import VGG
 
@@ -78,15 +78,13 @@ class MapFusion(ConvFusion):
     layers, trained further. ``"relu5+fc8"`` keeps the temporal stream's classifier too and fuses a
     second time, a linear layer on both towers' class scores that starts as their mean.
 
-    Raises ``ValueError`` for an unknown choice, for choices that exclude each other, or streams
-    that do not fit.
+    Raises ``ValueError`` for an unknown choice, or choices that exclude each other.
     """
 
     def __init__(
         self, spatial: VGG, temporal: VGG, kind: str = "conv", layer: str = "relu5",
         mix: tuple[float, float] = (0.25, 0.75), train_trunks: bool = False,
     ):  # fmt: skip
-        check_streams(spatial, temporal)
         for what, value, known in ("kind", kind, KINDS), ("layer", layer, LAYERS):
             if value not in known:
                 raise ValueError(f"no {what} {value!r}; there are {', '.join(known)}")

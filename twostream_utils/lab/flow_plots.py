@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from ..flow import decode
+from ..stacks import StackDataset
 from ..store import FrameStore
 from .flow_colours import colour_wheel, flow_to_rgb
 from .plots import FLOW_MAP, RED, batch_of_stacks, contact_sheet, rgb_of, spread
@@ -38,6 +40,12 @@ def liveliest(store: FrameStore, clips: Iterable[str]) -> tuple[str, int]:
         place, lively = liveliest_field(decode(store.read_flow(clip, numbers)))
         found.append((lively, clip, int(numbers[place])))
     return max(found)[1:]
+
+
+def first_view(dataset: StackDataset, clip: str) -> dict[str, torch.Tensor]:
+    """Return the stacks of one view of ``clip`` by stream, each ``(channels, S, S)`` uint8."""
+    item = dataset[dataset.clips.index(clip)]
+    return {stream: item[stream][0] for stream in dataset.streams}
 
 
 def fastest(flow: np.ndarray, share: float = 1.0) -> float:
@@ -83,9 +91,9 @@ def flow_stack_grid(q: np.ndarray, indices: Sequence[int], columns: int = 10) ->
     """Draw a flow stack ``(T, H, W, 2)`` uint8: three rows a line of fields, u, v and colour.
 
     u and v are the raw grey JPEGs (rest is 128); the colour is that of ``flow_to_rgb`` at one
-    scale for the whole stack, with the colour wheel beside it.
+    scale for the whole stack, with the colour wheel beside it; the fastest 0.5 % are darker.
     """
-    top = fastest(decode(q))
+    top = fastest(decode(q), 0.995)
     images, titles = [], []
     for first in range(0, len(q), columns):
         part = slice(first, first + columns)

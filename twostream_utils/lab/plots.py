@@ -50,7 +50,8 @@ def picture(fig: Figure | np.ndarray, alt: str) -> tuple[dict, dict]:
     else:
         Image.fromarray(fig).save(out, format="PNG")
     png = base64.b64encode(out.getvalue()).decode()
-    image = f'<img src="data:image/png;base64,{png}" alt="{html.escape(alt)}">'
+    source, fits = f'src="data:image/png;base64,{png}"', 'style="max-width:100%"'
+    image = f'<img {source} alt="{html.escape(alt)}" {fits}>'
     bundle = {"image/png": png, "text/html": image, "text/plain": alt}
     return bundle, {"image/png": {"alt": alt}}
 

@@ -17,7 +17,7 @@ from ..data.fetch import UCF101, WEIZMANN, FetchError, fetch, open_remote
 from ..mini.clip import CLASSES, render_clip
 from ..mini.generate import CLIPS_PER_GROUP, FPS, GROUPS
 from ..profiles import Profile
-from ..store import FrameStore
+from ..store import FrameStore, find_archives
 from .start import ROOT, prepare_data, sentence_alone, shown
 
 VIDEOS = ROOT / "data"
@@ -114,10 +114,13 @@ def get_data(profile: Profile) -> Path:
     """
     videos = {"ucf101": UCF101, "weizmann": WEIZMANN}.get(profile.data)
     root = ROOT / "data" / profile.data
-    there = {path.stem for path in root.glob("*.zip")}
     given = os.environ.get("TWOSTREAM_DATA")
-    if given or not videos or there >= {*(profile.classes or videos.clips)}:
+    if given or not videos:
         return prepare_data(profile, given)
+    there, known = {path.stem for path in root.glob("*.zip")}, {*videos.clips}
+    archives = root.is_dir() and find_archives(root) and not there & known  # not of single classes
+    if archives or there >= {*(profile.classes or known)}:
+        return root
     folder = VIDEOS / f"{profile.data}_videos"
     try:
         fetch(videos, folder, profile.classes)

@@ -12,7 +12,7 @@ import functools
 import linecache
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -188,54 +188,6 @@ def compare_names(
     if result != wanted:
         odd = sorted(set(result) ^ set(wanted)) or ["a clip that comes twice"]
         raise ExerciseError(f"Look at {odd[0]} ({case})")
-
-
-def compare_interval(
-    value: object, middle: float, error: float, slips: Sequence[tuple[str, float, float]]
-) -> None:
-    """Raise ``ExerciseError`` unless ``value`` is the 95 % interval ``(low, high)`` of a mean.
-
-    ``middle`` is the mean and ``error`` its standard error. A slip is its explanation with the
-    middle of the interval that it gives and half of its width.
-    """
-    ends = as_array(value, "the interval").astype(float).ravel()
-    if ends.shape != (2,):
-        raise ExerciseError(f"the interval should be two numbers, (low, high), not {ends.size}")
-    if not np.isfinite(ends).all():
-        raise ExerciseError("the interval holds values that are not finite (nan or inf)")
-    low, high = ends
-    if low > high:
-        raise ExerciseError("the low end of the interval stands first, then the high end")
-    half = 1.96 * error
-
-    def spans(width: float) -> bool:
-        return abs((high - low) / 2 - width) <= 0.08 * width + 1e-9
-
-    def around(centre: float, width: float) -> bool:
-        return abs((low + high) / 2 - centre) <= 0.2 * width + 1e-9
-
-    if spans(half) and around(middle, half):
-        return
-    for slip, centre, width in (
-        *slips,
-        ("It has no width: were clips drawn without replacement? Every draw is all of them",
-         middle, 0.0),
-        ("That is the middle 90 %: cut off 2.5 % at each end, not 5 %", middle, 1.645 * error),
-        ("That is the middle 99 %: cut off 2.5 % at each end", middle, 2.576 * error),
-        ("That is one deviation to each side, the middle 68 %", middle, error),
-        ("Give fractions of 1, not per cent", 100 * middle, 100 * half),
-    ):  # fmt: skip
-        if spans(width) and around(centre, width):
-            raise ExerciseError(slip)
-    if middle - 6 * error < low < high < middle - 1.5 * error:
-        raise ExerciseError(
-            "Both ends lie in the lower tail of the draws. np.percentile counts in per cent, 2.5 "
-            "and 97.5; np.quantile in fractions, 0.025 and 0.975"
-        )
-    if spans(half):
-        raise ExerciseError(f"{low:.3f} to {high:.3f} should lie around {middle:.3f}")
-    size = "narrow" if high - low < 2 * half else "wide"
-    raise ExerciseError(f"{low:.3f} to {high:.3f} is too {size}; it should span {2 * half:.3f}")
 
 
 # --- questions: the answer is a number, a letter or a few names ----------------------------------

@@ -53,7 +53,7 @@ def evaluation_loop(answer):
     logits, found = result
     if isinstance(logits, torch.Tensor) and logits.requires_grad:
         raise ExerciseError("The logits keep their gradients, which fills the memory: no_grad")
-    shape = as_array(logits, "the logits").shape
+    shape = as_array(logits, "the tensor of logits").shape
     if shape == (7, 4):
         raise ExerciseError("That is one row a clip; every view was asked for, (N, V, classes)")
     if shape == (21, 4):
@@ -72,5 +72,5 @@ def evaluation_loop(answer):
     }
     if network.training:
         raise ExerciseError("The network is still in training mode: dropout is on, so it guesses")
-    compare(logits, wanted, "the logits", slips)
-    compare(found, labels, "the labels", {})
+    compare(logits, wanted, "the tensor of logits", slips)
+    compare(found, labels, "the tensor of labels", {})

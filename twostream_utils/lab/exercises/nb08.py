@@ -1,98 +1,78 @@
-"""Checkers of notebook 08: the fusion layer, the size behind a Conv3d, what is trained."""
+"""Checkers of notebook 08: conv fusion over time."""
 
-import numpy as np
 import torch
 from torch import nn
 
 from .checking import NO_RETURN, ExerciseError, checker, compare, picture, prediction
 
-__all__ = ["fusion_layer", "conv3d_size", "trained_count", "picture", "prediction"]
+__all__ = ["fuse_over_time", "picture", "prediction"]
 
 
-@checker("Map o of the result is a mix of map o of both streams; with (1, 1) it is sum fusion.")
-def fusion_layer(answer):
-    """``answer(channels M, mix)`` → a 1×1 ``nn.Conv2d`` from cat([a, b]), 2M, to M maps."""
-    generator = torch.Generator().manual_seed(0)
-    for channels, (s, t) in (4, (0.25, 0.75)), (3, (1.0, 1.0)), (3, (1.0, 0.5)):
-        a, b = torch.rand(2, 2, channels, 3, 3, generator=generator)
-        layer = answer(channels, (s, t))
-        if layer is None:
+@checker("Each chunk goes through the trunks alone, and the 3D layer sees all of them in order.")
+@torch.no_grad()
+def fuse_over_time(answer):
+    """``answer(spatial_trunk, temporal_trunk, layer, rgb, flow, T)`` → ``(B, M, h/2, w/2)``."""
+    torch.manual_seed(0)
+    for clips, chunks in (2, 3), (1, 1), (3, 2):
+        of_rgb = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU())
+        of_flow = nn.Sequential(nn.Conv2d(6, 4, 3, 2, 1), nn.ReLU())
+        layer = nn.Conv3d(8, 4, 3, padding=1)
+        rgb, flow = torch.randn(clips, 3 * chunks, 16, 8), torch.randn(clips, 6 * chunks, 16, 8)
+
+        def pooled(x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.max_pool2d(x, 2)
+
+        a, b = (
+            torch.stack([trunk(part) for part in stack.chunk(chunks, dim=1)], dim=2)
+            for trunk, stack in ((of_rgb, rgb), (of_flow, flow))
+        )
+        raw = layer(torch.cat([a, b], dim=1))
+        fused = torch.relu(raw)
+        swapped = torch.relu(layer(torch.cat([b, a], dim=1)))
+        flat = [x.transpose(1, 2).flatten(0, 1) for x in (a, b)]
+        mixed = [x.unflatten(0, (chunks, clips)).permute(1, 2, 0, 3, 4) for x in flat]
+        mixed = torch.relu(layer(torch.cat(mixed, dim=1)))
+        by_chunk = [x.permute(2, 0, 1, 3, 4).flatten(0, 1) for x in (a, b)]
+        by_chunk = [x.unflatten(0, (clips, chunks)).transpose(1, 2) for x in by_chunk]
+        by_chunk = torch.relu(layer(torch.cat(by_chunk, dim=1)))
+        dealt = [
+            torch.stack([trunk(stack[:, k::chunks]) for k in range(chunks)], dim=2)
+            for trunk, stack in ((of_rgb, rgb), (of_flow, flow))
+        ]
+        dealt = torch.relu(layer(torch.cat(dealt, dim=1)))
+        back = torch.relu(layer(torch.cat([a.flip(2), b.flip(2)], dim=1)))
+        slips = {
+            "The temporal maps stand first; concatenate [spatial, temporal]": pooled(
+                swapped.amax(2)
+            ),
+            "The ReLU after the layer is missing": pooled(raw.amax(2)),
+            "The pool over time takes the mean; the strongest moment was asked for, amax": pooled(
+                fused.mean(2)
+            ),
+            "Clips and chunks are mixed up: .flatten(0, 1) has put the chunks of one clip behind "
+            "each other, so undo it with .unflatten(0, (-1, T))": pooled(mixed.amax(2)),
+            "Clips and chunks are mixed up: torch.cat has put the first chunks of all clips before "
+            "the second ones. Join them with torch.stack(…, dim=2), which gives time its axis": (
+                pooled(by_chunk.amax(2))
+            ),
+            "The channels are dealt out one by one; a chunk is a run of consecutive channels, "
+            ".unflatten(1, (T, -1))": pooled(dealt.amax(2)),
+            "The chunks stand in reverse order": pooled(back.amax(2)),
+            "Only the first chunk is left; pool over all of them": pooled(fused[:, :, 0]),
+        }
+        result = answer(of_rgb, of_flow, layer, rgb.clone(), flow.clone(), chunks)
+        if result is None:
             raise ExerciseError(NO_RETURN.format("The result"))
-        if not isinstance(layer, nn.Conv2d):
-            raise ExerciseError(f"Return an nn.Conv2d, not {type(layer).__name__}")
-        shape, wanted_shape = tuple(layer.weight.shape), (channels, 2 * channels, 1, 1)
-        if shape == (2 * channels, channels, 1, 1):
-            raise ExerciseError("In and out are exchanged: 2M maps come in, M go out")
-        if shape != wanted_shape:
-            raise ExerciseError(f"The weight has shape {shape}, expected {wanted_shape}")
-        if layer.bias is not None and layer.bias.detach().abs().max() > 1e-6:
+        shape, wanted = tuple(result.shape), pooled(fused.amax(2))
+        if shape == tuple(fused.amax(2).shape):
+            raise ExerciseError("The pool over 2×2 places is missing: height and width are halved")
+        if shape == (clips, 4, 1, 4, 2):
+            raise ExerciseError("An axis of time is left, of length 1: .squeeze(2) takes it away")
+        if shape == (clips, 4, chunks, 4, 2):
+            raise ExerciseError("The pool over time is missing: one map is left of all T moments")
+        if chunks > 1 and shape[:1] == (clips * chunks,):
             raise ExerciseError(
-                "The bias is not zero: nn.Conv2d draws it at random, so set it to zero or leave it "
-                "out"
+                "Clips and chunks still share axis 0, B·T: give time an axis of its own before the "
+                "3D layer, .unflatten(0, (-1, T)).transpose(1, 2)"
             )
-        with torch.no_grad():
-            made = layer(torch.cat([a, b], dim=1))
-        every = (s * a + t * b).sum(1, keepdim=True).expand_as(a)
-        interleaved = torch.cat([a, b], dim=1)[:, 0::2] * s + torch.cat([a, b], 1)[:, 1::2] * t
-        slips = {
-            "The temporal half stands first; the maps are concatenated [spatial, temporal]": (
-                t * a + s * b
-            ),
-            "Every output map mixes all input maps; it should see map o of each stream only": every,
-            "The mix is not used: both streams get weight 1": a + b,
-            "Neighbouring channels are mixed, but cat puts all spatial maps before all temporal "
-            "ones": interleaved,
-        }
-        what = f"layer(cat([a, b])) for the mix ({s:g}, {t:g})"
-        compare(made, s * a + t * b, what, slips, 1e-5)
-
-
-@checker("Each axis alike, time included: size + 2 · padding − kernel + 1.")
-def conv3d_size(answer):
-    """``answer(size (D, H, W), kernel, padding)`` → size behind a Conv3d of stride 1."""
-    cases = ((2, 9, 9), 2, 2), ((1, 7, 7), 1, 1), ((5, 14, 14), 3, 1), ((4, 6, 8), 3, 0)
-    for size, kernel, padding in cases:
-        n = np.array(size)
-        wanted = n + 2 * padding - kernel + 1
-        flat = wanted.copy()
-        flat[0] = n[0]
-        slips = {
-            "Padding is added at both ends of an axis": n + padding - kernel + 1,
-            "One too few: a kernel as large as the input fits once": n + 2 * padding - kernel,
-            "The size is taken to stay as it is; that holds only for kernel = 2 · padding + 1": n,
-            "Depth is padded too, as padding stands for all three axes": flat,
-            "The padding is left out": n - kernel + 1,
-        }
-        what = f"the size behind (size={size}, kernel={kernel}, padding={padding})"
-        compare(answer(size, kernel, padding), wanted, what, slips)
-
-
-@checker("What has a gradient is trained; all else is frozen.")
-def trained_count(answer):
-    """``answer(model)`` → how many numbers of ``model`` are trained, an int."""
-    for frozen_bias in False, True:
-        trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
-        trunk.requires_grad_(False)
-        model = nn.Sequential(trunk, nn.Flatten(), nn.Linear(36, 5), nn.Linear(5, 2))
-        model[2].bias.requires_grad_(not frozen_bias)
-        everything = list(model.parameters())
-        trained = [weights for weights in everything if weights.requires_grad]
-        wanted = sum(weights.numel() for weights in trained)
-        total = sum(weights.numel() for weights in everything)
-        buffers = sum(buffer.numel() for buffer in model.buffers())
-        slips = {
-            "Those are all parameters; leave out the frozen ones": total,
-            "Those are the frozen ones": total - wanted,
-            "That is the number of tensors; count the numbers in them with numel()": len(trained),
-            "That is the number of all tensors; count the numbers in those that are trained": len(
-                everything
-            ),
-            "Running means and variances are no parameters, and none of them is trained": (
-                wanted + buffers
-            ),
-            "That is all of state_dict(), running means and frozen weights included": (
-                total + buffers
-            ),
-            "Biases are trained as well": 36 * 5 + 5 * 2,
-        }
-        compare(answer(model), float(wanted), "the count", slips, tolerance=0.5)
+        compare(result, wanted, f"the maps for T = {chunks}", slips)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ...stacks import StackDataset, first_view, normalise
+from ...stacks import StackDataset, normalise
 from ...vgg import transform_first_layer
+from ..flow_plots import first_view
 from ..plots import FLOW_MAP
 from ..widgets import Canvas, Drawing, clip_menus, explorer, heat, int_slider
 

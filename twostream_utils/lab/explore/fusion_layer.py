@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from ...flow import decode
-from ...stacks import StackDataset, first_view, normalise
+from ...stacks import StackDataset, normalise
 from ..flow_colours import colour_wheel, flow_to_rgb
-from ..flow_plots import liveliest_field
+from ..flow_plots import first_view, liveliest_field
 from ..widgets import Canvas, Drawing, clip_menus, explorer, heat, resize
 
 PANEL, GAP, TOP = 196, 16, 26

@@ -9,7 +9,7 @@ import cv2
 import ipywidgets as widgets
 import numpy as np
 
-from ...flow import compute_flow, decode, quantise
+from ...flow import ALGORITHMS, compute_flow, decode, quantise
 from ...store import FrameStore
 from ..flow_colours import flow_to_rgb
 from ..plots import BLUE, RED
@@ -65,7 +65,8 @@ def _field(store: FrameStore, clip: str, field: int) -> np.ndarray:
             f"{store.n_frames(clip) - 1}"
         )
     pair = store.read_rgb(clip, [field, field + 1])
-    made_by = store.flow_algorithm(clip) or "dis_fine"
+    made_by = store.flow_algorithm(clip)
+    made_by = made_by if made_by in ALGORITHMS else "dis_small"
     return compute_flow(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair), made_by)
 
 
