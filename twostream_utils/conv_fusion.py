@@ -11,7 +11,7 @@ from .vgg import VGG
 def fusion_layer(channels: int, mix: tuple[float, float] = (0.25, 0.75)) -> nn.Conv2d:
     """Return the 1×1 convolution 2M→M that starts as ``mix[0]``·spatial + ``mix[1]``·temporal.
 
-    Two identities side by side ``(M, 2M, 1, 1)``, no bias (Feichtenhofer et al. 2016, §3.4).
+    Two identities side by side, ``(M, 2M, 1, 1)``, bias 0 (Feichtenhofer et al. 2016, §3.4).
     """
     layer = nn.Conv2d(2 * channels, channels, kernel_size=1)
     eye = torch.eye(channels)

@@ -16,10 +16,7 @@ PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def pick_device() -> torch.device:
-    """Return ``TWOSTREAM_DEVICE``, or else the fastest device: CUDA, then MPS, then the CPU.
-
-    Each process of ``torchrun`` has a GPU of its own. Raises ``ValueError``: no such device here.
-    """
+    """Return ``TWOSTREAM_DEVICE``, or else the fastest: CUDA (torchrun: a GPU each), MPS, CPU."""
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     found = ["cuda"] * cuda + ["mps"] * mps + ["cpu"]
     name = os.environ.get("TWOSTREAM_DEVICE") or found[0]
@@ -90,8 +87,8 @@ def autocast(device: torch.device, precision: str | None = None) -> torch.autoca
 class Prepared(nn.Module):
     """A network as a loop calls it: in a precision (see :func:`autocast`), answers in float32.
 
-    A batch of more than ``at_once`` clips goes through in parts: only one part's maps are in
-    memory, computed again on the way back. ``scaler`` enlarges the gradients, which float16 needs.
+    More than ``at_once`` clips go through in parts, their maps computed again on the way back.
+    ``scaler`` enlarges the gradients, which float16 needs.
     """
 
     def __init__(self, network: nn.Module, device: torch.device, precision: str | None = None,

@@ -92,11 +92,10 @@ def given_split(sides: Mapping[str, str]) -> tuple[list[str], list[str], list[st
 
 def hold_out_groups(clips: Iterable[str], groups: Mapping[str, str], fraction: float = 0.2,
                     seed: int = 0, labels: Mapping[str, str] | None = None) -> Split:  # fmt: skip
-    """Hold out about `fraction` of `clips` for validation (`.test`), as whole groups.
+    """Hold out about `fraction` of `clips`, between 0 and 1, as `.test`, in whole groups.
 
-    A group is held out in all classes at once. With `labels` (clip → label), every class gives
-    about its `fraction`, and none goes whole if that can be helped. Raises ValueError: fewer than
-    two groups, or a fraction that is not between 0 and 1.
+    With `labels` (clip → label) every class gives about its fraction, and none goes whole if that
+    can be helped. Raises ValueError: a wrong fraction, fewer than two groups.
     """
     clips = sorted(clips)
     if not 0 < fraction < 1:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
@@ -79,9 +80,8 @@ def initialise(layer: nn.Module) -> None:
 class VGG(nn.Module):
     """VGG-19 with torchvision's parameter names, ``features`` and ``classifier``.
 
-    ``forward`` maps ``(B, in_channels, H, W)`` float32 to logits ``(B, num_classes)``: ``maps``
-    returns what the last ReLU (ReLU5_4) leaves, ``(B, map_channels, H/16, W/16)`` with 512·width
-    channels; ``classify`` goes on from there, with the last pool.
+    ``forward`` takes ``(B, in_channels, H, W)`` float32 by way of ``maps``, after ReLU5_4,
+    ``(B, map_channels, H/16, W/16)``, to logits ``(B, num_classes)``.
     """
 
     def __init__(self, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0,
@@ -153,8 +153,6 @@ def load_weights(weights: str | Path | Mapping[str, torch.Tensor], batch_norm: b
         raise FileNotFoundError(f"no weights at {path}; give a file or one of {names}")
     if path.suffix != ".safetensors":
         return torch.load(path, map_location="cpu", weights_only=True)
-    from safetensors.torch import load_file
-
     state = {name: t.float() if t.is_floating_point() else t for name, t in load_file(path).items()}
     return fold_batch_norm(state) if weights in SHIPPED and not batch_norm else state
 
@@ -166,9 +164,8 @@ def vgg19(
 ) -> VGG:  # fmt: skip
     """Build VGG-19 for stacks of ``in_channels`` channels, pre-trained if ``weights`` are given.
 
-    A first layer of other than ``in_channels`` goes through :func:`transform_first_layer`. Layers
-    that the weights do not hold, and a last one for other classes, start by :func:`initialise`.
-    Raises ``RuntimeError`` naming the layer and both shapes where weights and network do not match.
+    A first layer of other channels goes through :func:`transform_first_layer`; layers that are not
+    there, and a last one for other classes, start anew. Raises ``RuntimeError`` for other shapes.
     """
     model = VGG(in_channels, num_classes, width, batch_norm, dropout)
     if weights is None:
