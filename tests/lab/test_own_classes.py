@@ -82,11 +82,15 @@ def test_a_class_that_is_missing_in_one_part_is_named(tmp_path):
     assert any(f"no {part} clip of wave" in warning for warning in group_warnings(own))
 
 
-def test_two_groups_are_too_few(tmp_path):
-    for group in 1, 2:
-        write_video(tmp_path / "v" / "jump" / f"a_g{group:02d}_c01.avi", moving_frames(8))
-    with pytest.raises(ValueError, match="at least 3 groups, found 2"):
-        own_classes(tmp_path / "v", tmp_path / "a", **SIZES)
+def test_one_group_or_one_class_is_too_few(tmp_path):
+    for folder, clips, words in (
+        ("one_class", ("jump/a_g01_c01", "jump/a_g02_c01"), "one class only, jump"),
+        ("one_group", ("jump/a_g01_c01", "wave/a_g01_c01"), "group"),
+    ):
+        for clip in clips:
+            write_video(tmp_path / folder / f"{clip}.avi", moving_frames(8))
+        with pytest.raises(ValueError, match=words):
+            own_classes(tmp_path / folder, tmp_path / f"{folder}_made", **SIZES)
 
 
 def test_exported_videos_are_the_clips_and_are_written_once(video_folder, tmp_path):
