@@ -11,8 +11,7 @@ from .vgg import VGG
 def fusion_layer(channels: int, mix: tuple[float, float] = (0.25, 0.75)) -> nn.Conv2d:
     """Return the 1×1 convolution 2M→M that starts as ``mix[0]``·spatial + ``mix[1]``·temporal.
 
-    Its weight ``(M, 2M, 1, 1)`` is the identity of both streams side by side: map m of one meets
-    map m of the other (Feichtenhofer et al. 2016, §3.4). The bias starts at 0.
+    Two identities side by side, ``(M, 2M, 1, 1)``, bias 0 (Feichtenhofer et al. 2016, §3.4).
     """
     layer = nn.Conv2d(2 * channels, channels, kernel_size=1)
     eye = torch.eye(channels)
@@ -67,16 +66,10 @@ class ConvFusion(nn.Module):
         return self.classifier(maps.flatten(1))
 
 
-def split_chunks(stack: torch.Tensor, chunks: int) -> torch.Tensor:
-    """Cut a stack ``(B, T·channels, H, W)`` into its T moments, ``(B·T, channels, H, W)``."""
-    return stack.unflatten(1, (chunks, -1)).flatten(0, 1)
-
-
 def fusion_layer_3d(channels: int, mix: tuple[float, float], kernel: int = 3) -> nn.Conv3d:
-    """Return the convolution over time and space 2M→M that starts as :func:`fusion_layer`.
+    """Return :func:`fusion_layer` over time and space, ``(M, 2M, kernel, kernel, kernel)``.
 
-    Each weight is spread over ``kernel``³ moments and places by a Gaussian of σ = 1 that sums to 1
-    (Feichtenhofer et al. 2016, §3.4 and the authors' code).
+    Spread by a Gaussian of σ = 1 and sum 1 (Feichtenhofer et al. 2016, §3.4, the authors' code).
     """
     layer = nn.Conv3d(2 * channels, channels, kernel, padding=kernel // 2)
     line = torch.exp(-((torch.arange(kernel) - kernel // 2) ** 2) / 2)
@@ -109,7 +102,8 @@ class FusionOverTime(ConvFusion):
             self.temporal_classifier = temporal.classifier
 
     def forward(self, rgb: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
-        both = self.trunks(split_chunks(rgb, self.chunks), split_chunks(flow, self.chunks))
+        moments = (x.unflatten(1, (self.chunks, -1)).flatten(0, 1) for x in (rgb, flow))
+        both = self.trunks(*moments)  # of (B·T, channels, H, W)
         both = (self.pool_first(maps).unflatten(0, (-1, self.chunks)) for maps in both)
         a, b = (maps.transpose(1, 2) for maps in both)  # (B, M, T, h, w)
         fused = torch.relu(self.fuse(torch.cat([a, b], dim=1)))
@@ -131,10 +125,7 @@ FORMS = {
 
 
 def fuse_streams(spatial: VGG, temporal: VGG, form="conv", chunks=1, **choices) -> ConvFusion:
-    """Return an untrained fusion of two trained streams, of one of :data:`FORMS`.
-
-    Raises ``ValueError``: streams that do not fit, an unknown form, several ``chunks`` in ``conv``.
-    """
+    """Return a fusion in one of :data:`FORMS`; ``ValueError``, if the choices do not fit."""
     a, b = ((s.map_channels, len(s.features), s.classifier[-1].out_features)
             for s in (spatial, temporal))  # fmt: skip
     if a != b:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -15,21 +17,14 @@ import torch
 from torch import nn
 
 from .conv_fusion import fuse_streams
-from .device import PRECISIONS, processes, wait_for_all
-from .evaluation import Scores, check_same_clips, score, summary, write_json
+from .device import processes, wait_for_all
+from .evaluation import Scores, score
 from .fusion import METHODS
 from .profiles import INPUTS, Profile, Recipe
-from .splits import (
-    Split,
-    class_order,
-    given_split,
-    group_folds,
-    hold_out_groups,
-    official_split,
-)  # fmt: skip
+from .splits import class_order, given_split, group_folds, hold_out_groups, official_split
 from .stacks import StackDataset
 from .store import FrameStore
-from .training import History, fingerprint, fit, train_epoch, trained_with
+from .training import fit, train_epoch
 from .vgg import VGG, vgg19
 
 
@@ -38,12 +33,10 @@ class Course:
     """One data set, one split and one seed at the sizes of a profile.
 
     ``train``, ``val`` and ``test`` are clip names, no group in two of them. Checkpoints and score
-    files are in ``run_dir`` under names that follow from everything that shaped them: change a
-    size and the networks are trained anew beside the old ones, change it back and they are there.
-
-    The networks are ``"spatial"``, ``"temporal"`` and ``"conv"``. ``choices`` of a method are those
-    of ``conv_fusion.fuse_streams``, such as ``form="seed"``, and go before the profile's;
-    ``network`` among them is what makes another fusion out of the two streams.
+    files are in ``run_dir`` under names that follow from everything that shaped them. The networks
+    are ``"spatial"``, ``"temporal"`` and ``"conv"``. ``choices`` are those of
+    ``conv_fusion.fuse_streams``, such as ``form="seed"``, and go before the profile's; ``network``
+    among them is what makes another fusion out of the two streams.
     """
 
     profile: Profile
@@ -64,10 +57,16 @@ class Course:
         if len(self.classes) < 2:
             raise ValueError(f"{self.store.root} has one class, {self.classes}: a course needs two")
         sides = {c: s for c, s in (self.sides or self.store.sides).items() if c in labels}
+        self.val: list[str] = []
         if sides:
             self.train, self.val, self.test = given_split(sides)
+        elif self.profile.split_rule == "official":
+            self.train, self.test = official_split(groups, self.split)
         else:
-            (self.train, self.test), self.val = self._split(groups), []
+            folds = group_folds(groups, max(2, min(3, len({*groups.values()}))), seed=0)
+            if not 1 <= self.split <= len(folds):
+                raise ValueError(f"split {self.split}: this data set has folds 1 to {len(folds)}")
+            self.train, self.test = folds[self.split - 1]
         for part in "train", "test":
             if not getattr(self, part):
                 raise ValueError(
@@ -75,18 +74,9 @@ class Course:
                     f"profile {self.profile.name!r} takes, split {self.split} has none for it. "
                     "data_scripts/verify.py lists what is missing"
                 )
-        if self.profile.val_fraction > 0 and not self.val:
-            self.train, self.val = hold_out_groups(
-                self.train, groups, self.profile.val_fraction, seed=0, labels=labels
-            )
-
-    def _split(self, groups: dict[str, str]) -> Split:
-        if self.profile.split_rule == "official":
-            return official_split(groups, self.split)
-        folds = group_folds(groups, max(2, min(3, len({*groups.values()}))), seed=0)
-        if not 1 <= self.split <= len(folds):
-            raise ValueError(f"split {self.split}: this data set has folds 1 to {len(folds)}")
-        return folds[self.split - 1]
+        share = self.profile.val_fraction
+        if share > 0 and not self.val:
+            self.train, self.val = hold_out_groups(self.train, groups, share, 0, labels)
 
     def dataset(
         self, part: str, streams: tuple[str, ...] = ("rgb", "flow"), crops: str | None = None,
@@ -95,19 +85,15 @@ class Course:
         """Return the stacks of ``part``: ``"train"`` (random views), ``"val"`` or ``"test"``.
 
         Test views are cut as the profile says. ``crops`` asks for test views of any part and for
-        another cut, see ``views.eval_views``; validation during training takes a single view.
-        ``over_time`` takes all of the profile's ``chunks``, as conv fusion does, and not one.
+        another cut, see ``views.eval_views``. ``over_time`` takes all of the profile's ``chunks``.
         """
         if part not in ("train", "val", "test"):
             raise ValueError(f"no part {part!r} of the clips; there are 'train', 'val' and 'test'")
-        clips = getattr(self, part)
+        clips, p = getattr(self, part), self.profile
         return StackDataset(
-            self.store, clips, self.classes,
-            self.profile.over_time() if over_time and self.profile.chunks > 1 else self.profile,
-            streams,
-            train=part == "train" and crops is None, seed=self.seed,
-            repeat=max(1, math.ceil(self.profile.epoch_clips / max(1, len(clips)))),
-            crops=crops or self.profile.crops,
+            self.store, clips, self.classes, p.over_time() if over_time and p.chunks > 1 else p,
+            streams, train=part == "train" and crops is None, seed=self.seed,
+            repeat=max(1, math.ceil(p.epoch_clips / max(1, len(clips)))), crops=crops or p.crops,
         )  # fmt: skip
 
     def groups(self, clips: Sequence[str]) -> list[str]:
@@ -136,10 +122,10 @@ class Course:
 
     def with_dropout(self, name: str, model: nn.Module) -> nn.Module:
         """Give both hidden layers of each classifier in ``model`` the dropout of the recipe."""
-        layers = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
-        rates = np.broadcast_to(self.recipe(name).dropout, 2).tolist()
-        for layer, rate in zip(layers, cycle(rates)):
-            layer.p = rate
+        rates = cycle(np.broadcast_to(self.recipe(name).dropout, 2).tolist())
+        for layer in model.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.p = next(rates)
         return model
 
     def new(self, name: str, **choices) -> nn.Module:
@@ -170,16 +156,16 @@ class Course:
         settings = self.profile.shaping(name) | {"classes": self.classes, "data": self._data}
         if name == "conv":
             choices = self._choices(choices)
-            if "network" in choices:
-                choices["network"] = choices["network"].__name__
-            settings |= {"fusion": choices}
+            named = {"network": choices["network"].__name__} if "network" in choices else {}
+            settings |= {"fusion": choices | named}
         folder = self.run_dir / f"split{self.split}_seed{self.seed}"
-        return folder / f"{name}_{fingerprint(settings)}.pt"
+        text = json.dumps(settings, sort_keys=True, default=str)
+        return folder / f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:8]}.pt"
 
     def fit(
-        self, name: str, model: nn.Module, on_epoch: Callable[[History], None] | None = None,
+        self, name: str, model: nn.Module, on_epoch: Callable[[list[dict]], None] | None = None,
         compiled: bool = False, loop: Callable = train_epoch, **choices,
-    ) -> History:  # fmt: skip
+    ) -> list[dict]:  # fmt: skip
         """Train ``model`` as ``name``, or load it if it is complete (see ``training.fit``)."""
         over = name == "conv" and self._choices(choices).get("chunks", 1) > 1
         checkpoint = self.checkpoint(name, **choices)
@@ -198,11 +184,7 @@ class Course:
         return model
 
     def scores(self, name: str, part: str = "test", crops: str | None = None, **choices) -> Scores:
-        """Return a network's scores on the test views of ``part``, from their file if there.
-
-        A file of other clips than those of ``part`` is made anew. ``crops`` are those of
-        ``views.eval_views``; without them, those of the profile.
-        """
+        """Return the scores on ``part``, from their file if there; ``crops`` as in `dataset`."""
         crops = crops or self.profile.crops
         which = [f"{self.profile.positions}x2", *sorted({part, crops} - {"test", "centre"})]
         checkpoint = self.checkpoint(name, **choices)
@@ -228,38 +210,11 @@ class Course:
         """
         found = {}
         for key, method in METHODS.items():
-            choices = {name: method.choices if name == "conv" else {} for name in method.networks}
-            networks = {n: self.scores(n, crops=crops, **c) for n, c in choices.items()}
-            logits, first = {}, networks[method.networks[0]]
-            for name, scores in networks.items():
-                check_same_clips(first, scores)
+            logits, seconds = {}, 0.0
+            for name in method.networks:
+                choices = method.choices if name == "conv" else {}
+                scores = self.scores(name, crops=crops, **choices)
                 logits[name] = scores.clip_logits() if view is None else scores.logits[:, view]
-            seconds = sum(scores.seconds for scores in networks.values())
-            found[key] = method.fuse(logits), first.labels, seconds
+                seconds += scores.seconds
+            found[key] = method.fuse(logits), scores.labels, seconds
         return found
-
-    def trained_with(self) -> dict[str, str]:
-        """Return ``{"device", "precision", "torch"}`` of all trainings, as the checkpoints say."""
-        sessions = [s for name in INPUTS for s in trained_with(self.checkpoint(name))]
-        sessions = [s | {"precision": PRECISIONS[s["precision"]]} for s in sessions]
-        return {
-            what: " and ".join(dict.fromkeys(s[what] for s in sessions)) or "not recorded"
-            for what in ("device", "precision", "torch")
-        }
-
-    def results(self) -> dict:
-        """Return the content of ``results.json``, computed from the score files."""
-        groups = self.groups(self.dataset("test").clips)
-        methods = {key: summary(*values, groups) for key, values in self.method_scores().items()}
-        made = self.trained_with()  # after them: what is missing was trained just now
-        return {
-            "profile": self.profile.name, "split": self.split, "n_train": len(self.train),
-            "n_val": len(self.val), "n_test": len(self.test), "classes": self.classes,
-            "seed": self.seed, "torch": made["torch"],
-            "device": f"{made['device']}, {made['precision']}", "methods": methods,
-        }  # fmt: skip
-
-    def write_results(self) -> Path:
-        """Write ``results.json`` to ``run_dir`` and return its path."""
-        write_json(path := self.run_dir / "results.json", self.results())
-        return path

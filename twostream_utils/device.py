@@ -16,10 +16,7 @@ PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def pick_device() -> torch.device:
-    """Return ``TWOSTREAM_DEVICE``, or else the fastest device: CUDA, then MPS, then the CPU.
-
-    Each process of ``torchrun`` has a GPU of its own. Raises ``ValueError``: no such device here.
-    """
+    """Return ``TWOSTREAM_DEVICE``, or else the fastest: CUDA (torchrun: a GPU each), MPS, CPU."""
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     found = ["cuda"] * cuda + ["mps"] * mps + ["cpu"]
     name = os.environ.get("TWOSTREAM_DEVICE") or found[0]
@@ -31,10 +28,9 @@ def pick_device() -> torch.device:
 
 
 def mixed_precision(device: torch.device) -> str:
-    """Return the precision to train in, ``TWOSTREAM_PRECISION`` or the best of PRECISIONS.
+    """Return the precision to train in: ``TWOSTREAM_PRECISION``, or the best of PRECISIONS.
 
-    bfloat16 where the GPU computes in it, float16 elsewhere (T4). A CPU trains in bfloat16 where
-    :func:`bf16_gain` is at least 1.2. On MPS float32 is the safe choice.
+    float16 is for a GPU that only emulates bfloat16 (T4). On MPS float32 is the safe choice.
     """
     if given := os.environ.get("TWOSTREAM_PRECISION"):
         if given not in PRECISIONS:
@@ -46,10 +42,7 @@ def mixed_precision(device: torch.device) -> str:
 
 
 def precision_to_go_on(device: torch.device, begun: str, checkpoint: Path) -> str:
-    """Return the precision to go on in: that of before (``begun``), unless ``device`` lacks it.
-
-    Raises ``ValueError`` if ``TWOSTREAM_PRECISION`` asks for another.
-    """
+    """Return ``begun``, or what ``device`` has; ValueError if TWOSTREAM_PRECISION is another."""
     own = mixed_precision(device)
     if os.environ.get("TWOSTREAM_PRECISION") and own != begun:
         raise ValueError(
@@ -62,10 +55,7 @@ def precision_to_go_on(device: torch.device, begun: str, checkpoint: Path) -> st
 
 @cache
 def bf16_gain() -> float:
-    """Return how many times faster this CPU trains a convolution in bfloat16 than in float32.
-
-    CPUs with instructions for it come to 1.6, others to < 1. Takes a tenth of a second.
-    """
+    """Return how many times faster this CPU trains a convolution in bfloat16 than in float32."""
     with torch.random.fork_rng(devices=[]):  # asking for the speed does not change what is drawn
         layer = nn.Conv2d(128, 128, 3, padding=1).to(memory_format=torch.channels_last)
     x = torch.ones(16, 128, 16, 16).contiguous(memory_format=torch.channels_last)
@@ -87,10 +77,7 @@ def bf16_gain() -> float:
 
 
 def autocast(device: torch.device, precision: str | None = None) -> torch.autocast:
-    """Return the autocast context of a precision; by default that of scoring.
-
-    A GPU scores in the precision of training, a CPU in float32: the same scores on all of them.
-    """
+    """Return a precision's autocast; by default a GPU's for training, and float32 on a CPU."""
     if precision is None:
         precision = mixed_precision(device) if device.type == "cuda" else "no"
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
@@ -100,8 +87,8 @@ def autocast(device: torch.device, precision: str | None = None) -> torch.autoca
 class Prepared(nn.Module):
     """A network as a loop calls it: in a precision (see :func:`autocast`), answers in float32.
 
-    A batch of more than ``at_once`` clips goes through in parts: only one part's maps are in
-    memory, computed again on the way back. ``scaler`` enlarges the gradients, which float16 needs.
+    More than ``at_once`` clips go through in parts, their maps computed again on the way back.
+    ``scaler`` enlarges the gradients, which float16 needs.
     """
 
     def __init__(self, network: nn.Module, device: torch.device, precision: str | None = None,
@@ -127,8 +114,7 @@ class Prepared(nn.Module):
 def keep_freed_memory() -> None:
     """Let this process keep up to 1 GB of what it frees, for its next allocation.
 
-    glibc gives it back after every step, and the system clears each page anew for the next: a
-    fifth of an epoch's time on a CPU. Other C libraries are left alone.
+    glibc gives it back, and the system clears each page anew: a fifth of an epoch's time on a CPU.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # musl, macOS; Windows
         mallopt = ctypes.CDLL(None).mallopt

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,26 +36,20 @@ class Scores:
     def save(self, path: str | Path) -> None:
         """Write the scores to ``path`` (npz, no pickles), aside and then renamed."""
         with atomic_write(path) as part, open(part, "wb") as file:
-            np.savez_compressed(
-                file, clips=np.array(self.clips), labels=self.labels, logits=self.logits,
-                classes=np.array(self.classes), seconds=self.seconds,
-            )  # fmt: skip
+            np.savez_compressed(file, **vars(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Scores:
         """Read scores back. Raises ``ValueError`` naming a file that is damaged."""
         try:
             with np.load(path, allow_pickle=False) as f:
-                return cls(
-                    tuple(f["clips"].tolist()), f["labels"], f["logits"],
-                    tuple(f["classes"].tolist()), float(f["seconds"]),
-                )  # fmt: skip
+                clips, classes = tuple(f["clips"].tolist()), tuple(f["classes"].tolist())
+                return cls(clips, f["labels"], f["logits"], classes, float(f["seconds"]))
         except FileNotFoundError:
             raise
         except Exception as error:
-            raise ValueError(
-                f"{path} is no score file ({error}); delete it to score again"
-            ) from error
+            fault = f"{path} is no score file ({error}); delete it to score again"
+            raise ValueError(fault) from error
 
 
 def view_logits(network: nn.Module, loader: Iterable) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,10 +87,9 @@ def validate(network: nn.Module, loader: Iterable) -> tuple[torch.Tensor, torch.
 
 @worker_trouble_explained()
 def score(model: nn.Module, dataset: StackDataset, batch_size: int = 8, workers: int = 0) -> Scores:
-    """Score every test view of every clip of ``dataset``.
+    """Score every test view of every clip of ``dataset`` (Simonyan & Zisserman 2014, §5).
 
-    Several temporal positions, each as is and flipped, make the views (Simonyan & Zisserman 2014,
-    §5). Under torchrun each process scores every Nth clip, and all of them return the whole. Raises
+    Under torchrun each process scores every Nth clip, and all of them return the whole. Raises
     ``ValueError`` for a training dataset.
     """
     if dataset.train:
@@ -114,23 +106,6 @@ def score(model: nn.Module, dataset: StackDataset, batch_size: int = 8, workers:
     logits = [shares[clip % count][clip // count] for clip in range(len(dataset.clips))]
     labels = np.array(dataset.labels, dtype=np.int64)
     return Scores(tuple(dataset.clips), labels, np.stack(logits), tuple(dataset.classes))
-
-
-def check_same_clips(a: Scores, b: Scores) -> None:
-    """Raise ``ValueError`` unless two score files hold the same classes, clips and labels in order.
-
-    The message names the first place where they part.
-    """
-    for what in "classes", "clips", "labels":
-        one, two = list(getattr(a, what)), list(getattr(b, what))
-        if one != two:
-            k = next(
-                (k for k, (x, y) in enumerate(zip(one, two)) if x != y), min(len(one), len(two))
-            )
-            raise ValueError(
-                f"scores of different {what}, {len(one)} and {len(two)}: number {k + 1} is "
-                f"{(*one, None)[k]} in the first and {(*two, None)[k]} in the second"
-            )
 
 
 def correct(scores: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
@@ -150,11 +125,11 @@ def bootstrap_interval(
 ) -> tuple[float, float]:  # fmt: skip
     """Return the percentile bootstrap interval of a mean (Efron 1979), over whole groups.
 
-    ``values`` are those of clips, ``(N,)``: 0/1 for an accuracy, the difference of two methods on
-    the same clips for a paired comparison. Clips of one group, that is, with equal keys in
-    ``groups`` ``(N,)``, are drawn together (see ``course.Course.groups``); without it each clip is
-    drawn alone. Values of several trainings are ``(seeds, N)``: each draw then takes as many seeds
-    as there are as well. Raises ``ValueError`` for another number of keys than of clips.
+    ``values`` are those of clips, ``(N,)``: 0/1 for an accuracy, the difference of two methods for
+    a paired comparison. Clips with equal keys in ``groups`` ``(N,)`` are drawn together
+    (``course.Course.groups``), without it each one alone. Values of several trainings are
+    ``(seeds, N)``: each draw then takes seeds as well. Raises ``ValueError`` for another number of
+    keys than of clips.
     """
     values = np.atleast_2d(np.asarray(values, dtype=np.float64))
     seeds, clips = values.shape
@@ -179,29 +154,3 @@ def paired_difference(
     """Top-1 of one method minus that of another on the same clips, with its bootstrap interval."""
     gain = correct(better, labels).astype(float) - correct(worse, labels)
     return float(gain.mean()), bootstrap_interval(gain, groups)
-
-
-def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the confusion matrix, ``(classes, classes)`` int64: true rows, predicted columns."""
-    from sklearn.metrics import confusion_matrix
-
-    return confusion_matrix(labels, scores.argmax(axis=1), labels=np.arange(scores.shape[1]))
-
-
-def summary(
-    scores: np.ndarray, labels: np.ndarray, seconds: float, groups: Sequence | None = None
-) -> dict:
-    """Return ``{"top1", "ci95", "top5", "seconds"}``, fractions of 1, of one method."""
-    hits = correct(scores, labels)
-    return {
-        "top1": float(hits.mean()),
-        "ci95": list(bootstrap_interval(hits, groups)),
-        "top5": float(correct(scores, labels, k=5).mean()),
-        "seconds": round(float(seconds), 2),
-    }
-
-
-def write_json(path: str | Path, content: dict) -> None:
-    """Write ``content`` to ``path``, aside and then renamed."""
-    with atomic_write(path) as part:
-        part.write_text(json.dumps(content, indent=2) + "\n")

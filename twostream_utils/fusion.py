@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .profiles import INPUTS
+
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return the softmax over the last axis, the same shape, float64."""
@@ -22,12 +24,9 @@ def late_fusion(
     """Average the two streams' scores (Simonyan & Zisserman 2014, §2).
 
     ``spatial`` and ``temporal`` are logits ``(N, classes)`` of the same clips in the same order.
-    ``space="softmax"`` averages probabilities, ``"logit"`` averages the logits and takes the
-    softmax afterwards; ``weights`` are (spatial, temporal). Returns probabilities
-    ``(N, classes)``, each row summing to 1.
-
-    Raises ``ValueError`` for shapes that differ, weights that are not two numbers from 0 up with a
-    sum above 0, or an unknown space.
+    ``space="softmax"`` averages probabilities, ``"logit"`` the logits, with the softmax afterwards;
+    ``weights`` are (spatial, temporal), from 0 up. Returns probabilities ``(N, classes)``. Raises
+    ``ValueError`` for shapes that differ, other weights, or an unknown space.
     """
     if spatial.shape != temporal.shape:
         shapes = f"{spatial.shape} and {temporal.shape}"
@@ -48,32 +47,23 @@ class Method:
 
     ``networks`` have to be trained for it, ``"conv"`` with ``choices`` (see ``course.Course``);
     ``fuse`` maps the logits ``{network: (N, classes)}`` to probabilities ``(N, classes)``.
-    ``published`` is the top-1 in % on UCF101, split 1, of Feichtenhofer et al. 2016 (VGG-16, conv
-    fusion in 2D, as quoted in notes on the paper), if there is one.
     """
 
     title: str
     networks: tuple[str, ...]
     fuse: Callable[[Mapping[str, np.ndarray]], np.ndarray]
-    published: float | None = None
     choices: Mapping[str, object] = field(default_factory=dict)
 
 
 # Every table, bar chart and results.json has these methods in this order.
 METHODS = {
-    "spatial": Method("Spatial stream", ("spatial",), lambda z: softmax(z["spatial"]), 82.61),
-    "temporal": Method("Temporal stream", ("temporal",), lambda z: softmax(z["temporal"]), 86.25),
-    "average_fusion": Method(
-        "Average fusion", ("spatial", "temporal"),
-        lambda z: late_fusion(z["spatial"], z["temporal"]), 90.62,
-    ),
-    "logit_average": Method(
-        "Average of logits", ("spatial", "temporal"),
-        lambda z: late_fusion(z["spatial"], z["temporal"], space="logit"),
-    ),
-    "conv_fusion": Method(
-        "Conv fusion", ("spatial", "temporal", "conv"), lambda z: softmax(z["conv"]), 89.35
-    ),
+    "spatial": Method("Spatial stream", ("spatial",), lambda z: softmax(z["spatial"])),
+    "temporal": Method("Temporal stream", ("temporal",), lambda z: softmax(z["temporal"])),
+    "average_fusion": Method("Average fusion", ("spatial", "temporal"),
+                             lambda z: late_fusion(z["spatial"], z["temporal"])),
+    "logit_average": Method("Average of logits", ("spatial", "temporal"),
+                            lambda z: late_fusion(z["spatial"], z["temporal"], space="logit")),
+    "conv_fusion": Method("Conv fusion", tuple(INPUTS), lambda z: softmax(z["conv"])),
 }  # fmt: skip
 
 
@@ -84,9 +74,8 @@ def choose_weights(
 
     ``spatial`` and ``temporal`` are logits ``(N, classes)`` of clips whose groups were held out of
     the training set, never of test clips; ``labels`` is ``(N,)``. Best is the lowest mean negative
-    log-likelihood on a grid of 0.05: it is smooth where the accuracy of few clips has steps.
-
-    Raises ``ValueError`` for shapes that differ or another number of labels.
+    log-likelihood on a grid of 0.05, smooth where the accuracy of few clips has steps. Raises
+    ``ValueError`` for shapes that differ or another number of labels.
     """
     if len(labels) != len(spatial):
         raise ValueError(f"scores of {len(spatial)} clips, but {len(labels)} labels")

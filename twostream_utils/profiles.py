@@ -15,12 +15,11 @@ WORDS = {"sampling": ("spaced", "random", "segments"), "train_crops": ("squares"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is trained.
+    """How one network is trained: about ``steps`` steps of ``batch_size`` clips, in whole epochs.
 
-    About ``steps`` steps of ``batch_size`` clips, in whole epochs (:meth:`epochs`), so that ten
-    classes get enough of them too. Peak learning rate ``lr`` after ``warmup`` (a fraction of all
-    steps), then a cosine down to zero; ``dropout`` of both hidden layers, or a pair of rates.
-    ``trunk_lr`` times that rate trains the trunks of conv fusion; 0 leaves them as they are.
+    Peak learning rate ``lr`` after ``warmup`` (a fraction of all steps), then a cosine down to
+    zero; ``trunk_lr`` times that for the trunks of conv fusion, 0 to leave them as they are.
+    ``dropout`` of both hidden layers, or a pair of rates.
     """
 
     steps: int
@@ -43,21 +42,17 @@ class Profile:
     """Every size that a notebook needs, by name.
 
     Frames and flow are in ``data/<data>``. ``source`` is the command of ``data_scripts`` that
-    fetches the videos, ``"generated"``, or empty for your own; ``flow`` is one of
-    ``flow.ALGORITHMS``. ``rgb_frames`` frames ``rgb_step`` apart make the spatial stack,
-    ``flow_fields`` fields ``flow_step`` apart the temporal one, chosen as ``sampling`` says
-    (``views.sampled_positions``); ``subtract_mean`` takes its mean from each field. ``short_side``
-    is the height of the stored frames, ``crop`` the side of what the network sees, both in px;
-    ``train_crops`` and ``min_scale`` as in ``views.random_view``. Test views are ``positions`` in
-    time, as is and flipped, cut as ``crops`` says (``views.eval_views``). ``weights`` start the
-    trunks (``vgg.load_weights``), ``…_first_layer`` their first layers. ``fusion`` is one of
-    ``conv_fusion.FORMS``, after block ``fusion_block``, over ``chunks`` pairs of stacks. An epoch
-    draws every clip equally often, ``epoch_clips`` views or more in all. ``val_fraction`` of the
-    training clips, whole groups, are left out, and scored by one view every ``val_every`` epochs;
-    published figures come from trainings on all clips: 0.
-
-    Raises ``ValueError`` for one of :data:`SIZES` that is not a whole number from 1 up, and for a
-    word that is none of :data:`WORDS`.
+    fetches the videos, ``"generated"``, or empty for your own; ``flow`` one of ``flow.ALGORITHMS``.
+    ``rgb_frames`` frames ``rgb_step`` apart make the spatial stack, ``flow_fields`` fields
+    ``flow_step`` apart the temporal one, ``sampling`` as in ``views.sampled_positions``;
+    ``subtract_mean`` takes its mean from each field. ``short_side`` is the height of the stored
+    frames, ``crop`` the side of what the network sees, in px; ``train_crops``, ``min_scale`` as in
+    ``views.random_view``, ``positions``, ``crops`` as in ``views.eval_views``, ``weights`` as in
+    ``vgg.load_weights``. ``fusion``, one of ``conv_fusion.FORMS``, after block ``fusion_block``,
+    joins ``chunks`` pairs of stacks. An epoch draws every clip equally often, ``epoch_clips`` views
+    or more in all. ``val_fraction`` of the training clips, whole groups, are held out and scored
+    every ``val_every`` epochs. Raises ``ValueError`` for one of :data:`SIZES` that is not a whole
+    number from 1 up, and for a word that is none of :data:`WORDS`.
     """
 
     name: str
@@ -133,13 +128,11 @@ def _recipes(profile: Profile, *steps: int, **changes) -> dict[str, Recipe]:
             for name, count in zip(INPUTS, steps)}  # fmt: skip
 
 
-# Sizes that train in minutes on a laptop.
 _SMALL = Profile(
     "mini", "generated clips, quarter-width VGG-19, minutes on a laptop",
-    data="mini", source="generated", flow="dis_small",
-    rgb_step=5, flow_step=1, subtract_mean=True, short_side=72, crop=64, train_crops="squares",
-    min_scale=0.8, width=0.25, batch_norm=True, weights="stills", positions=3, crops="centre",
-    val_every=1, cache_gb=3.0, epoch_clips=0,
+    data="mini", source="generated", flow="dis_small", rgb_step=5, flow_step=1, short_side=72,
+    crop=64, train_crops="squares", min_scale=0.8, width=0.25, batch_norm=True, weights="stills",
+    positions=3, crops="centre", val_every=1, cache_gb=3.0, epoch_clips=0,
     spatial=Recipe(120, 0.02), temporal=Recipe(260, 0.02), conv=Recipe(200, 0.05),
 )  # fmt: skip
 
@@ -159,7 +152,7 @@ _UCF10 = (
 )  # fmt: skip
 _UCF101 = Profile("ucf101", "all of UCF101, hours on a GPU", classes=UCF101_CLASSES)
 
-_ALL = (
+PROFILES = {profile.name: profile for profile in (
     _SMALL,
     _FOLDER,
     replace(
@@ -182,16 +175,11 @@ _ALL = (
         data="ucf101_tvl1", flow="tvl1", rgb_frames=1, flow_fields=10, flow_step=1, positions=10,
         fusion="paper", chunks=5, val_fraction=0.0, **_recipes(_UCF101, 20_000, 47_000, 4_000),
     ),
-)  # fmt: skip
-PROFILES = {profile.name: profile for profile in _ALL}
+)}  # fmt: skip
 
 
 def get_profile(name: str, **changes) -> Profile:
-    """Return the profile called ``name``, with ``changes`` to its fields if any are given.
-
-    Raises ``ValueError`` naming the known profiles when ``name`` is not one of them, and for a
-    field that no profile has.
-    """
+    """Return a profile, ``changes`` made. Raises ``ValueError`` for unknown names and fields."""
     if name not in PROFILES:
         raise ValueError(f"no profile {name!r}; there are: {', '.join(PROFILES)}")
     known = [field.name for field in fields(Profile)]

@@ -31,10 +31,7 @@ class Split(NamedTuple):
 
 
 def parse_name(name: str) -> ClipName:
-    """Parts of a clip name, `v_JumpRope_g07_c02` → ("JumpRope", "g07", 2), in one spelling.
-
-    Raises ValueError: the name has another form.
-    """
+    """Parts of a name `v_JumpRope_g07_c02`; ValueError, if it has another form."""
     if not (match := _NAME.fullmatch(name)):
         raise ValueError(f"clip name {name!r} is not like v_JumpRope_g07_c02, v_<Class>_gNN_cMM")
     label, group, number = match.groups()
@@ -48,18 +45,15 @@ def other_spelling(clip: str) -> str | None:
 
 
 def class_order(labels: Iterable[str]) -> list[str]:
-    """The classes among `labels` from A to Z; a class's index is its position here, from 0.
-
-    Upper case does not count, as in classInd.txt, which has Hammering before HammerThrow.
-    """
+    """The classes among `labels`, A to Z whatever the case; the position is the class index."""
     return sorted(set(labels), key=lambda name: (name.lower(), name))
 
 
 def official_split(groups: Mapping[str, str], split: int) -> Split:
     """UCF101's split 1, 2 or 3 of the clips in `groups` (clip → "gNN").
 
-    As the official lists (Soomro et al., CRCV-TR-12-01), without exception: groups 1–7 are the test
-    of split 1, 8–14 of split 2, 15–21 of split 3. Raises ValueError: no such split or group.
+    As the official lists (Soomro et al., CRCV-TR-12-01): groups 1–7 are the test of split 1, 8–14
+    of split 2, 15–21 of split 3. Raises ValueError: no such split or group.
     """
     if split not in (1, 2, 3):
         raise ValueError(f"UCF101 has splits 1, 2 and 3, not {split!r}")
@@ -91,21 +85,17 @@ def group_folds(groups: Mapping[str, str], k: int = 3, seed: int = 0) -> list[Sp
 
 
 def given_split(sides: Mapping[str, str]) -> tuple[list[str], list[str], list[str]]:
-    """Training, validation and test clips by `sides`: clip → "train", "val" or "test".
-
-    Without a test the validation is the test.
-    """
+    """Clips whose side is "train", "val", "test"; without a test the validation is the test."""
     train, val, test = (sorted(c for c in sides if sides[c] == s) for s in ("train", "val", "test"))
     return (train, val, test) if test else (train, [], val)
 
 
 def hold_out_groups(clips: Iterable[str], groups: Mapping[str, str], fraction: float = 0.2,
                     seed: int = 0, labels: Mapping[str, str] | None = None) -> Split:  # fmt: skip
-    """Hold out about `fraction` of `clips` for validation (`.test`), as whole groups.
+    """Hold out about `fraction` of `clips`, between 0 and 1, as `.test`, in whole groups.
 
-    A group is held out by its name in all classes at once. With `labels` (clip → label), every
-    class gives about its `fraction`, and none is taken out of training whole if that can be helped.
-    Raises ValueError: fewer than two groups, or a fraction that is not between 0 and 1.
+    With `labels` (clip → label) every class gives about its fraction, and none goes whole if that
+    can be helped. Raises ValueError: a wrong fraction, fewer than two groups.
     """
     clips = sorted(clips)
     if not 0 < fraction < 1:

@@ -38,11 +38,10 @@ class FrameStore:
     """Frames and flow fields of all clips under `root`, numbered from 1.
 
     Picklable, safe in threads and DataLoader workers. Where frames lie is kept in
-    `.frame_index.npz` until names, sizes or times change. `clips` are the sorted names; `labels`
-    and `groups` come from `clips.json` or names of the form v_<Class>_gNN_cMM, and `sides`
-    ("train", "val" or "test") from data that came dealt out. HandstandPushups is found under both
-    spellings. `cache_gb` (1e9 bytes) of decoded clips stay in memory, in each process.
-    Raises StoreError: no frames under `root`, a damaged zip, a part that is missing or cut short.
+    `.frame_index.npz` until names, sizes or times change. `clips` are sorted; `labels`, `groups`
+    and `sides` ("train", "val" or "test") come from `clips.json` or names v_<Class>_gNN_cMM.
+    `cache_gb` (1e9 bytes) of decoded clips stay in memory, in each process. Raises StoreError: no
+    frames, a zip that is damaged or lacks a part.
     """
 
     def __init__(self, root: str | os.PathLike, cache_gb: float = 0.0) -> None:
@@ -81,10 +80,6 @@ class FrameStore:
         """Numbers of the fields that there are, int64; field k leads from frame k to k + 1."""
         return np.arange(self.n_flow(clip)) * self.flow_every(clip) + 1
 
-    def field_at(self, clip: str, frame: int) -> int:
-        """Number of the field to show with `frame`: its own, else the last one before it."""
-        return max(number for number in self.flow_numbers(clip).tolist() if number <= frame)
-
     def label(self, clip: str) -> str:
         """Class name of the clip."""
         return self._info(clip, labelled=True)["label"]
@@ -118,10 +113,9 @@ class FrameStore:
         return np.ascontiguousarray(fields.transpose(0, 2, 3, 1))
 
     def images(self, clip: str, indices: Iterable[int], flow: bool = False) -> Iterator:
-        """Decode frames or fields of one clip, one by one in the order of the 1-based `indices`.
+        """Decode frames `(H, W, 3)`, or pairs u, v, each `(H, W)`, uint8, in order of `indices`.
 
-        Yields `(H, W, 3)` uint8 RGB, or the pair u, v, each `(H, W)` uint8: read them only.
-        Raises IndexError: no such number; StoreError: what is unknown, damaged or missing.
+        Read them only. IndexError: no such number; StoreError: unknown, damaged or missing.
         """
         self.check(clip, flow)
         n, every = len(self._places(clip, int(flow))), self.flow_every(clip) if flow else 1
@@ -169,18 +163,14 @@ class FrameStore:
         return self._frames[slice(*self._info(clip)["rows"][kind : kind + 2])]
 
     def _decode(self, clip: str, places: Sequence[int], flow: bool) -> Iterator:
-        info, kinds, shape = self._info(clip), (1, 2) if flow else (0,), None
-        members = zip(*(self._places(clip, kind)[places].tolist() for kind in kinds))
-        for some in members:
+        folders, kinds, shape = self._info(clip)["folders"], (1, 2) if flow else (0,), None
+        for some in zip(*(self._places(clip, kind)[places].tolist() for kind in kinds)):
             images = []
             for kind, (number, archive, *where) in zip(kinds, some):
+                name = f"{folders[kind]}/frame{number:06d}.jpg"
                 archive = self._archives[archive] if archive >= 0 else None
-                folder = info["folders"][kind]
                 try:
-                    if archive:
-                        data = archive.member(*where)
-                    else:
-                        data = (self.root / f"{folder}/frame{number:06d}.jpg").read_bytes()
+                    data = archive.member(*where) if archive else (self.root / name).read_bytes()
                     # Without the end marker the decoder would fill up with grey and say nothing.
                     image = cv2.imdecode(np.frombuffer(data or b"-", np.uint8), _MODES[kind])
                     if image is None or not (data.endswith(b"\xff\xd9") or b"\xff\xd9" in data):
@@ -190,8 +180,8 @@ class FrameStore:
                 except (OSError, ValueError, zlib.error) as error:
                     parts = archive.parts if archive else [(self.root, 0, 1)]
                     at = next((path for path, _, end in parts if where[0] < end), parts[-1][0])
-                    raise StoreError(f"{folder}/frame{number:06d}.jpg in {at}: {error}. Extract or "
-                                     "fetch it again, or leave it out") from error  # fmt: skip
+                    way_out = "Extract or fetch it again, or leave it out"
+                    raise StoreError(f"{name} in {at}: {error}. {way_out}") from error
                 images.append(image)
             yield images if flow else images[0]
 
@@ -244,8 +234,7 @@ class Archive:
         if len(block) < start + size:
             block = self.read_at(start + size, offset)
         data = block[start : start + size]
-        if method == zipfile.ZIP_DEFLATED:
-            data = zlib.decompress(data, -15)
+        data = zlib.decompress(data, -15) if method == zipfile.ZIP_DEFLATED else data
         if block[:4] != b"PK\3\4" or zlib.crc32(data) != crc:
             raise ValueError("its checksum is wrong: it is damaged, cut short or was changed")
         return data
@@ -257,9 +246,8 @@ def find_archives(root: Path) -> list[list[Path]]:
     if root.is_file() and name == root.name:
         return [[root]]
     found: dict[str, list[Path]] = {}
-    beside = f"{glob.escape(name)}.*"
-    for path in sorted(root.iterdir() if root.is_dir() else root.parent.glob(beside)):
-        # Beside an x.zip macOS leaves a ._x.zip.
+    some = root.iterdir() if root.is_dir() else root.parent.glob(f"{glob.escape(name)}.*")
+    for path in sorted(some):  # beside an x.zip macOS leaves a ._x.zip
         if (match := re.fullmatch(r"(?i)([^.].*\.zip\.?)(\d{3})?", path.name)) and path.is_file():
             found.setdefault(match[1], []).append(path)
     return list(found.values())
@@ -267,15 +255,15 @@ def find_archives(root: Path) -> list[list[Path]]:
 
 def _load_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, dict]:
     """Where all frames lie and what is known of each clip: as it was kept, if that still holds."""
+    if any((root / folder).is_dir() for folder in FOLDERS):
+        return _build_index(root, archives)  # a folder does not tell whether its files have changed
     files = [path for archive in archives for path, *_ in archive.parts]
     key = repr([_PLACE, *((f.name, (s := f.stat()).st_size, s.st_mtime_ns) for f in files)])
-    user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
     kept = [root / ".frame_index.npz" if root.is_dir() else Path(f"{root}.frame_index.npz")]
+    user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if os.path.isabs(user):  # the user has a home
+        digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
         kept.append(Path(user, "twostream_utils", f"{digest}.frame_index.npz"))
-    if any((root / folder).is_dir() for folder in FOLDERS):
-        kept.clear()  # a folder does not tell whether files in it have changed
     for path in kept:
         with suppress(Exception), np.load(path) as file:  # damaged in any way, it is made anew
             if file["key"] == key:

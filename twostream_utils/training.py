@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -30,8 +28,6 @@ from .evaluation import validate
 from .files import atomic_write
 from .profiles import Recipe
 from .stacks import StackDataset, inputs, make_loader, worker_trouble_explained
-
-History = list[dict]
 
 
 def train_epoch(
@@ -64,28 +60,23 @@ def train_epoch(
 def fit(
     model: nn.Module, train_set: StackDataset, recipe: Recipe, checkpoint: str | Path,
     val_set: StackDataset | None = None, *, seed: int = 0, workers: int = 0,
-    on_epoch: Callable[[History], None] | None = None, stop_after: int | None = None,
+    on_epoch: Callable[[list[dict]], None] | None = None, stop_after: int | None = None,
     val_every: int = 1, compiled: bool = False, loop: Callable = train_epoch,
     scratch: Path | None = None,
-) -> History:  # fmt: skip
+) -> list[dict]:  # fmt: skip
     """Train ``model`` and return its history; go on from ``checkpoint`` if it is there.
 
-    Each epoch is one call of ``loop``. SGD with momentum 0.9, cross-entropy, clipped gradients,
-    mixed precision where it is faster. After each epoch all that the next one depends on is
-    written to ``checkpoint``: an interrupted training ends, on the CPU, in the very weights of an
-    unbroken one, and in its precision. A finished checkpoint is loaded and nothing is trained.
+    Each epoch is one call of ``loop``. ``checkpoint`` holds all that the next one depends on (in
+    the folder ``scratch``, if given, until the last): an interrupted training ends, on the CPU, in
+    the very weights of an unbroken one. A batch that does not fit on the device goes through in
+    equal parts; N processes of torchrun train as one would with N times the batch. Both change
+    nothing but what batch norm learns from.
 
-    A batch that does not fit on the device goes through it in equal parts. N processes of torchrun
-    or ``notebook_launcher`` train as one would with N times the batch, which has to fit there. Both
-    change nothing but what batch norm learns from.
-
-    Returns one dict an epoch: ``epoch``, ``loss``, ``top1`` (of the augmented training clips),
-    ``lr``, ``seconds``, and every ``val_every`` epochs and after the last one ``val_loss`` and
-    ``val_top1`` if there are clips in ``val_set``. ``on_epoch`` gets that list after every epoch.
-    ``stop_after`` ends after so many epochs in all. What is unfinished is kept in the folder
-    ``scratch`` if there is one. ``compiled`` trains through ``torch.compile``:
-    a minute or more first, then faster steps on most GPUs. Raises ``ValueError`` if the loss stops
-    being a number or another precision is asked for than before.
+    Returns one dict an epoch, and gives ``on_epoch`` the list: ``epoch``, ``loss``, ``top1`` (of
+    the augmented training clips), ``lr``, ``seconds``, and every ``val_every`` epochs and after the
+    last ``val_loss`` and ``val_top1`` if there is a ``val_set``. ``stop_after`` ends after so many
+    epochs in all; ``compiled`` trains through ``torch.compile``. Raises ``ValueError`` if the loss
+    stops being a number or another precision is asked for than before.
     """
     from accelerate.utils.memory import should_reduce_batch_size
 
@@ -149,23 +140,19 @@ class Training:
         self.device = device = pick_device()
         if device.type == "cpu":
             keep_freed_memory()
-        self.model, self.recipe, self.checkpoint = model, recipe, checkpoint
-        self.epochs = epochs
+        self.model, self.recipe, self.epochs, self.checkpoint = model, recipe, epochs, checkpoint
         self.unfinished = scratch / checkpoint.name if scratch else checkpoint
         to_model_layout(model, device)
         found = checkpoint if checkpoint.exists() else self.unfinished
         state = load_checkpoint(found) if found.exists() else {}
-        self.history: History = state.get("history", [])
-        self.sessions: list[dict] = state.get("trained_with", [])
+        self.history, self.sessions = state.get("history", []), state.get("trained_with", [])
         goes_on = 0 < len(self.history) < epochs
+        self.precision = mixed_precision(device)
         if goes_on and self.sessions:
             self.precision = precision_to_go_on(device, self.sessions[-1]["precision"], checkpoint)
-        else:
-            self.precision = mixed_precision(device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
-        self.optimizer = torch.optim.SGD(
-            parameter_groups(model, recipe), recipe.lr, 0.9, fused=device.type in ("cpu", "cuda")
-        )
+        groups, fused = parameter_groups(model, recipe), device.type in ("cpu", "cuda")
+        self.optimizer = torch.optim.SGD(groups, recipe.lr, 0.9, fused=fused)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda n: warmup_cosine(n, epochs * steps, recipe.warmup)
         )
@@ -195,16 +182,16 @@ class Training:
     @contextlib.contextmanager
     def undone_if_broken(self) -> Iterator[None]:
         """Give the model its first weights back if the first epoch is left before it is kept."""
-        state = {} if self.history else self.model.state_dict()
-        first = {k: v.to("cpu", copy=True) for k, v in state.items()}
+        begun, state = len(self.history), self.model.state_dict()
+        first = {} if begun else {k: v.to("cpu", copy=True) for k, v in state.items()}
         try:
             yield
         except BaseException as error:  # a reader's interrupt above all
             if first:
                 self.model.load_state_dict(first)
             if isinstance(error, KeyboardInterrupt):
-                number = len(self.history) + 1
-                print(f"Interrupted. Nothing is lost: run again, it goes on with epoch {number}.")
+                goes_on = f"it goes on with epoch {begun + 1}"
+                print(f"Interrupted. Nothing is lost: run again, {goes_on}.")
             raise
 
     def end_epoch(self, sums: list[tuple], began: float) -> None:
@@ -228,22 +215,27 @@ class Training:
         wait_for_all()
         self.history.append(row)
 
-    def save(self, history: History) -> None:
-        """Write the checkpoint; one of a finished training holds no optimizer any more."""
-        here = {
-            "device": describe_device(self.device), "precision": self.precision,
-            "torch": str(torch.__version__),
-        }  # fmt: skip
+    def save(self, history: list[dict]) -> None:
+        """Write the checkpoint, whole or not at all; a finished one holds no optimizer any more."""
+        here = {"device": describe_device(self.device), "precision": self.precision,
+                "torch": str(torch.__version__)}  # fmt: skip
         finished = len(history) >= self.epochs
         self.sessions = [*(other for other in self.sessions if other != here), here]
-        save_checkpoint(self.checkpoint if finished else self.unfinished, {
+        state = {
             "model": {k: v.cpu() for k, v in self.model.state_dict().items()},
             "history": history,
             "trained_with": self.sessions,
             "optimizer": {} if finished else self.optimizer.state_dict(),
             "schedule": {} if finished else self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
-        })  # fmt: skip
+        }
+        path = self.checkpoint if finished else self.unfinished
+        try:
+            with atomic_write(path) as part:
+                torch.save(state, part)
+        except OSError as error:
+            fault = f"could not write checkpoint {path}: {error.strerror}"
+            raise OSError(error.errno, fault) from error
 
 
 def tower_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
@@ -262,10 +254,7 @@ def warmup_cosine(step: int, total: int, warmup: float) -> float:
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
-    """Return the trainable parameters; biases and batch-norm parameters get no weight decay.
-
-    Those of conv fusion's trunks, ``spatial`` and ``temporal``, have a learning rate of their own.
-    """
+    """Return the trainable parameters: no weight decay for flat ones, trunks at ``trunk_lr``."""
     groups: dict[tuple[bool, bool], list] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -278,16 +267,6 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
     ]  # fmt: skip
 
 
-def save_checkpoint(path: Path, payload: dict) -> None:
-    """Write a checkpoint, whole or not at all. Raises ``OSError`` naming what cannot be written."""
-    try:
-        with atomic_write(path) as part:
-            torch.save(payload, part)
-    except OSError as error:
-        reason = f"could not write checkpoint {path}: {error.strerror}"
-        raise OSError(error.errno, reason) from error
-
-
 def load_checkpoint(path: Path, mmap: bool = False) -> dict:
     """Read a checkpoint as data only. Raises ``ValueError`` naming a file that is damaged."""
     try:
@@ -295,15 +274,3 @@ def load_checkpoint(path: Path, mmap: bool = False) -> dict:
     except Exception as error:
         fault = f"checkpoint {path} cannot be read ({error}); delete it to train again"
         raise ValueError(fault) from error
-
-
-def trained_with(checkpoint: Path) -> list[dict[str, str]]:
-    """Return ``{"device", "precision", "torch"}`` of each session of a training, like ones once."""
-    state = load_checkpoint(checkpoint, mmap=True) if checkpoint.exists() else {}
-    return state.get("trained_with", [])  # the weights are not read
-
-
-def fingerprint(settings: dict) -> str:
-    """Return eight hex digits that name ``settings``: other settings, other checkpoint file."""
-    text = json.dumps(settings, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]

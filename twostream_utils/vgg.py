@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
@@ -17,18 +18,13 @@ SHIPPED = {file.stem.rpartition("_")[2]: file for file in _FILES}
 def transform_first_layer(
     weight: torch.Tensor, in_channels: int, how: str = "mean"
 ) -> torch.Tensor:
-    """Fit the first convolution of an RGB network to a stack of ``in_channels`` channels.
+    """Fit the first weight of an RGB network, ``(O, 3, kH, kW)``, to ``(O, in_channels, kH, kW)``.
 
-    ``weight`` is ``(O, 3, kH, kW)``; the result ``(O, in_channels, kH, kW)`` of the same dtype. Of
-    a filter, ``how`` makes
-
-    - ``"mean"``: its average over RGB, repeated (Wang et al. 2015, arXiv:1507.02159, §3, for
-      flow). The response to input that is alike in all channels grows by in_channels/3;
-    - ``"mean_rescaled"``: the same times 3/in_channels, which takes that growth out again;
-    - ``"inflate"``: its colours, repeated for each frame and divided by the number of frames
-      (Carreira & Zisserman 2017, arXiv:1705.07750): a still gets the response that it had.
-
-    Raises ``ValueError`` for a weight of another shape, and for channels that ``how`` cannot fill.
+    ``"mean"`` repeats a filter's mean over RGB (Wang et al. 2015, arXiv:1507.02159, §3), and input
+    that is alike in all channels gets in_channels/3 times its response; ``"mean_rescaled"`` does
+    not; ``"inflate"`` repeats the colours for each frame, divided by the number of frames (Carreira
+    & Zisserman 2017, arXiv:1705.07750). Raises ``ValueError``: another shape, an unknown word,
+    channels that ``how`` cannot fill.
     """
     if weight.ndim != 4 or weight.shape[1] != 3 or in_channels < 1:
         got = f"{tuple(weight.shape)} and {in_channels}"
@@ -84,9 +80,8 @@ def initialise(layer: nn.Module) -> None:
 class VGG(nn.Module):
     """VGG-19 with torchvision's parameter names, ``features`` and ``classifier``.
 
-    ``forward`` maps ``(B, in_channels, H, W)`` float32 to logits ``(B, num_classes)``: ``maps``
-    returns what the last ReLU (ReLU5_4) leaves, ``(B, map_channels, H/16, W/16)`` with 512·width
-    channels; ``classify`` goes on from there, with the last pool.
+    ``forward`` takes ``(B, in_channels, H, W)`` float32 by way of ``maps``, after ReLU5_4,
+    ``(B, map_channels, H/16, W/16)``, to logits ``(B, num_classes)``.
     """
 
     def __init__(self, in_channels: int = 3, num_classes: int = 1000, width: float = 1.0,
@@ -135,9 +130,8 @@ def fold_batch_norm(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor
 def load_weights(weights: str | Path | Mapping[str, torch.Tensor], batch_norm: bool) -> dict:
     """Return a state dict: ``"imagenet"`` (torchvision's), one of :data:`SHIPPED`, or a file.
 
-    The shipped ones have their batch norm folded into the convolutions for a network without.
-    Files are read as data only, safetensors or a pickle restricted to tensors. Raises
-    ``FileNotFoundError``, and ``RuntimeError`` if torchvision's 548 MB cannot be fetched.
+    A file is safetensors or a pickle, restricted to tensors. Raises ``FileNotFoundError``, and
+    ``RuntimeError`` if torchvision's 548 MB cannot be fetched.
     """
     if isinstance(weights, Mapping):
         return dict(weights)
@@ -148,7 +142,7 @@ def load_weights(weights: str | Path | Mapping[str, torch.Tensor], batch_norm: b
         try:
             return which.get_state_dict(check_hash=True, weights_only=True)
         except OSError as error:
-            place = Path(torch.hub.get_dir()) / "checkpoints" / which.url.rsplit("/", 1)[1]
+            place = Path(torch.hub.get_dir(), "checkpoints", which.url.rsplit("/", 1)[1])
             raise RuntimeError(
                 f"the ImageNet weights could not be fetched ({error}). Download {which.url} "
                 f"elsewhere and put it at {place}, or take the profile 'mini', which has its own"
@@ -159,8 +153,6 @@ def load_weights(weights: str | Path | Mapping[str, torch.Tensor], batch_norm: b
         raise FileNotFoundError(f"no weights at {path}; give a file or one of {names}")
     if path.suffix != ".safetensors":
         return torch.load(path, map_location="cpu", weights_only=True)
-    from safetensors.torch import load_file
-
     state = {name: t.float() if t.is_floating_point() else t for name, t in load_file(path).items()}
     return fold_batch_norm(state) if weights in SHIPPED and not batch_norm else state
 
@@ -172,9 +164,8 @@ def vgg19(
 ) -> VGG:  # fmt: skip
     """Build VGG-19 for stacks of ``in_channels`` channels, pre-trained if ``weights`` are given.
 
-    A first layer of other than ``in_channels`` goes through :func:`transform_first_layer`. Layers
-    that the weights do not hold, and a last one for other classes, start by :func:`initialise`.
-    Raises ``RuntimeError`` naming the layer and both shapes where weights and network do not match.
+    A first layer of other channels goes through :func:`transform_first_layer`; layers that are not
+    there, and a last one for other classes, start anew. Raises ``RuntimeError`` for other shapes.
     """
     model = VGG(in_channels, num_classes, width, batch_norm, dropout)
     if weights is None:

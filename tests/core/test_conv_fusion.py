@@ -11,7 +11,6 @@ from twostream_utils.conv_fusion import (
     fuse_streams,
     fusion_layer,
     fusion_layer_3d,
-    split_chunks,
 )
 from twostream_utils.experiments.fusions import KINDS, Bilinear, MapFusion
 from twostream_utils.vgg import vgg19
@@ -135,14 +134,6 @@ def test_parameters_are_those_of_the_recipe_at_full_width():
         maps = fusion.trunks(torch.empty(1, 30, 224, 224), torch.empty(1, 100, 224, 224))
         fused = fusion.fuse(torch.cat(maps, dim=1))
         assert fused.shape == (1, 512, 14, 14) and fusion.rest(fused).shape == (1, 512, 7, 7)
-
-
-def test_chunks_are_the_same_fields_in_their_order():
-    flow = torch.arange(200.0).view(2, 100, 1, 1)
-    fields = split_chunks(flow, 5)
-    assert fields.shape == (10, 20, 1, 1) and fields[0].flatten().tolist() == list(range(20))
-    assert torch.equal(fields.flatten(), flow.flatten())
-    assert torch.equal(split_chunks(flow, 1), flow)
 
 
 @pytest.mark.parametrize(("kernel", "same"), [(1, True), (3, False)])

@@ -14,6 +14,7 @@ from twostream_utils.course import Course
 from twostream_utils.data.extract import extract
 from twostream_utils.experiments.fusions import MapFusion
 from twostream_utils.fusion import METHODS, Method, softmax
+from twostream_utils.lab.results import results, summary, trained_with, write_results
 from twostream_utils.profiles import INPUTS, PROFILES, Recipe, get_profile
 from twostream_utils.store import FrameStore
 from twostream_utils.training import parameter_groups
@@ -56,29 +57,36 @@ def test_what_does_not_exist_is_named(tiny):
 
 
 def test_results_json_has_the_agreed_fields(tiny):
-    results = json.loads(tiny.write_results().read_text())
-    assert list(results) == [
+    found = json.loads(write_results(tiny).read_text())
+    assert list(found) == [
         "profile", "split", "n_train", "n_val", "n_test", "classes", "seed", "torch", "device",
         "methods",
     ]  # fmt: skip
-    assert (results["n_train"], results["n_val"], results["n_test"]) == (16, 0, 8)
-    assert results["classes"] == tiny.classes
-    assert list(results["methods"]) == list(METHODS)
-    for row in results["methods"].values():
+    assert (found["n_train"], found["n_val"], found["n_test"]) == (16, 0, 8)
+    assert found["classes"] == tiny.classes
+    assert list(found["methods"]) == list(METHODS)
+    for row in found["methods"].values():
         assert list(row) == ["top1", "ci95", "top5", "seconds"]
         low, high = row["ci95"]
         assert 0 <= low <= row["top1"] <= high <= 1 and row["top5"] == 1.0 and row["seconds"] > 0
-    spatial, temporal, average, _, conv = (r["seconds"] for r in results["methods"].values())
+    spatial, temporal, average, _, conv = (r["seconds"] for r in found["methods"].values())
     assert average == pytest.approx(spatial + temporal, abs=0.02) and conv > average
 
 
+def test_a_summary_is_of_shares():
+    logits = np.array([[3.0, 1, 0], [0, 2, 1], [1, 0, 2], [5, 4, 3]])
+    row = summary(logits, np.array([0, 2, 2, 1]), 12.346)
+    assert row["top1"] == 0.5 and row["top5"] == 1.0 and row["seconds"] == 12.35
+    assert row["ci95"][0] <= 0.5 <= row["ci95"][1]
+
+
 def test_results_follow_from_the_score_files(tiny):
-    before, scores = tiny.results(), tiny.scores("spatial")
+    before, scores = results(tiny), tiny.scores("spatial")
     path = next(tiny.run_dir.glob("split1_seed0/spatial_*.npz"))
     again = Course(TINY, tiny.store, tiny.run_dir)
-    assert again.results() == before
+    assert results(again) == before
     replace(scores, logits=scores.logits[..., ::-1]).save(path)  # two classes, each the other's
-    flipped = again.results()["methods"]["spatial"]["top1"]
+    flipped = results(again)["methods"]["spatial"]["top1"]
     assert flipped == pytest.approx(1 - before["methods"]["spatial"]["top1"])
     replace(scores, clips=scores.clips[::-1], logits=scores.logits + 1).save(path)
     made = tiny.scores("spatial")  # those were of other clips
@@ -87,19 +95,19 @@ def test_results_follow_from_the_score_files(tiny):
 
 
 def test_results_say_where_the_networks_were_trained_not_who_reads(tiny, monkeypatch):
-    before, made = tiny.results(), tiny.trained_with()
+    before, made = results(tiny), trained_with(tiny)
     assert made["torch"] == torch.__version__ and made["device"].startswith("CPU")
     assert before["device"] == f"{made['device']}, {made['precision']}"
     monkeypatch.setattr(torch, "__version__", "99.0")
     monkeypatch.setattr(device, "describe_device", lambda where: "another machine")
     monkeypatch.setenv("TWOSTREAM_PRECISION", "fp16")
-    assert tiny.results() == before
+    assert results(tiny) == before
     path = tiny.checkpoint("temporal")
     kept = torch.load(path, weights_only=True)
     other = {"device": "Tesla T4, 15 GiB", "precision": "fp16", "torch": "2.9.0"}
     torch.save(kept | {"trained_with": [other]}, path)
     said = f"and Tesla T4, 15 GiB, {made['precision']} and float16"
-    assert tiny.results()["device"].endswith(said)
+    assert results(tiny)["device"].endswith(said)
     torch.save(kept, path)
 
 
@@ -179,8 +187,8 @@ def test_a_new_fusion_is_a_class_and_a_line_in_the_table(tiny, monkeypatch):
     choices = {"network": MapFusion, "kind": "max"}
     of_maps = Method("Max", ("conv",), lambda z: softmax(z["conv"]), choices=choices)
     monkeypatch.setitem(METHODS, "max_fusion", of_maps)
-    results = tiny.results()["methods"]
-    assert list(results)[-1] == "max_fusion" and results["max_fusion"]["seconds"] > 0
+    found = results(tiny)["methods"]
+    assert list(found)[-1] == "max_fusion" and found["max_fusion"]["seconds"] > 0
     assert tiny.checkpoint("conv", **choices).exists()
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from twostream_utils import evaluation as ev
+from twostream_utils.lab.results import check_same_clips
 
 LOGITS = np.array([[3.0, 1, 0], [0, 2, 1], [1, 0, 2], [5, 4, 3]])
 LABELS = np.array([0, 2, 2, 1])
@@ -22,11 +23,6 @@ def test_top_k_by_hand():
     assert ev.correct(LOGITS, LABELS).tolist() == [True, False, True, False]
     assert ev.correct(LOGITS, LABELS, k=2).tolist() == [True, True, True, True]
     assert ev.correct(LOGITS, LABELS, k=5).all()
-
-
-def test_confusion_counts():
-    matrix = ev.confusion(LOGITS, LABELS)
-    assert matrix.tolist() == [[1, 0, 0], [1, 0, 0], [0, 1, 1]]
 
 
 def test_bootstrap_interval_agrees_with_the_normal_approximation():
@@ -124,17 +120,11 @@ def test_damaged_score_file_is_named(tmp_path):
     ],
 )
 def test_scores_of_other_clips_are_named(changes, said):
-    ev.check_same_clips(make(), make())
+    check_same_clips(make(), make())
     with pytest.raises(ValueError, match=f"scores of different {said}"):
-        ev.check_same_clips(make(), make(**changes))
+        check_same_clips(make(), make(**changes))
 
 
 def test_scores_and_labels_of_other_numbers_are_refused():
     with pytest.raises(ValueError, match="scores of 4 clips, but 1 labels"):
         ev.correct(LOGITS, LABELS[:1])
-
-
-def test_summary_has_the_fields_of_results_json():
-    row = ev.summary(LOGITS, LABELS, 12.346)
-    assert row["top1"] == 0.5 and row["top5"] == 1.0 and row["seconds"] == 12.35
-    assert row["ci95"][0] <= 0.5 <= row["ci95"][1]

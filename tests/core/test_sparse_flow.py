@@ -10,7 +10,7 @@ from conftest import moving_frames
 from twostream_utils.data.shards import ShardWriter, encode_clip
 from twostream_utils.lab import gradcam, own_widgets
 from twostream_utils.lab.explore import clip as explore_clip
-from twostream_utils.lab.flow_plots import flow_stack_grid, liveliest
+from twostream_utils.lab.flow_plots import field_at, flow_stack_grid, liveliest
 from twostream_utils.profiles import get_profile
 from twostream_utils.stacks import flow_positions
 from twostream_utils.store import FrameStore
@@ -41,8 +41,8 @@ def stores(tmp_path_factory) -> list[FrameStore]:
 def test_the_field_of_a_frame_is_its_own_or_the_last_before_it(stores):
     whole, thin = stores
     frames = range(1, 12)
-    assert [whole.field_at(CLIP, frame) for frame in frames] == [*range(1, 11), 10]
-    assert [thin.field_at(CLIP, frame) for frame in frames] == [1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 9]
+    assert [field_at(whole, CLIP, frame) for frame in frames] == [*range(1, 11), 10]
+    assert [field_at(thin, CLIP, frame) for frame in frames] == [1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 9]
 
 
 def test_the_liveliest_field_is_one_that_is_there(stores):
@@ -60,7 +60,7 @@ def test_a_grid_of_the_stack_is_titled_with_the_numbers_that_are_there(stores):
 def test_the_clip_explorer_draws_every_frame_and_says_whose_flow_it_shows(stores):
     for frame in range(1, 12):
         _, sentence = explore_clip.clip_view(stores[1], CLIP, frame, 2, 2, 3, 2)
-        field = stores[1].field_at(CLIP, frame)
+        field = field_at(stores[1], CLIP, frame)
         whose = "its flow" if field == frame else f"the flow of frame {field}"
         assert f"and {whose} in colour" in sentence
         assert "3 fields, 2 apart, up to number 5 of 9." in sentence

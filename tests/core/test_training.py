@@ -13,6 +13,7 @@ from test_stacks import dataset
 
 from twostream_utils import device, training
 from twostream_utils.evaluation import score, validate
+from twostream_utils.lab.results import sessions
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.stacks import inputs, make_loader
 from twostream_utils.vgg import vgg19
@@ -282,7 +283,7 @@ def test_a_training_goes_on_in_its_precision(tmp_path, precision, monkeypatch):
     mended, again = train(path)
     assert without_seconds(again) == without_seconds(history)
     assert_same(model, mended)
-    (made,) = training.trained_with(path)
+    (made,) = sessions(path)
     assert made["precision"] == "bf16" and made["torch"] == torch.__version__
     precision("no")
     assert train(path)[1] == again  # finished: loaded, whatever is asked for
@@ -290,7 +291,7 @@ def test_a_training_goes_on_in_its_precision(tmp_path, precision, monkeypatch):
     del kept["trained_with"]  # as in checkpoints of before
     torch.save(kept, path)
     assert train(path)[1] == again
-    assert training.trained_with(path) == training.trained_with(tmp_path / "none.pt") == []
+    assert sessions(path) == sessions(tmp_path / "none.pt") == []
 
 
 def test_a_precision_that_the_device_lacks_is_left(monkeypatch, tmp_path):

@@ -34,15 +34,29 @@ def weights_torch(a, b, labels):
     return np.array([20 - k, k]) / 20
 
 
-def weights_by(value):
+def weights_by(value, steps=21):
     """Weights chosen by another value of the fused probabilities and labels."""
 
     def choose(a, b, labels):
-        grid = np.linspace(0, 1, 21)
+        grid = np.linspace(0, 1, steps)
         w = max(grid, key=lambda w: value((1 - w) * soft(a) + w * soft(b), labels))
         return 1 - w, w
 
     return choose
+
+
+def likelihood(f, y):
+    return np.log(f[range(len(y)), y]).mean()
+
+
+def weights_in_logits(a, b, y):
+    w = max(np.linspace(0, 1, 21), key=lambda w: likelihood(soft((1 - w) * a + w * b), y))
+    return 1 - w, w
+
+
+def no_softmax(a, b, y):
+    value = [((1 - w) * a + w * b)[range(len(y)), y].mean() for w in np.linspace(0, 1, 21)]
+    return 1 - np.argmax(value) / 20, np.argmax(value) / 20
 
 
 def chunks_flat(one, two, layer, rgb, flow, n):
@@ -57,6 +71,19 @@ def chunks_loop(one, two, layer, rgb, flow, n):
     return nn.functional.adaptive_max_pool3d(
         fused, (1, *(x // 2 for x in fused.shape[3:]))
     ).squeeze(2)
+
+
+def chunks_cat(one, two, layer, rgb, flow, n):
+    """Chunks of all clips behind each other, undone as if each clip's were."""
+    a, b = (torch.cat([trunk(part) for part in x.chunk(n, 1)])
+            for trunk, x in ((one, rgb), (two, flow)))  # fmt: skip
+    volume = torch.cat([a, b], 1).unflatten(0, (-1, n)).transpose(1, 2)
+    return nn.functional.max_pool2d(torch.relu(layer(volume)).amax(2), 2)
+
+
+def chunks_dealt(one, two, layer, rgb, flow, n):
+    rgb, flow = (x.unflatten(1, (-1, n)).transpose(1, 2).flatten(1, 2) for x in (rgb, flow))
+    return chunks_flat(one, two, layer, rgb, flow, n)
 
 
 def chunks_by(change=lambda a, b: (a, b), order=lambda x, n: x.unflatten(0, (-1, n)),
@@ -83,7 +110,14 @@ WRONG = {
         (lambda a, b, y: weights_loop(a, b, y)[::-1], "the other way round"),
         (weights_by(lambda f, y: (f.argmax(1) == y).mean()), "accuracy"),
         (weights_by(lambda f, y: f[range(len(y)), y].mean()), "logarithm of each"),
-        (weights_by(lambda f, y: -np.log(f[range(len(y)), y]).mean()), "highest loss"),
+        (weights_by(lambda f, y: -likelihood(f, y)), "highest loss"),
+        (weights_by(lambda f, y: np.log(f.max(1)).mean()), "puts first"),
+        (weights_by(lambda f, y: -np.log(f.max(1)).mean()), "puts first"),
+        (weights_by(likelihood, steps=11), "too coarse"),
+        (weights_by(likelihood, steps=8), "the weights, a row a pair of streams,["),
+        (weights_in_logits, "logits were averaged"),
+        (no_softmax, "No softmax"),
+        (lambda a, b, y: None, "return"),
         (lambda a, b, y: (0.5, 0.5), "Half and half"),
         (lambda a, b, y: weights_loop(a, b, y)[1], "both weights"),
     ],
@@ -98,5 +132,8 @@ WRONG = {
         (chunks_by(change=lambda a, b: (a.flip(2), b.flip(2))), "reverse order"),
         (chunks_by(over=lambda x: x.relu()[:, :, 0]), "first chunk"),
         (chunks_by(pool=False), "2×2 places"),
+        (chunks_cat, "torch.cat has put"),
+        (chunks_dealt, "dealt out one by one"),
+        (lambda *given: chunks_flat(*given)[:, :, None], "squeeze"),
     ],
 }

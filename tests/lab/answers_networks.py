@@ -1,4 +1,4 @@
-"""Right and wrong answers to exercises: layers, maps and own videos (03, 07, 09, 11)."""
+"""Right and wrong answers to exercises: layers, maps and the original's mistakes (04, 12)."""
 # ruff: noqa: E731 (a table: what fits on a line is a line)
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Right and wrong answers to exercises: scores, intervals and speed (04, 06, 08, 10)."""
+"""Right and wrong answers to the exercise on intervals (09)."""
 # ruff: noqa: E731 (a table: what fits on a line is a line)
 
 from __future__ import annotations

@@ -103,6 +103,24 @@ def item_apart(frames, fields, *given):
     return rgb, item_plain(frames, fields, *given)[1]
 
 
+def item_coins(which):
+    """An answer that mirrors the stack ``which`` alone, by a coin of its own."""
+
+    def answer(frames, fields, count, step, side, rng):
+        class Forced:
+            integers = rng.integers
+            random = lambda self: 1.0
+
+        stacks = list(item_plain(frames, fields, count, step, side, Forced()))
+        if rng.random() < 0.5:
+            stacks[which] = stacks[which][:, :, ::-1].copy()
+            if which:
+                stacks[1][::2] = 255 - stacks[1][::2]
+        return stacks
+
+    return answer
+
+
 def item_jitter(frames, fields, count, step, side, rng):
     parts = [item_plain(frames, fields, 1, 1, side, rng)[0] for _ in range(count)]
     return np.concatenate(parts), item_plain(frames, fields, count, step, side, rng)[1]
@@ -212,6 +230,7 @@ WRONG = {
         (sides(lambda names, s: split_slices(names, 1)), "whatever the split"),
         (sides(lambda names, s: split_slices(names, s)[::4]), "siblings"),
         (sides(lambda names, s: sorted(names)[: len(split_slices(names, s))]), "by position"),
+        (sides(lambda names, s: [n for n in split_slices(names, s) if "g0" not in n]), "not g7"),
         (sides(lambda names, s: split_slices(names, s)[1:]), "Look at"),
         (sides(lambda names, s: split_slices(names, s) + split_slices(names, s)[:1]), "twice"),
         (sides(lambda names, s: split_slices(names, s)[::-1]), "not sorted"),
@@ -237,6 +256,8 @@ WRONG = {
         (item_changed(order=True), "red channels come first"),
         (item_changed(places=lambda at, n: np.minimum(at, n - 1)), "stays at the last"),
         (item_apart, "one view for both"),
+        (item_coins(0), "RGB is mirrored and flow is not"),
+        (item_coins(1), "Flow is mirrored and RGB is not"),
         (item_jitter, "different places"),
         (item_tight, "never reached"),
         (item_anywhere, "though it would fit"),

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from ..device import pick_device, to_model_layout
-from ..evaluation import write_json
+from ..files import atomic_write
 from ..lab.kept import ROOT, commit
 from ..profiles import Profile, get_profile
 from ..splits import class_order, group_folds
@@ -146,11 +146,13 @@ def main() -> None:
                 run = train(train_set, test_set, stream, how, rate, profile, seed)
                 runs.append({"data": data, "clips": len(clips), **run})
                 print({k: v for k, v in runs[-1].items() if not isinstance(v, list)}, flush=True)
-                write_json(options.out, {
+                kept = {
                     "commit": commit(), "torch": str(torch.__version__), "rate": RATE,
                     "weights": options.weights, "steps": STEPS, "batch": BATCH,
                     "dropout": DROPOUT, "clip_norm": CLIP_NORM, "runs": runs,
-                })  # fmt: skip
+                }  # fmt: skip
+                with atomic_write(options.out) as part:
+                    part.write_text(json.dumps(kept, indent=2) + "\n")
 
 
 if __name__ == "__main__":

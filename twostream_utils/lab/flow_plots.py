@@ -42,6 +42,11 @@ def liveliest(store: FrameStore, clips: Iterable[str]) -> tuple[str, int]:
     return max(found)[1:]
 
 
+def field_at(store: FrameStore, clip: str, frame: int) -> int:
+    """Return the number of the field to show with ``frame``: its own, or the last before it."""
+    return max(number for number in store.flow_numbers(clip).tolist() if number <= frame)
+
+
 def first_view(dataset: StackDataset, clip: str) -> dict[str, torch.Tensor]:
     """Return the stacks of one view of ``clip`` by stream, each ``(channels, S, S)`` uint8."""
     item = dataset[dataset.clips.index(clip)]

@@ -16,7 +16,7 @@ from ..store import FrameStore
 from ..vgg import VGG
 from ..views import View
 from .flow_colours import flow_to_rgb
-from .flow_plots import fastest, liveliest_field, with_wheel
+from .flow_plots import fastest, field_at, liveliest_field, with_wheel
 from .plots import ORANGE, contact_sheet, rgb_of
 
 EDGE = rgb_of(ORANGE)
@@ -115,7 +115,7 @@ def shown_pair(
     full colour; default: the fastest of this field.
     """
     frame = crop_frames(store.read_rgb(clip, [number]), view, side)[0]
-    field = crop_frames(store.read_flow(clip, [store.field_at(clip, number)]), view, side)[0]
+    field = crop_frames(store.read_flow(clip, [field_at(store, clip, number)]), view, side)[0]
     return frame, flow_to_rgb(decode(field), top)
 
 

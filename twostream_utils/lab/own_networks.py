@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from sklearn.metrics import confusion_matrix
 from torch import nn
 
 from ..conv_fusion import ConvFusion, fuse_streams
 from ..course import INPUTS, Course
 from ..device import Prepared, pick_device, to_model_layout
-from ..evaluation import confusion, score, view_logits
+from ..evaluation import score, view_logits
 from ..files import atomic_write
 from ..fusion import METHODS
 from ..profiles import Profile
@@ -169,7 +170,8 @@ def trained(course: Course, networks: Mapping[str, nn.Module] | None = None) -> 
         found = course.scores(name) if own else score(model, course.dataset("test", INPUTS[name]))
         logits[name], labels = found.clip_logits(), found.labels
     methods = fused(logits)
-    held_out = confusion(methods[answering(methods)], labels)
+    said, every = methods[answering(methods)].argmax(axis=1), range(len(course.classes))
+    held_out = confusion_matrix(labels, said, labels=every)
     return Trained(networks, course.profile, tuple(course.classes), held_out)
 
 

@@ -1,6 +1,5 @@
 """Checkers of notebook 01: the official split from names alone, class numbers, leaks."""
 
-
 from .checking import (
     NO_RETURN,
     ExerciseError,
@@ -45,6 +44,9 @@ def official_split(answer):
             },
             "One clip of each group is not enough: its siblings stay in the training set": {
                 name for name in wanted if name.endswith("c01")
+            },
+            "Numbers below 10 have two digits in a name: it's g07, not g7": {
+                name for name in wanted if group_of(name) >= 10
             },
             "Cut by position in the sorted list: a group, and most classes, lie on both sides": (
                 sorted(names)[: len(wanted)]
@@ -117,5 +119,3 @@ leaky = choice_question(
         "which is another mistake",
     },
 )
-
-

@@ -119,6 +119,7 @@ def item(answer):
 def _check_flow(flow: np.ndarray, fields: np.ndarray, view: tuple, count: int, step: int) -> None:
     wanted = _stack(fields, view, count, step)
     plain = _stack(fields, (*view[:3], False), count, step)
+    mirrored = [_stack(fields, (*view[:3], True), count, step, sign) for sign in (True, False)]
     v_too = wanted.copy()
     v_too[1::2] = 255 - v_too[1::2]
     compare(flow, wanted, "the flow stack", {
@@ -127,6 +128,7 @@ def _check_flow(flow: np.ndarray, fields: np.ndarray, view: tuple, count: int, s
         LOOPS: _stuck(fields, view, count, step),
         "v is negated as well: in a mirror, down stays down": v_too,
         "RGB is mirrored and flow is not: one coin for both": plain,
+        "Flow is mirrored and RGB is not: one coin for both": mirrored,
         "All u come first, then all v; the order asked for is u1 v1 u2 v2 …": _grouped(wanted, 2),
         "v comes before u in every pair": wanted.reshape(-1, 2, SIDE, SIDE)[:, ::-1].reshape(
             wanted.shape),

@@ -32,6 +32,14 @@ def fuse_over_time(answer):
         flat = [x.transpose(1, 2).flatten(0, 1) for x in (a, b)]
         mixed = [x.unflatten(0, (chunks, clips)).permute(1, 2, 0, 3, 4) for x in flat]
         mixed = torch.relu(layer(torch.cat(mixed, dim=1)))
+        by_chunk = [x.permute(2, 0, 1, 3, 4).flatten(0, 1) for x in (a, b)]
+        by_chunk = [x.unflatten(0, (clips, chunks)).transpose(1, 2) for x in by_chunk]
+        by_chunk = torch.relu(layer(torch.cat(by_chunk, dim=1)))
+        dealt = [
+            torch.stack([trunk(stack[:, k::chunks]) for k in range(chunks)], dim=2)
+            for trunk, stack in ((of_rgb, rgb), (of_flow, flow))
+        ]
+        dealt = torch.relu(layer(torch.cat(dealt, dim=1)))
         back = torch.relu(layer(torch.cat([a.flip(2), b.flip(2)], dim=1)))
         slips = {
             "The temporal maps stand first; concatenate [spatial, temporal]": pooled(
@@ -43,6 +51,12 @@ def fuse_over_time(answer):
             ),
             "Clips and chunks are mixed up: .flatten(0, 1) has put the chunks of one clip behind "
             "each other, so undo it with .unflatten(0, (-1, T))": pooled(mixed.amax(2)),
+            "Clips and chunks are mixed up: torch.cat has put the first chunks of all clips before "
+            "the second ones. Join them with torch.stack(…, dim=2), which gives time its axis": (
+                pooled(by_chunk.amax(2))
+            ),
+            "The channels are dealt out one by one; a chunk is a run of consecutive channels, "
+            ".unflatten(1, (T, -1))": pooled(dealt.amax(2)),
             "The chunks stand in reverse order": pooled(back.amax(2)),
             "Only the first chunk is left; pool over all of them": pooled(fused[:, :, 0]),
         }
@@ -52,6 +66,8 @@ def fuse_over_time(answer):
         shape, wanted = tuple(result.shape), pooled(fused.amax(2))
         if shape == tuple(fused.amax(2).shape):
             raise ExerciseError("The pool over 2×2 places is missing: height and width are halved")
+        if shape == (clips, 4, 1, 4, 2):
+            raise ExerciseError("An axis of time is left, of length 1: .squeeze(2) takes it away")
         if shape == (clips, 4, chunks, 4, 2):
             raise ExerciseError("The pool over time is missing: one map is left of all T moments")
         if chunks > 1 and shape[:1] == (clips * chunks,):

@@ -14,7 +14,7 @@ from ...profiles import Profile
 from ...store import FrameStore
 from ...views import stack_positions
 from ..flow_colours import flow_to_rgb
-from ..flow_plots import fastest, with_arrows, with_small_wheel
+from ..flow_plots import fastest, field_at, with_arrows, with_small_wheel
 from ..plots import BLUE, FLOW_MAP, RED, rgb_of
 from ..widgets import (
     Canvas,
@@ -54,7 +54,7 @@ def clip_view(
     were not extracted.
     """
     image = store.rgb(clip, frame)
-    field = store.field_at(clip, frame)
+    field = field_at(store, clip, frame)
     flow = decode(store.flow(clip, field))
     width = (WIDTH - 4 * GAP) // 5
     height = round(width * image.shape[0] / image.shape[1])

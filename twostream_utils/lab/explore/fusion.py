@@ -8,9 +8,10 @@ from functools import lru_cache, partial
 import ipywidgets as widgets
 import numpy as np
 
-from ...evaluation import Scores, check_same_clips
+from ...evaluation import Scores
 from ...fusion import late_fusion
 from ..plots import BLUE, RED, rgb_of
+from ..results import check_same_clips
 from ..widgets import Canvas, Diagram, Drawing, explorer, resize, with_mark
 
 WEIGHTS = np.linspace(0, 1, 21)  # of the temporal stream; the spatial stream has the rest

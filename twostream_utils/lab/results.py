@@ -1,0 +1,78 @@
+"""results.json: what all methods of a course reach, with intervals; are two scores of one test?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+
+from ..course import INPUTS, Course
+from ..device import PRECISIONS
+from ..evaluation import Scores, bootstrap_interval, correct
+from ..files import atomic_write
+from ..training import load_checkpoint
+
+
+def check_same_clips(a: Scores, b: Scores) -> None:
+    """Raise ``ValueError``, naming where two scores' classes, clips or labels part, if they do."""
+    for what in "classes", "clips", "labels":
+        one, two = getattr(a, what), getattr(b, what)
+        for number, (x, y) in enumerate(zip_longest(one, two), 1):
+            if x != y:
+                raise ValueError(
+                    f"scores of different {what}, {len(one)} and {len(two)}: number {number} is "
+                    f"{x} in the first and {y} in the second"
+                )
+
+
+def summary(
+    scores: np.ndarray, labels: np.ndarray, seconds: float, groups: Sequence | None = None
+) -> dict:
+    """Return ``{"top1", "ci95", "top5", "seconds"}``, fractions of 1, of one method."""
+    hits = correct(scores, labels)
+    return {
+        "top1": float(hits.mean()),
+        "ci95": list(bootstrap_interval(hits, groups)),
+        "top5": float(correct(scores, labels, k=5).mean()),
+        "seconds": round(float(seconds), 2),
+    }
+
+
+def sessions(checkpoint: Path) -> list[dict[str, str]]:
+    """Return ``{"device", "precision", "torch"}`` of each session of a training, like ones once."""
+    state = load_checkpoint(checkpoint, mmap=True) if checkpoint.exists() else {}
+    return state.get("trained_with", [])  # the weights are not read
+
+
+def trained_with(course: Course) -> dict[str, str]:
+    """Return ``{"device", "precision", "torch"}`` of all trainings, as the checkpoints say."""
+    found = [s for name in INPUTS for s in sessions(course.checkpoint(name))]
+    found = [s | {"precision": PRECISIONS[s["precision"]]} for s in found]
+    return {
+        what: " and ".join(dict.fromkeys(s[what] for s in found)) or "not recorded"
+        for what in ("device", "precision", "torch")
+    }
+
+
+def results(course: Course) -> dict:
+    """Return the content of ``results.json``, computed from the score files."""
+    groups = course.groups(course.dataset("test").clips)
+    methods = {key: summary(*values, groups) for key, values in course.method_scores().items()}
+    made = trained_with(course)  # after them: what is missing was trained just now
+    return {
+        "profile": course.profile.name, "split": course.split, "n_train": len(course.train),
+        "n_val": len(course.val), "n_test": len(course.test), "classes": course.classes,
+        "seed": course.seed, "torch": made["torch"],
+        "device": f"{made['device']}, {made['precision']}", "methods": methods,
+    }  # fmt: skip
+
+
+def write_results(course: Course) -> Path:
+    """Write ``results.json`` to the course's ``run_dir`` and return its path."""
+    path = course.run_dir / "results.json"
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(results(course), indent=2) + "\n")
+    return path
