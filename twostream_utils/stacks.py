@@ -23,8 +23,8 @@ from .views import View, eval_views, random_view, sampled_positions
 Batch = dict[str, torch.Tensor]
 RGB_MEAN = (0.485, 0.456, 0.406)
 RGB_STD = (0.229, 0.224, 0.225)
-FLOW_REST = 127.5  # the middle of 0..255, which ±20 px is quantised to
-FLOW_STD = 0.226 * 255.0  # flow gets the scale that RGB has, so that ImageNet filters fit both
+# Flow's rest is the middle of 0..255, its scale that of RGB, so that ImageNet filters fit both.
+SCALES = {"rgb": (255 * np.array(RGB_MEAN), 255 * np.array(RGB_STD)), "flow": (127.5, 0.226 * 255)}
 
 
 def crop_frames(frames: np.ndarray, view: View, size: int) -> np.ndarray:
@@ -37,10 +37,7 @@ def crop_frames(frames: np.ndarray, view: View, size: int) -> np.ndarray:
 
 
 def to_channels(frames: np.ndarray) -> torch.Tensor:
-    """Turn ``(T, H, W, C)`` into channels ``(T·C, H, W)`` uint8: u1 v1 u2 v2 … or r1 g1 b1 r2 …
-
-    (Simonyan & Zisserman 2014, §3.1, eq. 1).
-    """
+    """Turn ``(T, H, W, C)`` into ``(T·C, H, W)``: u1 v1 u2 … (Simonyan & Zisserman 2014, eq. 1)."""
     channels = frames.transpose(0, 3, 1, 2).reshape(-1, *frames.shape[1:3])
     return torch.from_numpy(np.ascontiguousarray(channels))
 
@@ -58,19 +55,17 @@ def flow_positions(
 ) -> np.ndarray:
     """Return the numbers of the fields of a flow stack, ``(flow_fields,)`` int64.
 
-    Where only every Nth field was extracted, the stack begins at the last such field up to
-    ``start``, so less than N frames before the RGB stack. Raises ``ValueError`` if ``flow_step``
-    asks for fields between them.
+    Where only every Nth was extracted, it begins at the last one up to ``start``. Raises
+    ``ValueError`` if ``flow_step`` asks for fields between them.
     """
-    every = store.flow_every(clip)
-    if profile.flow_step % every:
+    every, step = store.flow_every(clip), profile.flow_step
+    if step % every:
         raise ValueError(
-            f"clip {clip} has only one flow field in {every}, and profile {profile.name} takes "
-            f"fields {profile.flow_step} apart: extract all of them (extract.py without --every), "
-            f"or set flow_step to a multiple of {every}"
+            f"{clip} has only one flow field in {every}, profile {profile.name} takes them {step} "
+            f"apart: extract all (extract.py without --every), or take a multiple of {every}"
         )
-    step, first = profile.flow_step // every, (start - 1) // every + 1
-    chosen = profile.flow_fields, step, profile.sampling, first, seed
+    first = (start - 1) // every + 1
+    chosen = profile.flow_fields, step // every, profile.sampling, first, seed
     return (sampled_positions(store.n_flow(clip), *chosen) - 1) * every + 1
 
 
@@ -83,48 +78,33 @@ def read_stacks(
 ) -> torch.Tensor:  # fmt: skip
     """Return the stacks of all ``views`` of a clip, ``(V, channels, S, S)`` uint8, in ``out``.
 
-    What ``StackDataset.stack`` makes one by one: every picture is decoded once, however many views
-    show it, and each of its crops is written where it belongs, without a copy in between.
+    What ``StackDataset.stack`` makes one by one; here every picture is decoded once, for all views,
+    and each of its crops is written where it belongs.
     """
-    size, channels = profile.crop, profile.channels[stream]
+    size, flow = profile.crop, stream == "flow"
     if out is None:
-        out = torch.empty((len(views), channels, size, size), dtype=torch.uint8)
-    places: dict[int, list[tuple[View, np.ndarray]]] = {}
+        out = torch.empty((len(views), profile.channels[stream], size, size), dtype=torch.uint8)
+    places = defaultdict(list)
     for view, stack in zip(views, out.numpy()):
         numbers = POSITIONS[stream](store, clip, profile, view.start, view.seed).tolist()
         for number, planes in zip(numbers, stack.reshape(len(numbers), -1, size, size)):
-            places.setdefault(number, []).append((view, planes))
-    numbers = sorted(places)
-    for number, picture in zip(numbers, store.images(clip, numbers, stream == "flow")):
+            places[number].append((view, planes))
+    for number, picture in zip(sorted(places), store.images(clip, sorted(places), flow)):
         for view, planes in places[number]:
-            if stream == "rgb":
-                _write_rgb(picture, view, planes)
-            else:
+            if flow:
                 _write_flow(picture, view, planes, profile.subtract_mean)
+            else:
+                cut = cv2.resize(picture[view.box], (size, size))
+                cv2.split(cv2.flip(cut, 1) if view.flip else cut, list(planes))
     return out
 
 
-def _write_rgb(frame: np.ndarray, view: View, planes: np.ndarray) -> None:
-    """Cut, resize and mirror a frame ``(H, W, 3)`` into its planes ``(3, S, S)``."""
-    cut, size = frame[view.box], planes.shape[1:]
-    if cut.shape[:2] != size:
-        cut = cv2.resize(cut, size)
-    cv2.split(cv2.flip(cut, 1) if view.flip else cut, list(planes))
-
-
-def _write_flow(
-    field: Sequence[np.ndarray], view: View, planes: np.ndarray, centred: bool
-) -> None:
-    """The same for u and v, each ``(H, W)``, and their planes ``(2, S, S)``."""
-    box = view.box
+def _write_flow(field: Sequence[np.ndarray], view: View, planes: np.ndarray, centred: bool) -> None:
+    """Write u and v, each ``(H, W)``, cut, resized and mirrored, into planes ``(2, S, S)``."""
     for image, plane in zip(field, planes):
-        cut = image[box]
-        if cut.shape != plane.shape:
-            cut = cv2.resize(cut, plane.shape, dst=plane)
+        cv2.resize(image[view.box], plane.shape, dst=plane)  # only copies what is as large
         if view.flip:
-            cv2.flip(cut, 1, dst=plane)
-        elif cut is not plane:
-            np.copyto(plane, cut)
+            cv2.flip(plane, 1, dst=plane)
         if centred:
             cv2.subtract(plane, round(cv2.mean(plane)[0] - 127.5), dst=plane)  # stops at 0 and 255
     if view.flip:
@@ -136,10 +116,8 @@ class StackDataset(Dataset):
 
     Item ``i`` is a dict: ``"rgb"`` ``(V, 3·rgb_frames, S, S)`` and/or ``"flow"``
     ``(V, 2·flow_fields, S, S)`` uint8, ``"label"`` int; S is ``profile.crop``. Training draws one
-    random view (V = 1) from ``(seed, epoch, i)`` alone, not from the worker that loads it, and
-    every clip ``repeat`` times an epoch; testing shows the V views of :func:`eval_views`.
-
-    Raises ``ValueError`` for a clip whose label is no class.
+    random view (V = 1) from ``(seed, epoch, i)`` alone, and every clip ``repeat`` times an epoch;
+    testing shows those of :func:`eval_views`. Raises ``ValueError`` for a label that is no class.
     """
 
     def __init__(
@@ -186,19 +164,16 @@ class StackDataset(Dataset):
         return item
 
 
-def write_batch(
-    dataset: StackDataset, indices: Sequence[int], room: Callable | None = None
-) -> Batch:
+def write_batch(data: StackDataset, indices: Sequence[int], room: Callable | None = None) -> Batch:
     """Return items joined, stacks ``(B, V, …)``, each picture written to its place in the batch."""
-    clips = [index % len(dataset.clips) for index in indices]
-    views = [dataset.views(index) for index in indices]
-    batch = {"label": torch.tensor([dataset.labels[c] for c in clips])}
-    size = dataset.profile.crop
-    for stream in dataset.streams:
-        shape = len(clips), len(views[0]), dataset.profile.channels[stream], size, size
+    clips, profile = [index % len(data.clips) for index in indices], data.profile
+    views = [data.views(index) for index in indices]
+    batch = {"label": torch.tensor([data.labels[c] for c in clips])}
+    for stream in data.streams:
+        shape = len(clips), len(views[0]), profile.channels[stream], profile.crop, profile.crop
         stacks = room(stream, shape) if room else torch.empty(shape, dtype=torch.uint8)
         for c, seen, out in zip(clips, views, stacks):
-            read_stacks(dataset.store, dataset.clips[c], seen, dataset.profile, stream, out)
+            read_stacks(data.store, data.clips[c], seen, profile, stream, out)
         batch[stream] = stacks
     return batch
 
@@ -209,12 +184,9 @@ def new_shared(stream: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 class SharedRing:
-    """The same, used in turn: new shared pages for every batch take a sixth of a worker's time.
+    """The same, used in turn: new shared pages for every batch take a sixth of a worker's time."""
 
-    ``SLOTS`` are for the batch in use and for two that torch lets a worker prefetch.
-    """
-
-    SLOTS = 3
+    SLOTS = 3  # for the batch in use and for two that torch lets a worker prefetch
 
     def __init__(self):
         self.slots: dict[tuple, deque[torch.Tensor]] = defaultdict(deque)
@@ -228,10 +200,7 @@ class SharedRing:
 
 
 class EpochSampler(Sampler):
-    """This process's clips of an epoch: of N processes each takes every Nth batch.
-
-    Training clips are ordered by ``(seed, dataset.epoch)`` alone: resuming needs no past.
-    """
+    """Of N processes each takes every Nth batch, in an order of ``(seed, dataset.epoch)`` alone."""
 
     def __init__(self, dataset: StackDataset, seed: int, batch_size: int):
         self.dataset, self.seed, self.batch_size = dataset, seed, batch_size
@@ -254,8 +223,7 @@ def make_loader(
 ) -> DataLoader:
     """Return the loader of a dataset: shuffled anew each epoch for training, else in order.
 
-    With ``reuse`` workers use their memory again, which is faster: a batch is whole only until the
-    next one is taken, so ``list(loader)`` would be wrong.
+    ``reuse`` is faster, and a batch is whole only until the next is taken: no ``list(loader)``.
     """
     if not workers:  # batches lie where those of the epoch before lay
         keep_freed_memory()
@@ -264,19 +232,13 @@ def make_loader(
     made_by = type(dataset).__getitem__, getattr(type(dataset), "stack", None)
     items, collate = dataset, None
     if made_by == (StackDataset.__getitem__, StackDataset.stack):
-        # The same bytes in 1/1.4 of the time: the loader deals out numbers, `write_batch` makes the
-        # batch. Items that are made otherwise stay as they are.
+        # The same bytes in 1/1.4 of the time; items that are made otherwise stay as they are.
         room = (SharedRing() if reuse else new_shared) if workers else None
         items, collate = range(len(dataset)), partial(write_batch, dataset, room=room)
     return DataLoader(
-        items,
-        batch_size,
-        sampler=EpochSampler(dataset, seed, batch_size),
-        num_workers=workers,
-        collate_fn=collate,
-        drop_last=dataset.train,
-        pin_memory=pick_device().type == "cuda",
-    )
+        items, batch_size, sampler=EpochSampler(dataset, seed, batch_size), num_workers=workers,
+        collate_fn=collate, drop_last=dataset.train, pin_memory=pick_device().type == "cuda",
+    )  # fmt: skip
 
 
 def progress(loader: DataLoader, device: torch.device, title: str) -> Iterator[Batch]:
@@ -290,10 +252,7 @@ def progress(loader: DataLoader, device: torch.device, title: str) -> Iterator[B
 
 @contextlib.contextmanager
 def worker_trouble_explained() -> Iterator[None]:
-    """Say in torch's ``RuntimeError`` of a worker that was killed, or lacks memory, what to do.
-
-    Around all that uses a loader: torch raises wherever this process happens to be.
-    """
+    """Say what to do when a worker is killed or lacks memory: torch raises at any line."""
     try:
         yield
     except RuntimeError as error:
@@ -321,8 +280,7 @@ def network_input(batch: Batch, streams: Sequence[str]) -> list[torch.Tensor]:
 def normalise(stack: torch.Tensor, stream: str) -> torch.Tensor:
     """Scale a uint8 batch of stacks to network input, ``(B, C, H, W)`` float32, where it lies.
 
-    RGB gets ImageNet's mean and deviation per colour. Flow is centred on rest and divided by their
-    mean deviation: three-channel ImageNet figures would shift u and v by different amounts.
+    RGB by ImageNet's mean and deviation per colour; flow by rest and the mean of the deviations.
     """
     x = stack.to(torch.float32, memory_format=torch.channels_last)
     shift, scale = _affine(stream, stack.shape[1], x.device)
@@ -332,9 +290,6 @@ def normalise(stack: torch.Tensor, stream: str) -> torch.Tensor:
 @cache
 def _affine(stream: str, channels: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Shift and scale of all channels, kept on their device: to copy them waits for a GPU."""
-    if stream == "flow":
-        mean, std = np.full(channels, FLOW_REST), np.full(channels, FLOW_STD)
-    else:
-        mean, std = (255 * np.tile(values, channels // 3) for values in (RGB_MEAN, RGB_STD))
-    both = (torch.tensor(v, dtype=torch.float32, device=device) for v in (-mean / std, 1 / std))
-    return tuple(values.view(1, -1, 1, 1) for values in both)
+    mean, std = (np.resize(values, (1, channels, 1, 1)) for values in SCALES[stream])
+    both = -mean / std, 1 / std
+    return tuple(torch.tensor(v, dtype=torch.float32, device=device) for v in both)

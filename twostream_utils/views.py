@@ -8,6 +8,8 @@ import numpy as np
 
 from .profiles import Profile
 
+Size = tuple[int, int]  # height and width of a frame, px
+
 
 def span(profile: Profile) -> int:
     """Number of consecutive frames that one RGB stack and one flow stack cover together."""
@@ -17,23 +19,19 @@ def span(profile: Profile) -> int:
 
 
 def stack_positions(available: int, count: int, step: int, start: int = 1) -> np.ndarray:
-    """Return the 1-based positions of a stack, ``(count,)`` int64.
+    """Return 1-based positions ``step`` apart from ``start``, ``(count,)`` int64.
 
-    ``count`` positions ``step`` apart from ``start``. A clip that is too short loops: position
-    ``available`` is followed by position 1. Raises ``ValueError`` for a clip without frames.
+    A short clip loops: ``available`` is followed by 1. Raises ``ValueError`` for anything below 1.
     """
-    if available < 1 or count < 1 or step < 1 or start < 1:
-        raise ValueError(
-            f"a stack needs at least one frame, a count, a step and a start from 1 up; got "
-            f"{available} frames, count {count}, step {step}, start {start}"
-        )
+    if min(available, count, step, start) < 1:
+        given = f"{available} frames, count {count}, step {step}, start {start}"
+        raise ValueError(f"a stack needs 1 or more of each: {given}")
     return (start - 1 + step * np.arange(count)) % available + 1
 
 
 def view_starts(n_frames: int, covered: int, positions: int) -> list[int]:
-    """Return ``positions`` 1-based starts, spread evenly over a clip of ``n_frames`` frames.
+    """Return 1-based starts: one in the middle of a clip, or several evenly from end to end.
 
-    One position is the middle of the clip; several reach from its start to its end
     (Simonyan & Zisserman 2014, §5 "Testing"). A clip shorter than ``covered`` starts at 1.
     """
     slack = max(n_frames - covered, 0)
@@ -58,18 +56,16 @@ def sampled_positions(
     positions = stack_positions(available, count, step, start)
     if sampling == "spaced" or seed is None:
         return positions
-    covered = step * (count - 1) + 1
-    drawn = np.random.default_rng(seed).choice(covered, count, replace=False)
+    drawn = np.random.default_rng(seed).choice(step * (count - 1) + 1, count, replace=False)
     return (start - 1 + np.sort(drawn)) % available + 1
 
 
 @dataclass(frozen=True)
 class View:
-    """What is seen of a clip: first frame (1-based), crop corner and side in px, mirrored or not.
+    """What all frames and fields show of a clip, so that the streams lie on each other.
 
-    One for every RGB frame and every flow field of the clip, so the two streams stay registered
-    pixel by pixel, as fusion at a convolutional layer needs. A crop that is no square is ``width``
-    px wide. ``seed`` decides what :func:`sampled_positions` draws.
+    First frame (1-based), corner, height (and width, if no square) of the crop in px, mirrored or
+    not, and the seed of :func:`sampled_positions`.
     """
 
     start: int
@@ -87,20 +83,18 @@ class View:
         return slice(self.top, self.top + self.side), slice(self.left, right)
 
 
-def corners_and_centre(size: tuple[int, int], side: int, width: int) -> list[tuple[int, int]]:
+def corners_and_centre(size: Size, side: int, width: int) -> list[tuple[int, int]]:
     """Return the five places (top, left) of a crop: the centre, then the four corners."""
     down, right = size[0] - side, size[1] - width
     return [(down // 2, right // 2), (0, 0), (0, right), (down, 0), (down, right)]
 
 
-def random_view(
-    rng: np.random.Generator, n_frames: int, size: tuple[int, int], profile: Profile
-) -> View:
-    """Draw a training view of a clip of ``n_frames`` frames of ``size`` = (height, width) px.
+def random_view(rng: np.random.Generator, n_frames: int, size: Size, profile: Profile) -> View:
+    """Draw a training view: anywhere in the clip's time, mirrored half of the time.
 
-    Random start, mirrored half of the time. Crops are ``"squares"``, ``min_scale``..1 of the short
-    side, anywhere; or ``"corners"`` and the centre, height and width each one of 1, 7/8, 3/4, 2/3
-    from ``min_scale`` on, at most one step apart (Wang et al. 2015, arXiv:1507.02159).
+    ``"squares"`` are ``min_scale``..1 of the short side, anywhere. ``"corners"`` or the centre are
+    1, 7/8, 3/4 or 2/3 of it, not below ``min_scale``, high and wide, at most one step apart (Wang
+    et al. 2015, arXiv:1507.02159).
     """
     height, width = size
     short = min(height, width)
@@ -119,24 +113,20 @@ def random_view(
     return View(start, int(top), int(left), side, flip, wide, seed)
 
 
-def eval_views(
-    n_frames: int, size: tuple[int, int], profile: Profile, crops: str = "centre"
-) -> list[View]:
-    """Return the fixed test views: ``profile.positions`` starts × {as is, flipped} × crops.
+def eval_views(n_frames: int, size: Size, profile: Profile, crops: str = "centre") -> list[View]:
+    """Return test views: ``profile.positions`` starts (segments: one) × {as is, flipped} × crops.
 
-    ``"centre"`` is the largest square; ``"five"`` the four corners and the centre, each 7/8 of the
-    short side, which is 224 of 256 px (Simonyan & Zisserman 2014, §5). Start by start, as is before
-    flipped. Segments cover the whole clip and have one start. ``"single"`` is one view: the middle,
-    as is, the largest square. Raises ``ValueError`` for other ``crops``.
+    ``"centre"`` is the largest square; ``"five"`` the centre and the corners, 7/8 of the short
+    side, 224 of 256 px (Simonyan & Zisserman 2014, §5); ``"single"`` one view: the middle, as is,
+    the largest square. Raises ``ValueError`` for other ``crops``.
     """
     if crops not in ("centre", "five", "single"):
         raise ValueError(f"no crops {crops!r}; there are centre, five, single")
-    side = round(min(size) * 7 / 8) if crops == "five" else min(size)
-    places = corners_and_centre(size, side, side)[: 5 if crops == "five" else 1]
+    side, count = (round(min(size) * 7 / 8), 5) if crops == "five" else (min(size), 1)
     one = crops == "single" or profile.sampling == "segments"
     return [
         View(start, top, left, side, flip)
         for start in view_starts(n_frames, span(profile), 1 if one else profile.positions)
         for flip in ((False,) if crops == "single" else (False, True))
-        for top, left in places
+        for top, left in corners_and_centre(size, side, side)[:count]
     ]
