@@ -93,7 +93,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\n{error}", file=sys.stderr)
         return 1
     print(f"\n{results_table(results)}\n\n{caption(results)}")
-    print("* Feichtenhofer et al. 2016, VGG-16, top-1 % on split 1, from notes on the paper.")
     total = time.perf_counter() - began
     copies = start.shown(run_dir / "notebooks")
     print(f"\n{len(notebooks)} notebooks in {total / 60:.1f} minutes; executed copies in {copies}/")
