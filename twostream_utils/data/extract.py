@@ -373,11 +373,11 @@ def _encode(settings: dict, rate: float, always: bool, video: _Video) -> tuple[l
     try:
         if video.path.is_symlink() and not video.path.exists():
             return [], "a broken link"
-        if not rate or video.path.is_dir():
-            read_at = None
-        else:
-            read_at = rate if always else paced(measure_pace(video.path), rate)
-        rate, frames = open_video(video.path, settings["short_side"], read_at)
+        pace, read_at = None, None
+        if rate and not video.path.is_dir():
+            pace = measure_pace(video.path)
+            read_at = rate if always else paced(pace, rate)
+        rate, frames = open_video(video.path, settings["short_side"], read_at, pace)
         members = encode_clip(video.clip, frames, settings["flow"], every=every)
     except VideoError as error:
         return [], error.reason

@@ -82,7 +82,7 @@ def measure_pace(path: str | os.PathLike) -> Pace:
 
 
 def open_video(
-    path: str | os.PathLike, short_side: int, rate: float | None = None
+    path: str | os.PathLike, short_side: int, rate: float | None = None, pace: Pace | None = None
 ) -> tuple[float, Iterator[np.ndarray]]:
     """Frame rate of a video and an iterator over its frames: not all of it has to lie in memory.
 
@@ -94,6 +94,7 @@ def open_video(
     Args:
         rate: frames per second by time stamps: at each tick the frame that is shown then, so some
             come twice and some not at all. None takes every frame once.
+        pace: what `measure_pace` found, if it was asked already: it reads the whole file.
 
     Returns frames per second (0.0 where the file does not say), and `(H, W, 3)` uint8 RGB frames.
 
@@ -103,8 +104,7 @@ def open_video(
     path = Path(path)
     if path.is_dir():
         return 0.0, _images(path, short_side)
-    with _opened(path) as file:
-        pace = _pace(file)
+    pace = pace or measure_pace(path)
     pictures = _decoded(path, pace, short_side)
     if rate:
         return rate, _at_ticks(pictures, rate)

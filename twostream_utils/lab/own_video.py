@@ -53,7 +53,7 @@ def read_own(
     try:
         pace = measure_pace(path)
         steady = paced(pace, RATE)
-        rate, frames = open_video(path, short_side, steady)
+        rate, frames = open_video(path, short_side, steady, pace)
         rate = rate or RATE
         first, last = round(start * rate), round((start + seconds) * rate)
         if steady and pace.steady:
