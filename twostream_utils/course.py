@@ -137,12 +137,14 @@ class Course:
         choices = self._choices(choices)
         return self.with_dropout(name, choices.pop("network", fuse_streams)(*trunks, **choices))
 
+    def _over_time(self, name: str, choices: dict) -> bool:
+        return name == "conv" and self._choices(choices).get("chunks", 1) > 1
+
     def _choices(self, choices: dict) -> dict:
         """What conv fusion is made with: ``choices``, and the profile's where they say nothing."""
         own = {"train_trunks": self.recipe("conv").trunk_lr > 0}
         if "network" not in choices:
-            own |= {"form": self.profile.fusion, "block": self.profile.fusion_block,
-                    "chunks": self.profile.chunks}  # fmt: skip
+            own |= self.profile.fusion_choices
         return own | choices
 
     @cached_property
@@ -167,7 +169,7 @@ class Course:
         compiled: bool = False, loop: Callable = train_epoch, **choices,
     ) -> list[dict]:  # fmt: skip
         """Train ``model`` as ``name``, or load it if it is complete (see ``training.fit``)."""
-        over = name == "conv" and self._choices(choices).get("chunks", 1) > 1
+        over = self._over_time(name, choices)
         checkpoint = self.checkpoint(name, **choices)
         scratch = self.scratch and self.scratch / checkpoint.parent.relative_to(self.run_dir.parent)
         val = self.dataset("val", INPUTS[name], "single", over) if self.val else None
@@ -189,7 +191,7 @@ class Course:
         which = [f"{self.profile.positions}x2", *sorted({part, crops} - {"test", "centre"})]
         checkpoint = self.checkpoint(name, **choices)
         path = checkpoint.with_name(f"{checkpoint.stem}_{'_'.join(which)}.npz")
-        over = name == "conv" and self._choices(choices).get("chunks", 1) > 1
+        over = self._over_time(name, choices)
         dataset = self.dataset(part, INPUTS[name], crops, over)
         if path.exists() and (kept := Scores.load(path)).clips == tuple(dataset.clips):
             return kept

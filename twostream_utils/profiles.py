@@ -107,6 +107,11 @@ class Profile:
         """Number of channels of each stack: three colours a frame, u and v a field."""
         return {"rgb": 3 * self.rgb_frames, "flow": 2 * self.flow_fields}
 
+    @property
+    def fusion_choices(self) -> dict[str, str | int]:
+        """What ``conv_fusion.fuse_streams`` makes of two streams here."""
+        return {"form": self.fusion, "block": self.fusion_block, "chunks": self.chunks}
+
     def over_time(self) -> Profile:
         """The sizes of ``chunks`` moments in a row, each with its frames and fields."""
         frames, fields = self.chunks * self.rgb_frames, self.chunks * self.flow_fields

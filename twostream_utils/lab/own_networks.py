@@ -155,7 +155,7 @@ class Trained:
     def _fusion(self) -> ConvFusion:
         """Conv fusion of both streams before any training."""
         streams = self.networks["spatial"], self.networks["temporal"]
-        return fuse_streams(*streams, self.profile.fusion, self.profile.chunks)
+        return fuse_streams(*streams, **self.profile.fusion_choices)
 
 
 def trained(course: Course, networks: Mapping[str, nn.Module] | None = None) -> Trained:
