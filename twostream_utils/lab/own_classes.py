@@ -10,17 +10,17 @@ from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 from torch import nn
 
 from ..course import Course
 from ..data.extract import make_shards
+from ..files import atomic_write
 from ..profiles import Profile, get_profile
 from ..stacks import StackDataset, inputs, make_loader
 from ..store import FrameStore
 from ..vgg import VGG
+from .sources import encode_video
 from .start import sentence_alone
 
 
@@ -120,23 +120,16 @@ def group_warnings(course: Course) -> list[str]:
 def export_videos(store: FrameStore, clips: Iterable[str], folder: str | os.PathLike) -> Path:
     """Write clips as ``<folder>/<class>/<clip>.avi`` (Motion JPEG, 25 per second); return folder.
 
-    Files that are there are left alone. Raises ``OSError`` if OpenCV cannot write the file.
+    Files that are there are left alone. Raises ``OSError`` if a file cannot be written.
     """
     folder = Path(folder)
     for clip in clips:
         path = folder / store.label(clip) / f"{clip}.avi"
         if path.exists():
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f"{clip}.partial.avi")
-        height, width = store.size(clip)
-        video = cv2.VideoWriter(str(aside), cv2.VideoWriter_fourcc(*"MJPG"), 25.0, (width, height))
-        if not video.isOpened():
-            raise OSError(f"OpenCV cannot write {path}: is the folder writable, the disk full?")
-        for frame in store.read_rgb(clip, range(1, store.n_frames(clip) + 1)):
-            video.write(np.ascontiguousarray(frame[..., ::-1]))
-        video.release()
-        os.replace(aside, path)
+        frames = store.images(clip, range(1, store.n_frames(clip) + 1))
+        with atomic_write(path) as part:
+            part.write_bytes(encode_video(frames, 25))
     return folder
 
 

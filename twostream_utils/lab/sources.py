@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from ..data.extract import make_shards
-from ..data.fetch import UCF101, WEIZMANN, FetchError, fetch, open_remote
+from ..data.fetch import UCF101, WEIZMANN, FetchError, VideoSet, fetch, open_remote
 from ..mini.clip import CLASSES, render_clip
 from ..mini.generate import CLIPS_PER_GROUP, FPS, GROUPS
 from ..profiles import Profile
@@ -67,7 +67,7 @@ def open_source(profile: Profile) -> Source:
         files = {f"{p.parent.name}/{p.name}": p.read_bytes for p in Path(folder).glob("*/*.*")}
         return Source(f"your folder {folder}", files)
     root, failed = ROOT / "data" / profile.data, "this profile has no source"
-    videos = {"ucf101": UCF101, "weizmann": WEIZMANN}.get(profile.data)
+    videos = _served(profile)
     if videos:
         try:
             where, read = open_remote(videos, profile.classes)
@@ -80,6 +80,11 @@ def open_source(profile: Profile) -> Source:
             f"{store.label(clip)}/{clip}.avi": partial(_kept, store, clip) for clip in store.clips
         })  # fmt: skip
     raise FetchError(f"{failed}. {NO_INTERNET}")
+
+
+def _served(profile: Profile) -> VideoSet | None:
+    """The videos of a profile that servers have."""
+    return {"ucf101": UCF101, "weizmann": WEIZMANN}.get(profile.data)
 
 
 def _render(label: str, group: int, number: int) -> bytes:
@@ -112,7 +117,7 @@ def get_data(profile: Profile) -> Path:
     The mini set is generated; a folder of your own is extracted; UCF101 and Weizmann are fetched,
     unless their shards are whole, and extracted with as many flow fields as the profile reads.
     """
-    videos = {"ucf101": UCF101, "weizmann": WEIZMANN}.get(profile.data)
+    videos = _served(profile)
     root = ROOT / "data" / profile.data
     given = os.environ.get("TWOSTREAM_DATA")
     if given or not videos:
