@@ -29,7 +29,7 @@ from ..device import PRECISIONS, mixed_precision, pick_device, processes
 from ..evaluation import score
 from ..lab import kept
 from ..lab.start import setup
-from .lessons import LESSONS, columns, of_course
+from .lessons import LESSONS, columns, of_course, only
 from .original import DefectiveClips
 
 # How a way of lessons.ways is called in METHODS; product and SVM are no methods of the course.
@@ -85,11 +85,6 @@ def rows(course: Course) -> Iterator[dict]:
             for what in ("backwards", "shuffled") if lesson == "time" else ():
                 scores = only(temporal_with(course, pair, what), of)
                 yield row(course, f"time within, {what}", scores, pair)
-
-
-def only(scores: np.ndarray, classes: list[int]) -> np.ndarray:
-    """``scores`` ``(N, classes)`` where no class but ``classes`` can win."""
-    return np.where(np.isin(np.arange(scores.shape[1]), classes), scores, -np.inf)
 
 
 def temporal_with(course: Course, clips: list[str], defect: str) -> np.ndarray:

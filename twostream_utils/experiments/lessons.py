@@ -32,6 +32,11 @@ def columns(lesson: str, classes: Sequence[str]) -> list[int]:
     return [classes.index(name) for name in names] if set(names) <= set(classes) else []
 
 
+def only(scores: np.ndarray, classes: Sequence[int]) -> np.ndarray:
+    """Return ``scores`` ``(N, classes)`` where no class but ``classes`` can win."""
+    return np.where(np.isin(np.arange(scores.shape[1]), classes), scores, -np.inf)
+
+
 def right(
     scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], lesson: str,
     within: bool = False,
@@ -43,9 +48,8 @@ def right(
     """
     of = columns(lesson, classes)
     these = np.isin(labels, of)
-    if within and of:
-        return np.array(of)[scores[these][:, of].argmax(axis=1)] == labels[these]
-    return scores[these].argmax(axis=1) == labels[these]
+    asked = only(scores, of) if within and of else scores
+    return asked[these].argmax(axis=1) == labels[these]
 
 
 def ways(
