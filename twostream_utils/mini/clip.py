@@ -123,14 +123,13 @@ def render_clip(
     # things and to mirror the film are two throws: no side of figure or picture tells the class.
     swapped, mirrored = rng.random(2) < 0.5
     side = -hand if swapped else hand
-    canvas = g.canvas[:, ::-1] if swapped else g.canvas
+    canvas = np.ascontiguousarray(g.canvas[:, ::-1]) if swapped else g.canvas
     body = fig.joints(
         poses(MOTIONS[motion], frames, ROOM[scene], side, int(rng.choice((-1, 1))), rng),
         g.person, g.yaw + rng.uniform(-4, 4),
     )
     flicker = 1 + FLICKER * rng.standard_normal(frames)
     size = 46 * _SS
-    canvas = np.ascontiguousarray(canvas)
     out = np.empty((len(maps[:length]), HEIGHT, WIDTH, 3), np.uint8)
     for i, m in enumerate(maps[:length]):
         img = cv2.warpAffine(canvas, m, (WIDTH * _SS, HEIGHT * _SS), flags=cv2.INTER_LINEAR,

@@ -106,9 +106,8 @@ def poses(
     rest = np.array(motion.rest) + rng.uniform(-0.035, 0.035, 3)
     for sign, hand in ((1, "rh"), (-1, "lh")):
         shifted = phase + (0.5 if motion.hands == "turns" and sign < 0 else 0.0)
-        out, up = motion.path(Habit(shifted, reach, sense))
-        if motion.hands == "one" and sign != side:
-            out, up = np.zeros(frames), np.zeros(frames)
+        moves = motion.hands != "one" or sign == side
+        out, up = motion.path(Habit(shifted, reach * moves, sense))
         place = rest + wander(frames, rng)
         place[:, 1] += out
         place[:, 2] += up
