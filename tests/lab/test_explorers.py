@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import statistics
 import time
-import weakref
 from itertools import combinations
-from unittest import mock
 
 import cv2
 import numpy as np
@@ -90,18 +87,6 @@ def test_fields_outside_the_clip_are_refused_by_name(store):
     for field in 0, 9:
         with pytest.raises(IndexError, match=CLIP):
             quantisation.quantisation_view(store, CLIP, field)
-
-
-def test_a_store_that_is_dropped_takes_its_cache_along(store):
-    own = FrameStore(store.root, cache_gb=0.1)
-    _, before = quantisation.quantisation_view(own, CLIP, 3)
-    with mock.patch.object(quantisation, "compute_flow") as compute:
-        assert quantisation.quantisation_view(own, CLIP, 3)[1] == before
-    assert not compute.called  # kept as long as the store is
-    gone = weakref.ref(own)
-    del own
-    gc.collect()
-    assert gone() is None
 
 
 def test_quantisation_can_be_drawn_over_its_range(store):
