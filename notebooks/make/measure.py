@@ -186,10 +186,8 @@ def measure(text: str, notebook: str) -> Chapter:
             count_prose(chapter, cell.source)
     for cell in json.loads(notebook)["cells"] if notebook else ():
         for output in cell.get("outputs", []):
-            said = json.dumps(output.get("text", "")) + json.dumps(
-                output.get("data", {}).get("text/plain", "")
-            )
-            named = re.findall(r"\bnot shown\b(?:: (.+))?", said)
+            said = [*output.get("text", ""), "\n", *output.get("data", {}).get("text/plain", "")]
+            named = re.findall(r"\bnot shown\b(?:: (.+))?", "".join(said))
             chapter.not_shown += sum(names.count(", ") + 1 for names in named)
     return chapter
 
