@@ -233,6 +233,8 @@ def test_profiles_refuse_what_is_none_of_them():
     for value in "5", 0, 2.5:
         with pytest.raises(ValueError, match=f"rgb_frames must be a whole .* not {value!r}"):
             get_profile("mini", rgb_frames=value)
+    same = get_profile("mini", rgb_frames=np.int64(5))  # of a loop over an array
+    assert repr(same) == repr(get_profile("mini", rgb_frames=5))  # so are names of checkpoints
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
