@@ -96,7 +96,8 @@ def elsewhere(found: dict) -> tuple[int, dict[str, tuple[float, float]]]:
     Like it are the kept ones of the same split, seed and clips: with other threads, in another
     precision, on another machine. None of them makes another draw, and yet their figures differ.
     """
-    runs = [found, *load(KEPT / "elsewhere.json").get("runs", [])]
-    runs = [run["methods"] for run in runs if all(run[key] == found[key] for key in SAME)]
+    kept = [load(KEPT / "readme_results.json"), *load(KEPT / "elsewhere.json").get("runs", [])]
+    others = [run for run in kept if run and run["methods"] != found["methods"]]
+    runs = [run["methods"] for run in (found, *others) if all(run[k] == found[k] for k in SAME)]
     tops = {key: [methods[key]["top1"] for methods in runs] for key in found["methods"]}
     return len(runs), {key: (min(values), max(values)) for key, values in tops.items()}
