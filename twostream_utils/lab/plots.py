@@ -152,15 +152,17 @@ def batch_of_stacks(
 
 
 def filters(
-    weight: np.ndarray, titles: Sequence[str] = (), columns: int = 16, top: float | None = None
+    weight: np.ndarray, titles: Sequence[str] = (), columns: int = 0, top: float | None = None
 ) -> Figure:
     """Draw first-layer filters ``(N, 3, k, k)`` in colour or ``(N, 1, k, k)`` from blue to red.
 
-    ``top`` is the weight drawn in full strength: give one number to several figures, and they can
-    be compared. Zero is mid-grey in colour filters and white in the others. Without ``top``, colour
-    filters are stretched one by one to 0…1, and the others to their largest weight.
+    By default eight stand in a row, sixteen if there are more than two rows. ``top`` is the weight
+    drawn in full strength: give one number to several figures, and they can be compared. Zero is
+    mid-grey in colour filters and white in the others. Without ``top``, colour filters are
+    stretched one by one to 0…1, and the others to their largest weight.
     """
     weight = np.asarray(weight, dtype=np.float32).transpose(0, 2, 3, 1)
+    columns = columns or (8 if len(weight) <= 16 else 16)
     if weight.shape[-1] == 1:
         top = top or float(np.abs(weight).max())
         return contact_sheet(weight[..., 0], titles, columns, cmap=FLOW_MAP, vmin=-top, vmax=top)
@@ -196,7 +198,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], title: str = "") -> Fi
     """Draw a confusion matrix ``(C, C)`` of counts as % of each row; rows are the true classes."""
     share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     count = len(classes)
-    side = 3.0 + 0.32 * min(count, 22)
+    side = min(3.0 + 0.32 * count, WIDTH - 0.8)
     fig, axis = plt.subplots(figsize=(side + 0.8, side))
     image = axis.imshow(share, cmap="cividis", vmin=0, vmax=100)
     axis.grid(False)
