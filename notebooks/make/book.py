@@ -25,6 +25,7 @@ START = "README.md"  # becomes index.md
 LINK = re.compile(r"(?P<picture>!?)\[(?P<text>(?!!\[)[^\]]*)\]\((?P<target>[^)\s]+)\)")
 CONFIG = {
     "project": "Two-stream action recognition",
+    "author": "The course authors",  # the theme's footer names them
     "extensions": ["myst_nb", "book"],
     "html_theme": "sphinx_book_theme",
     "html_title": "Two-stream action recognition",
