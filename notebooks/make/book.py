@@ -51,7 +51,8 @@ table.table td:first-child { white-space: nowrap; }
 @media (max-width: 40rem) {
   table.table { display: block; overflow-x: auto; }
   table.table td { min-width: 4.5rem; }
-  table.table td:nth-child(3) { min-width: 11rem; }
+  table.table td:first-child { min-width: 0; }
+  table.table td:nth-child(3) { min-width: 9rem; }
 }
 """
 
