@@ -202,6 +202,7 @@ print("seen\\rdone"); print("noise", file=sys.stderr)
 noise = np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8)
 show(noise, "noise in all colours")
 print("a"); print("b")
+display({"text/html": "<script>0</script>", "text/plain": "of a widget"}, raw=True)
 ```
 """
 
