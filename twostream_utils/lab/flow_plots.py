@@ -12,7 +12,7 @@ from ..flow import decode
 from ..stacks import StackDataset
 from ..store import FrameStore
 from .flow_colours import colour_wheel, flow_to_rgb
-from .plots import batch_of_stacks, contact_sheet, spread
+from .plots import WIDTH, batch_of_stacks, contact_sheet, spread
 
 
 def liveliest_field(flow: np.ndarray) -> tuple[int, float]:
@@ -110,7 +110,7 @@ def flow_stack_grid(q: np.ndarray, indices: Sequence[int], columns: int = 10) ->
 
 
 def batch_of_flow(
-    q: np.ndarray, titles: Sequence[str], columns: int = 10, width: float = 10.0
+    q: np.ndarray, titles: Sequence[str], columns: int = 10, width: float = WIDTH
 ) -> Figure:
     """Draw a batch of flow stacks ``(N, L, H, W, 2)`` uint8 in colour, with the colour wheel.
 
