@@ -51,6 +51,13 @@ def _grouped(stack: np.ndarray, parts: int) -> np.ndarray:
     return stack.reshape(-1, parts, SIDE, SIDE).swapaxes(0, 1).reshape(stack.shape)
 
 
+def _negated(stack: np.ndarray, parts: int, flip: bool, top: int = 255) -> np.ndarray:
+    """A stack whose first channel of each image is taken from ``top``, if it is mirrored."""
+    stack = stack.copy()
+    stack[::parts] = (top - stack[::parts]) % 256 if flip else stack[::parts]
+    return stack
+
+
 def _view_of(rgb: np.ndarray, frames: np.ndarray, count: int, step: int) -> tuple:
     """The view (start, top, left, flip) that an RGB stack shows."""
     views = list(product(range(len(frames)), range(HEIGHT - SIDE + 1), range(WIDTH - SIDE + 1),
@@ -70,6 +77,9 @@ def _view_of(rgb: np.ndarray, frames: np.ndarray, count: int, step: int) -> tupl
         ),
         "The mirror stands upside down: columns are turned round, not rows": lambda view: (
             _stack(frames, view[:3] + (False,), count, step)[:, ::-1]
+        ),
+        "Red is negated in the mirror: only u of the flow is": lambda view: (
+            _negated(_stack(frames, view, count, step), 3, view[3])
         ),
         LOOPS: lambda view: _stuck(frames, view, count, step),
     }  # fmt: skip
@@ -125,6 +135,8 @@ def _check_flow(flow: np.ndarray, fields: np.ndarray, view: tuple, count: int, s
     compare(flow, wanted, "the flow stack", {
         "The flow is mirrored, but u is not negated: 255 - u": _stack(fields, view, count, step,
                                                                      False),
+        "−u of a uint8 is 256 − u, and rest is 127.5: 255 − u": _negated(
+            _stack(fields, view, count, step, False), 2, view[3], 256),
         LOOPS: _stuck(fields, view, count, step),
         "v is negated as well: in a mirror, down stays down": v_too,
         "RGB is mirrored and flow is not: one coin for both": plain,
@@ -153,8 +165,9 @@ def _check_draws(seen: list[tuple], slack: int) -> None:
         ("start", starts, slack), ("row", tops, HEIGHT - SIDE), ("column", lefts, WIDTH - SIDE)
     ):  # fmt: skip
         if found == set(range(most)):
+            also = " (and only the frames have to fit, not the fields)" if name == "start" else ""
             raise ExerciseError(
-                f"The last {name} is never reached: rng.integers leaves out its upper end"
+                f"The last {name} is never reached: rng.integers leaves out its upper end{also}"
             )
         if found != set(range(most + 1)):
             raise ExerciseError(f"The {name} takes only {len(found)} of its {most + 1} values")
