@@ -51,6 +51,10 @@ def _grouped(stack: np.ndarray, parts: int) -> np.ndarray:
     return stack.reshape(-1, parts, SIDE, SIDE).swapaxes(0, 1).reshape(stack.shape)
 
 
+def _mixed(stack: np.ndarray) -> np.ndarray:
+    return stack.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1).reshape(stack.shape)
+
+
 def _negated(stack: np.ndarray, parts: int, flip: bool, top: int = 255) -> np.ndarray:
     """A stack whose first channel of each image is taken from ``top``, if it is mirrored."""
     stack = stack.copy()
@@ -71,6 +75,9 @@ def _view_of(rgb: np.ndarray, frames: np.ndarray, count: int, step: int) -> tupl
     slips = {
         "All red channels come first; the order asked for is r1 g1 b1 r2 g2 b2 …": lambda view: (
             _grouped(_stack(frames, view, count, step), 3)
+        ),
+        "Colours come before rows and columns: transpose first, a reshape alone mixes them": (
+            lambda view: _mixed(_stack(frames, view, count, step))
         ),
         "The frames are next to each other: step is ignored": lambda view: (
             _stack(frames, view, count, 1)
@@ -162,7 +169,8 @@ def _check_draws(seen: list[tuple], slack: int) -> None:
     if len(starts) == 1:
         raise ExerciseError("Every stack starts at the same frame: draw the start as well")
     for name, found, most in (
-        ("start", starts, slack), ("row", tops, HEIGHT - SIDE), ("column", lefts, WIDTH - SIDE)
+        ("start", starts, slack), ("top row", tops, HEIGHT - SIDE),
+        ("left column", lefts, WIDTH - SIDE),
     ):  # fmt: skip
         if found == set(range(most)):
             also = " (and only the frames have to fit, not the fields)" if name == "start" else ""
@@ -170,7 +178,8 @@ def _check_draws(seen: list[tuple], slack: int) -> None:
                 f"The last {name} is never reached: rng.integers leaves out its upper end{also}"
             )
         if found != set(range(most + 1)):
-            raise ExerciseError(f"The {name} takes only {len(found)} of its {most + 1} values")
+            few = f"The {name} takes only {len(found)} of its {most + 1} values: draw it from rng"
+            raise ExerciseError(few)
 
 
 @checker("One of each part, in order, and the whole clip is seen.")
