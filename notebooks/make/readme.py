@@ -17,6 +17,7 @@ from pathlib import Path
 from index import ROOT, write_blocks
 
 from twostream_utils.fusion import METHODS
+from twostream_utils.lab.results import elsewhere
 
 KEPT = ROOT / "notebooks" / "kept"
 COMMITTED = KEPT / "readme_results.json"
@@ -64,8 +65,19 @@ def caption(results: dict) -> str:
         f"Profile `{results['profile']}`, {len(results['classes'])} classes, split "
         f"{results['split']}: {', '.join(counts[:-1])} and {counts[-1]} clips, seed "
         f"{results['seed']}, torch {results['torch']} on {results['device']}. Intervals: bootstrap "
-        "over whole groups of test clips."
+        f"over whole groups of test clips.{moved(results)}"
     )
+
+
+def moved(results: dict) -> str:
+    """How far the figures of this split and seed move with machine, threads and precision."""
+    count, ends = elsewhere(results)
+    if count == 1:
+        return ""
+    words = (f"{METHODS[key].title} {100 * low:.1f} to {100 * high:.1f}"
+             for key, (low, high) in ends.items())  # fmt: skip
+    return (f" The same split and seed in {count} runs with other machines, threads or precisions: "
+            f"{', '.join(words)}.")  # fmt: skip
 
 
 def accuracy_table(runs: list[dict]) -> str:

@@ -78,8 +78,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         from readme import caption, load_results, results_table
 
+        from twostream_utils.device import mixed_precision, pick_device
         from twostream_utils.lab import start  # seconds: torch is imported here
 
+        mixed_precision(pick_device())  # before minutes of work: are they what was asked for?
         run_dir = start.runs_folder() / options.profile
         start.prepare_data(start.choose_profile(options.profile), data or None)
         from_scratch = not any(run_dir.glob("*/*.pt"))

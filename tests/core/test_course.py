@@ -14,6 +14,7 @@ from twostream_utils.course import Course
 from twostream_utils.data.extract import extract
 from twostream_utils.experiments.fusions import MapFusion
 from twostream_utils.fusion import METHODS, Method, softmax
+from twostream_utils.lab import results as lab_results
 from twostream_utils.lab.results import results, summary, trained_with, write_results
 from twostream_utils.profiles import INPUTS, PROFILES, Recipe, get_profile
 from twostream_utils.store import FrameStore
@@ -71,6 +72,20 @@ def test_results_json_has_the_agreed_fields(tiny):
         assert 0 <= low <= row["top1"] <= high <= 1 and row["top5"] == 1.0 and row["seconds"] > 0
     spatial, temporal, average, _, conv = (r["seconds"] for r in found["methods"].values())
     assert average == pytest.approx(spatial + temporal, abs=0.02) and conv > average
+
+
+def test_the_same_run_with_other_threads_says_how_far_figures_move(tiny, monkeypatch, tmp_path):
+    monkeypatch.setattr(lab_results, "KEPT", tmp_path)
+    found = lab_results.keep_as_elsewhere(tiny)
+    methods = {key: row | {"top1": row["top1"] + 0.25} for key, row in found["methods"].items()}
+    for other in {"device": "CPU, 64 threads, float32"}, {"device": "another", "seed": 1}:
+        changed = found | {"methods": methods} | other
+        monkeypatch.setattr(lab_results, "results", lambda course, other=changed: other)
+        lab_results.keep_as_elsewhere(tiny)
+    count, ends = lab_results.elsewhere(found)  # found itself, kept as well, and the first other
+    assert count == 2 and list(ends) == list(METHODS)
+    for key, (low, high) in ends.items():
+        assert low == found["methods"][key]["top1"] == high - 0.25
 
 
 def test_a_summary_is_of_shares():
@@ -233,6 +248,8 @@ def test_profiles_refuse_what_is_none_of_them():
     for value in "5", 0, 2.5:
         with pytest.raises(ValueError, match=f"rgb_frames must be a whole .* not {value!r}"):
             get_profile("mini", rgb_frames=value)
+    same = get_profile("mini", rgb_frames=np.int64(5))  # of a loop over an array
+    assert repr(same) == repr(get_profile("mini", rgb_frames=5))  # so are names of checkpoints
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)

@@ -104,7 +104,7 @@ RESULTS = {
 }  # fmt: skip
 
 
-def test_results_are_in_percent():
+def test_results_are_in_percent(monkeypatch):
     lines = readme.results_table(RESULTS).splitlines()
     assert len({len(line) for line in lines}) == 1 and len(lines) == 2 + len(METHODS)
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
@@ -113,6 +113,9 @@ def test_results_are_in_percent():
     said = readme.caption(RESULTS)
     assert "split 1: 640 training, 80 validation and 280 test clips, seed 0" in said
     assert "640 training and 280 test clips" in readme.caption(RESULTS | {"n_val": 0})
+    monkeypatch.setattr(readme, "elsewhere", lambda found: (2, dict.fromkeys(METHODS, (0.5, 0.6))))
+    said = readme.caption(RESULTS)
+    assert "in 2 runs with other machines, threads or precisions: Spatial stream 50.0 to" in said
 
 
 def test_accuracy_names_splits_seeds_and_clips():

@@ -27,6 +27,7 @@ from twostream_utils.data.video import (
     paced,
 )
 from twostream_utils.flow import decode
+from twostream_utils.lab.sources import open_source
 from twostream_utils.profiles import get_profile
 from twostream_utils.store import FrameStore
 
@@ -276,6 +277,16 @@ def test_folders_of_train_val_and_test_are_the_split(tmp_path, course_of):
     assert course.test == ["v_a_1", "v_b_9"] and "v_a_1_train" in course.train
 
 
+def test_the_first_chapter_finds_the_videos_below_such_folders(tmp_path, monkeypatch):
+    for name in "train/jump/a.avi", "test/jump/b.avi", "test/wave/anna/c.avi":
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    monkeypatch.setenv("TWOSTREAM_DATA", str(tmp_path))
+    source = open_source(get_profile("folder"))
+    assert source.namelist() == ["jump/a.avi", "jump/b.avi", "wave/c.avi"]
+    assert source.read("wave/c.avi") == b"test/wave/anna/c.avi"
+
+
 def test_a_folder_that_is_called_test_is_a_class_beside_others(tmp_path, course_of):
     for k, name in enumerate(("test/1", "test/2", "rest/1", "rest/2")):
         film(tmp_path / "in" / f"{name}.avi", k)
@@ -292,7 +303,7 @@ LABELS |= {"v_wave_a": "wave", "v_wave_b": "wave"}
     {"wave_test_split1.txt": "a.avi 1 \nb.avi 0 \n",
      "YoYo_test_split1.txt": "v_YoYo_g01_c01.avi 2 \nv_YoYo_g09_c01.avi 1 \n"},
     {"own.csv": "\ufeffpath,label,split\nYoYo/v_YoYo_g09_c01.avi,YoYo,train\n"
-                "/x/y/a.mp4,wave,Train\nv_YoYo_g01_c01.avi,YoYo,test\n"},
+                "C:\\x\\y\\a.mp4,wave,Train\nv_YoYo_g01_c01.avi,YoYo,test\n"},
 ])  # fmt: skip
 def test_lists_of_ones_own(tmp_path, files):
     for name, text in files.items():

@@ -6,7 +6,7 @@ import csv
 import glob
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 
 from .extract import SIDES
 
@@ -36,8 +36,8 @@ def read_sides(where: str, labels: Mapping[str, str]) -> dict[str, str]:
     for file in files:
         for path, label, side in _entries(file):
             lines += 1
-            stem = re.sub(r"\.\w{2,4}$", "", PurePosixPath(path).name)
-            label = label or PurePosixPath(path).parent.name
+            stem = re.sub(r"\.\w{2,4}$", "", PureWindowsPath(path).name)
+            label = label or PureWindowsPath(path).parent.name
             clip = known.get((label, stem)) or known.get(("", stem))
             if not clip:
                 strangers.append(path)
