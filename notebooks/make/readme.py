@@ -26,6 +26,7 @@ PAIRS = {
     "average_fusion − better stream": "average fusion minus the better stream",
     "conv_fusion − average_fusion": "conv fusion minus average fusion",
     "conv_fusion − logit_average": "conv fusion minus the average of logits",
+    "weighted_fusion − better stream": "weighted fusion minus the better stream",
 }
 PARTS = {"training": "n_train", "validation": "n_val", "test": "n_test"}
 
@@ -91,9 +92,9 @@ def accuracy_table(runs: list[dict]) -> str:
     for key, method in METHODS.items():
         cells = [method.title]
         for run in runs:
-            row = run["methods"][key]
-            cells.append(f"{100 * run['views']['single'][key]:.1f}")
-            cells.append(f"{100 * row['top1']:.1f} ({interval(row, ' – ')})")
+            row = run["methods"].get(key)  # older runs have fewer methods
+            cells.append(f"{100 * run['views']['single'][key]:.1f}" if row else "–")
+            cells.append(f"{100 * row['top1']:.1f} ({interval(row, ' – ')})" if row else "–")
         rows.append(tuple(cells))
     return aligned(rows)
 
@@ -115,12 +116,12 @@ def differences(runs: list[dict]) -> str:
     """What fusion gains in each of these files, paired by clip, with intervals."""
     lines = []
     for pair, title in PAIRS.items():
-        rows = {run["profile"]: run["differences"][pair] for run in runs}
+        rows = {r["profile"]: r["differences"][pair] for r in runs if pair in r["differences"]}
         gains = (
             f"`{profile}` {100 * row['gain']:+.1f} ({interval(row, ' to ', '+')})"
             for profile, row in rows.items()
         )
-        lines.append(f"{title} {', '.join(gains)}")
+        lines += [f"{title} {', '.join(gains)}"] * bool(rows)
     return (
         f"Differences in points, paired by clip: {'; '.join(lines)}. An interval that includes 0 "
         "shows no difference."
@@ -161,7 +162,7 @@ def aligned(rows: list[tuple[str, ...]]) -> str:
 
 def pages(results: dict) -> dict[str, dict[str, str]]:
     """What stands between which markers of which page."""
-    runs = [load_results(path) for path in ACCURACY]
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in ACCURACY]
     return {
         "README.md": {"results": results_line(results)},
         "docs/results.md": {
