@@ -10,9 +10,8 @@ from conftest import moving_frames
 from twostream_utils.data.shards import ShardWriter, encode_clip
 from twostream_utils.experiments.original_loader import write_folders
 from twostream_utils.lab import gradcam, own_widgets
-from twostream_utils.lab.flow_plots import field_at, flow_stack_grid, liveliest
+from twostream_utils.lab.flow_plots import field_at, liveliest
 from twostream_utils.profiles import get_profile
-from twostream_utils.stacks import flow_positions
 from twostream_utils.store import FrameStore
 from twostream_utils.vgg import vgg19
 from twostream_utils.views import eval_views
@@ -49,12 +48,6 @@ def test_the_liveliest_field_is_one_that_is_there(stores):
     clip, field = liveliest(stores[1], stores[1].clips)
     assert field in stores[1].flow_numbers(clip)
     np.testing.assert_array_equal(stores[1].flow(clip, field), stores[0].flow(clip, field))
-
-
-def test_a_grid_of_the_stack_is_titled_with_the_numbers_that_are_there(stores):
-    numbers = flow_positions(stores[1], CLIP, PROFILE, 1)
-    fig = flow_stack_grid(stores[1].read_flow(CLIP, numbers), numbers, columns=3)
-    assert [axis.get_title() for axis in fig.axes][:3] == ["u 1", "u 3", "u 5"]
 
 
 def test_folders_of_files_hold_the_fields_that_are_there(stores, tmp_path):

@@ -12,7 +12,7 @@ from ..flow import decode
 from ..stacks import StackDataset
 from ..store import FrameStore
 from .flow_colours import colour_wheel, flow_to_rgb
-from .plots import WIDTH, batch_of_stacks, contact_sheet, spread
+from .plots import WIDTH, batch_of_stacks, spread
 
 
 def liveliest_field(flow: np.ndarray) -> tuple[int, float]:
@@ -88,25 +88,6 @@ def with_small_wheel(image: np.ndarray, side: int) -> np.ndarray:
     disc = np.hypot(across, across[:, None]) <= 1
     image[-len(wheel) :, -len(wheel) :][disc] = wheel[disc]
     return image
-
-
-def flow_stack_grid(q: np.ndarray, indices: Sequence[int], columns: int = 10) -> Figure:
-    """Draw a flow stack ``(T, H, W, 2)`` uint8: three rows a line of fields, u, v and colour.
-
-    u and v are the raw grey JPEGs (rest is 128); the colour is that of ``flow_to_rgb`` at one
-    scale for the whole stack, with the colour wheel beside it; the fastest 0.5 % are darker.
-    """
-    top = fastest(decode(q), 0.995)
-    images, titles = [], []
-    for first in range(0, len(q), columns):
-        part = slice(first, first + columns)
-        empty = columns - len(q[part])
-        rows = {"u": q[part, ..., :1].repeat(3, -1), "v": q[part, ..., 1:].repeat(3, -1)}
-        rows["colour"] = [flow_to_rgb(field, top) for field in decode(q[part])]
-        for kind, row in rows.items():
-            images += [*row, *[np.full((*q.shape[1:3], 3), 255, np.uint8)] * empty]
-            titles += [f"{kind} {i}" for i in indices[part]] + [""] * empty
-    return with_wheel(contact_sheet(images, titles, columns), top)
 
 
 def batch_of_flow(
