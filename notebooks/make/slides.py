@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import html
 import re
 import shutil
 import sys
@@ -33,13 +34,14 @@ PAGE = """
 {%- block html_head_js_mermaidjs %}{% endblock -%}
 {%- block html_head_css %}
 <style>
-.reveal { font-size: 26px; }
+.reveal, .reveal .jp-RenderedHTMLCommon { font-size: 26px; }
 .reveal h1 { font-size: 1.8em; text-transform: none; }
 .reveal h2, .reveal h3 { font-size: 1.4em; text-transform: none; }
 .reveal .slides section { text-align: left; }
 .reveal img, .reveal .jp-OutputArea-output img {
   width: 100%; max-width: 100%; max-height: 600px; object-fit: contain;
 }
+.reveal .jp-Cell-inputWrapper + .jp-Cell-outputWrapper img { max-height: 440px; }
 .reveal pre {
   font-size: 17px; line-height: 1.3; box-shadow: none; width: 100%; white-space: pre-wrap;
 }
@@ -73,8 +75,18 @@ def defines(code: str) -> bool:
     return any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in body)
 
 
+def with_alt(output: NotebookNode) -> NotebookNode:
+    """A figure with its alt text, as HTML: nbconvert leaves out that of a PNG."""
+    png = output.get("data", {}).get("image/png")
+    if not png:
+        return output
+    alt = html.escape(output.metadata["image/png"]["alt"])
+    data = {"text/html": f'<img src="data:image/png;base64,{png}" alt="{alt}">'}
+    return nbformat.v4.new_output("display_data", data)
+
+
 def figures(cell: NotebookNode) -> list[NotebookNode]:
-    return [out for out in cell.outputs if "image/png" in out.get("data", {})]
+    return [with_alt(out) for out in cell.outputs if "image/png" in out.get("data", {})]
 
 
 def parts(code: str, most: int = 28) -> list[str]:
@@ -95,7 +107,8 @@ def of_code(cell: NotebookNode) -> list[NotebookNode]:
     if "no-slide" in tags or "setup" in tags:
         return []
     if "slide" in tags:
-        return [nbformat.v4.new_code_cell(cell.source, outputs=cell.outputs)]
+        outputs = [with_alt(output) for output in cell.outputs]
+        return [nbformat.v4.new_code_cell(cell.source, outputs=outputs)]
     found = []
     if defines(cell.source):
         found += map(nbformat.v4.new_code_cell, parts(cell.source))
