@@ -34,7 +34,7 @@ PAGE = """
 {%- block html_head_js_mermaidjs %}{% endblock -%}
 {%- block html_head_css %}
 <style>
-.reveal, .reveal .jp-RenderedHTMLCommon { font-size: 26px; }
+.reveal, .reveal .jp-RenderedHTMLCommon { font-size: 24px; }
 .reveal h1 { font-size: 1.8em; text-transform: none; }
 .reveal h2, .reveal h3 { font-size: 1.4em; text-transform: none; }
 .reveal .slides section { text-align: left; }
@@ -143,7 +143,7 @@ def deck(notebook: NotebookNode) -> NotebookNode:
             exercises += re.findall(r"^### (Exercise \d.*)$", text, flags=re.MULTILINE)
             inside = inside or bool(re.search(r"^## Exercises", text, flags=re.MULTILINE))
             if match := re.search(r"^## Takeaways.*?(?=^## |\Z)", text, re.M | re.S):
-                takeaways = match[0].strip()
+                takeaways = match[0].split("**Read on")[0].strip()
                 text = text[: match.start()]
         if inside:
             continue
