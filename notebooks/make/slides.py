@@ -25,7 +25,7 @@ from nbconvert import SlidesExporter
 from nbformat import NotebookNode
 
 OUT = ROOT / "build" / "slides"
-ASK = re.compile(r"\*\*(Before you run it)[:.]?\*\*[:.]?\s*(.*?)(?=\n\s*\n|\Z)", re.DOTALL)
+ASK = re.compile(r"\*\*(Before you run [^*]*):\*\*\s*(.*?)(?=\n\s*\n|\Z)", re.DOTALL)
 # nbconvert's page without jQuery, require.js and mermaid: reveal.js is all that slides need.
 PAGE = """
 {%- extends 'reveal/index.html.j2' -%}
@@ -135,16 +135,19 @@ def of_prose(text: str) -> list[NotebookNode]:
 
 def deck(notebook: NotebookNode) -> NotebookNode:
     """The slides of a notebook, a cell each."""
-    cells, exercises, takeaways = [], [], None
+    cells, exercises, takeaways = [], [], ""
     inside = False
     for cell in notebook.cells:
         text = cell.source
         if cell.cell_type == "markdown":
             exercises += re.findall(r"^### (Exercise \d.*)$", text, flags=re.MULTILINE)
-            inside = inside or bool(re.search(r"^## Exercises", text, flags=re.MULTILINE))
-            if match := re.search(r"^## Takeaways.*?(?=^## |\Z)", text, re.M | re.S):
-                takeaways = match[0].split("**Read on")[0].strip()
-                text = text[: match.start()]
+            begin = re.search(r"^## Takeaways", text, flags=re.MULTILINE)
+            if (begin or takeaways) and not inside:  # code may stand between their paragraphs
+                at = begin.start() if begin else 0
+                end = re.compile(r"^## Exercises|^---$|\*\*Read on", re.MULTILINE)
+                takeaways += end.split(text[at:])[0].strip() + "\n\n"
+                text = text[:at]
+            inside = inside or bool(re.search(r"^## Exercises", cell.source, flags=re.MULTILINE))
         if inside:
             continue
         if cell.cell_type == "code":
@@ -152,7 +155,7 @@ def deck(notebook: NotebookNode) -> NotebookNode:
         elif not text.startswith("**You will learn**"):
             cells += of_prose(text)
     if takeaways:
-        cells.append(prose(takeaways))
+        cells.append(prose(takeaways.strip()))
     if exercises:
         cells.append(prose("## Your turn\n\n" + "\n".join(f"- {name}" for name in exercises)))
     for number, cell in enumerate(cells):
