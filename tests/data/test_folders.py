@@ -87,7 +87,7 @@ def test_one_motion_has_one_flow_at_25_50_and_60_frames_per_second(tmp_path):
         write_video(tmp_path / "in" / "walk" / f"at{rate}.avi", walk(1.2, rate, 75), rate)
     write_video(tmp_path / "in" / "other" / "x.avi", moving_frames(), 25)
     report = make(tmp_path / "in", tmp_path / "out")
-    assert (report.rate, report.fast) == (25.0, 2) and "2 videos" in report.lines()[-1]
+    assert (report.rate, report.fast) == (25.0, 2) and "2 of the videos" in report.lines()[-1]
     store = FrameStore(tmp_path / "out")
     for clip in "v_walk_at25", "v_walk_at50", "v_walk_at60":
         flow = decode(store.read_flow(clip, store.flow_numbers(clip)))
@@ -97,6 +97,15 @@ def test_one_motion_has_one_flow_at_25_50_and_60_frames_per_second(tmp_path):
     assert kept.fast == 0 and FrameStore(tmp_path / "raw").n_frames("v_walk_at60") == 72
     twelve = make(tmp_path / "in", tmp_path / "twelve", rate=12.5)
     assert twelve.frames < 0.6 * report.frames
+
+
+def test_videos_that_are_much_slower_than_the_others_are_counted(tmp_path):
+    for rate, name in (12, "slow"), (25, "usual"):
+        write_video(tmp_path / "in" / "walk" / f"{name}.avi", walk(1.2, rate), rate)
+    said = make(tmp_path / "in", tmp_path / "out").lines()
+    assert "fewer than 20 frames per second: 1 of the videos" in said[-1]
+    (tmp_path / "in" / "walk" / "usual.avi").unlink()
+    assert make(tmp_path / "in", tmp_path / "out").lines() == []
 
 
 def test_common_rates():

@@ -28,6 +28,7 @@ from .processes import locked, parallel_map
 from .shards import QUALITY, ShardWriter, encode_clip
 from .video import (
     FAST,
+    SLOW,
     VideoError,
     common_rate,
     images_in,
@@ -62,7 +63,8 @@ class Report:
     """What `extract` did: clips written now, shards kept from before, videos left out and why.
 
     `found` counts the files in the class folders, `nested` the clips whose group is the folder
-    that they lie in, `rate` is the common frame rate and `fast` the videos above it. `frames`,
+    that they lie in, `rate` is the common frame rate, `fast` the videos above it and `slow` those
+    far below. `frames`,
     `megabytes` and `ungrouped` (clips that are their own group because no group could be read from
     the name) count the whole of `out` for the classes asked for.
     """
@@ -78,6 +80,7 @@ class Report:
     nested: int = 0
     rate: float = 0.0
     fast: int = 0
+    slow: int = 0
 
     def lines(self) -> list[str]:
         """What a reader should know: what was left out and why, groups, frame rates."""
@@ -90,8 +93,13 @@ class Report:
             said.append(f"{self.nested} clips lie a folder deeper: that folder is their group")
         if self.fast:
             said.append(
-                f"{self.fast} videos have more than {FAST * self.rate:.0f} frames per second: they "
-                f"are read at {self.rate:g}, as flow is measured from frame to frame"
+                f"more than {FAST * self.rate:.0f} frames per second: {self.fast} of the videos, "
+                f"read at {self.rate:g}, as flow is measured from frame to frame"
+            )
+        if 0 < self.slow < self.clips:
+            said.append(
+                f"fewer than {SLOW:g} frames per second: {self.slow} of the videos, read as they "
+                "are, so their motion looks faster than that of the others"
             )
         return said
 
@@ -283,6 +291,7 @@ def _make_shards(
         for label, rates in said.items():
             fast = sum(rate > FAST * pace for rate in rates)
             report.fast += fast
+            report.slow += sum(0 < rate < SLOW for rate in rates)
             if fast:
                 infos[label]["settings"] = settings | {"rate": pace}
     elif rate:
