@@ -14,7 +14,6 @@ import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import redirect_stdout
 from html import escape
 from pathlib import Path
 
@@ -183,14 +182,8 @@ def _card(course: Course, clip: str, title: str, true: str, answers: dict) -> st
     )
 
 
-def write_report(profile: str) -> Path:
-    """Write the page of a profile whose course was run; return its path.
-
-    Raises ``FileNotFoundError`` or ``ValueError`` where the course has not come to its end.
-    """
-    results = load_results(start.runs_folder() / profile / "results.json")
-    with redirect_stdout(None):  # what was left out has been said when the course began
-        course = start.setup(profile, quiet=True)
+def write_report(course: Course, results: dict) -> Path:
+    """Write the page of a course that was run to its end; return its path."""
     path = course.run_dir / "report.html"
     with atomic_write(path) as part:
         part.write_text(page(course, results), encoding="utf-8")
@@ -198,4 +191,5 @@ def write_report(profile: str) -> Path:
 
 
 if __name__ == "__main__":
-    print(write_report(sys.argv[1] if len(sys.argv) > 1 else "folder"))
+    course = start.setup(*sys.argv[1:2] or ["folder"])
+    print(write_report(course, load_results(course.run_dir / "results.json")))

@@ -84,14 +84,13 @@ def main(arguments: list[str] | None = None) -> int:
         from twostream_utils.lab import start  # seconds: torch is imported here
 
         run_dir = start.runs_folder() / options.profile
-        profile = start.choose_profile(options.profile)
-        start.prepare_data(profile, data or None)
+        course = start.setup(options.profile, quiet=True)  # says at once what cannot be trained on
         from_scratch = not any(run_dir.glob("*/*.pt"))
         prepared = time.perf_counter() - began
         run_notebooks(notebooks, run_dir, data)
         results = load_results(run_dir / "results.json")
-        own = profile.split_rule == "folds"  # a folder of videos, not a set with figures of others
-        report = write_report(profile.name) if own else None
+        own = course.profile.split_rule == "folds"  # a folder of videos, no official test
+        report = write_report(course, results) if own else None
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on where this one stopped.", file=sys.stderr)
         return 130

@@ -285,6 +285,23 @@ def test_folders_of_train_val_and_test_are_the_split(tmp_path, course_of):
     assert course.test == ["v_a_1", "v_b_9"] and "v_a_1_train" in course.train
 
 
+def test_what_lies_beside_the_classes_or_the_split_is_named(tmp_path):
+    for k, name in enumerate(("train/a/1", "test/a/1", "test/2", "annotations/3", "4")):
+        film(tmp_path / "in" / f"{name}.avi", k)
+    (tmp_path / "in" / "list.csv").write_text("path,label\n")
+    report = make(tmp_path / "in", tmp_path / "out")
+    assert FrameStore(tmp_path / "out").sides == {"v_a_1": "test", "v_a_1_train": "train"}
+    assert dict(report.skipped).keys() == {"annotations/", "test/2.avi", "4.avi"}
+    assert report.found == 4 and "4 files found, 2 of them left out" in report.lines()[3]
+
+
+def test_a_folder_too_high_is_refused_with_the_way_out(tmp_path, course_of):
+    for k, name in enumerate(("UCF/a/1", "UCF/b/1")):
+        film(tmp_path / "in" / f"{name}.avi", k)
+    with pytest.raises(ValueError, match="one class only, UCF, .*the one in it, if its folders"):
+        course_of(tmp_path / "in")
+
+
 def test_a_folder_that_is_called_test_is_a_class_beside_others(tmp_path, course_of):
     for k, name in enumerate(("test/1", "test/2", "rest/1", "rest/2")):
         film(tmp_path / "in" / f"{name}.avi", k)
@@ -309,6 +326,19 @@ def test_lists_of_ones_own(tmp_path, files):
     where = next(iter(files)) if len(files) == 1 or "trainlist01.txt" in files else "*_split1.txt"
     sides = read_sides(str(tmp_path / where), LABELS)
     assert sides == {"v_YoYo_g09_c01": "train", "v_wave_a": "train", "v_YoYo_g01_c01": "test"}
+
+
+def test_lists_name_clips_in_folders_in_between_twins_and_as_spreadsheets_write_them(tmp_path):
+    labels = {"v_jump_anna_1": "jump", "v_jump_1": "jump", "v_wave_anna_1": "wave"}
+    labels |= {"v_jump_2": "jump", "v_jump_2_webm": "jump"}
+    lines = "jump/anna/1.avi, jump, train", "jump\\1.avi, jump, test", "wave/anna/1.avi,,Train "
+    more = "caf\xe9.avi, wave, train", "data/jump/2.mp4,, val", "2.webm, jump, train", "x.avi"
+    text = "\n".join(["path, label, split", *lines, *more])
+    (tmp_path / "own.csv").write_bytes(text.encode("latin-1"))
+    assert read_sides(str(tmp_path / "own.csv"), labels) == {
+        "v_jump_anna_1": "train", "v_jump_1": "test", "v_wave_anna_1": "train", "v_jump_2": "val",
+        "v_jump_2_webm": "train",
+    }  # fmt: skip
 
 
 def test_lists_that_say_nothing_are_refused_and_strangers_named(tmp_path, capsys):
@@ -340,7 +370,8 @@ def test_one_class_is_refused_with_what_was_left_out(tmp_path, course_of):
     film(tmp_path / "in" / "jump" / "a.avi")
     (tmp_path / "in" / "wave").mkdir()
     (tmp_path / "in" / "wave" / "b.avi").write_text("no video")
-    with pytest.raises(ValueError, match="one class only.*1 files were left out. Give the folder"):
+    words = "one class only, jump, .*1 files were left out. Give the folder"
+    with pytest.raises(ValueError, match=words):
         course_of(tmp_path / "in")
 
 

@@ -187,9 +187,11 @@ def _class_folders(
         found = (p for p in found if p.resolve() != out.resolve())
         return sorted(found, key=lambda path: (path.name.lower(), path.name))
 
-    tops = [("", source)]
-    if 2 <= len(folders(source)) == sum(p.name.lower() in SIDES for p in folders(source)):
-        tops = [(SIDES[path.name.lower()], path) for path in folders(source)]
+    tops, sides = [("", source)], [p for p in folders(source) if p.name.lower() in SIDES]
+    if len(sides) > 1 and all(map(folders, sides)):
+        tops = [(SIDES[path.name.lower()], path) for path in sides]
+        report.skipped += [(f"{path.name}/", "a folder beside those of the split")
+                           for path in folders(source) if path not in sides]  # fmt: skip
     found = []
     for side, top in tops:
         for folder in folders(top):
@@ -204,6 +206,10 @@ def _class_folders(
                 f"{source.resolve().parent}"
             )
         raise FileNotFoundError(f"no videos in the folders of {source}; looked for <class>/<clip>")
+    for path in chain(*(top.iterdir() for top in {source, *(top for _, top in tops)})):
+        if path.is_file() and path.name[0] != "." and said_rate(path):
+            report.found += 1
+            report.skipped.append((_text(path, source), "a video beside the class folders"))
     there = sorted({name for _, name, _ in found})
     wanted = set(there) if classes is None else set(classes)
     if missing := wanted - set(there):
@@ -426,9 +432,11 @@ def make_shards(videos: str | Path, root: Path, profile: Profile, every: int = 1
     )  # fmt: skip
     for line in report.lines():
         print(line)
-    if profile.classes is None and len([*root.glob("*.zip")]) < 2:
+    usable = sorted(path.stem for path in root.glob("*.zip"))
+    if profile.classes is None and len(usable) < 2:
         left = f"{len(report.skipped)} files were left out. " if report.skipped else ""
+        below = ", or the one in it, if its folders are the classes" if report.nested else ""
         raise ValueError(
-            f"{videos} gives one class only, {', '.join(sorted(labels))}, and a course needs two. "
-            f"{left}Give the folder above the class folders"
+            f"{videos} gives one class only, {', '.join(usable)}, and a course needs two. "
+            f"{left}Give the folder above the class folders{below}"
         )

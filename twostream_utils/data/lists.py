@@ -6,7 +6,7 @@ import csv
 import glob
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from .extract import SIDES
 
@@ -29,16 +29,22 @@ def read_sides(where: str, labels: Mapping[str, str]) -> dict[str, str]:
         files.append(twin)
     known: dict[tuple[str, str], str] = {}
     for clip, label in labels.items():
-        for name in clip, clip.removeprefix(f"v_{label}_"):
+        for name in clip, clip.removeprefix("v_"), clip.removeprefix(f"v_{label}_"):
             for key in (label, name), ("", name):
                 known[key] = clip if known.get(key, clip) == clip else ""  # not which one
     sides, lines, strangers = {}, 0, []
     for file in files:
         for path, label, side in _entries(file):
             lines += 1
-            stem = re.sub(r"\.\w{2,4}$", "", PurePosixPath(path).name)
-            label = label or PurePosixPath(path).parent.name
-            clip = known.get((label, stem)) or known.get(("", stem))
+            *above, name = re.split(r"[/\\]", path)
+            label = label or [*above, ""][-1]
+            names = [  # a folder in between is in a clip's name, and of twins the suffix
+                "_".join([*above[len(above) - k :], last])
+                for last in (name.replace(".", "_"), re.sub(r"\.\w{2,4}$", "", name))
+                for k in range(len(above), -1, -1)
+            ]
+            keys = [(which, name) for name in names for which in (label, "")]
+            clip = next(filter(None, map(known.get, keys)), "")
             if not clip:
                 strangers.append(path)
             elif side:
@@ -62,13 +68,13 @@ def _twin(file: Path) -> Path | None:
 
 def _entries(file: Path) -> Iterator[tuple[str, str, str]]:
     """Path, label and side of each line; an empty side is a clip that is not used."""
-    lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    lines = [line for line in file.read_text("utf-8-sig", "replace").splitlines() if line.strip()]
     head = [word.strip().lower() for word in lines[0].split(",")] if lines else []
     if "split" in head:
         for row in csv.DictReader(lines, fieldnames=head):
             path = next((row[key] for key in ("path", "clip", "video", "file") if key in row), "")
-            if row["split"].strip().lower() in SIDES:
-                yield path.strip(), (row.get("label") or "").strip(), SIDES[row["split"].lower()]
+            if (side := (row["split"] or "").strip().lower()) in SIDES:
+                yield (path or "").strip(), (row.get("label") or "").strip(), SIDES[side]
         return
     three = re.fullmatch(r"(.+)_test_split\d\.txt", file.name)
     side = next((SIDES[word] for word in SIDES if word in file.name.lower()), "")
