@@ -18,7 +18,7 @@ from test_extract import make
 
 from twostream_utils.course import Course
 from twostream_utils.data.extract import make_shards
-from twostream_utils.data.lists import read_sides
+from twostream_utils.data.lists import read_lists
 from twostream_utils.data.video import (
     VideoError,
     common_rate,
@@ -27,6 +27,7 @@ from twostream_utils.data.video import (
     paced,
 )
 from twostream_utils.flow import decode
+from twostream_utils.lab import start
 from twostream_utils.profiles import get_profile
 from twostream_utils.store import FrameStore
 
@@ -317,6 +318,8 @@ LABELS |= {"v_wave_a": "wave", "v_wave_b": "wave"}
      "testlist01.txt": "YoYo/v_YoYo_g01_c01.avi\r\n"},
     {"wave_test_split1.txt": "a.avi 1 \nb.avi 0 \n",
      "YoYo_test_split1.txt": "v_YoYo_g01_c01.avi 2 \nv_YoYo_g09_c01.avi 1 \n"},
+    {"own.csv": 'n;"path";label;"split"\n1;v_YoYo_g09_c01.avi;YoYo;train\n2;a;wave;train\n'
+                "3;v_YoYo_g01_c01;;test"},
     {"own.csv": "\ufeffpath,label,split\nYoYo/v_YoYo_g09_c01.avi,YoYo,train\n"
                 "/x/y/a.mp4,wave,Train\nv_YoYo_g01_c01.avi,YoYo,test\n"},
 ])  # fmt: skip
@@ -324,7 +327,7 @@ def test_lists_of_ones_own(tmp_path, files):
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8", newline="")
     where = next(iter(files)) if len(files) == 1 or "trainlist01.txt" in files else "*_split1.txt"
-    sides = read_sides(str(tmp_path / where), LABELS)
+    sides, _ = read_lists(str(tmp_path / where), LABELS)
     assert sides == {"v_YoYo_g09_c01": "train", "v_wave_a": "train", "v_YoYo_g01_c01": "test"}
 
 
@@ -335,7 +338,8 @@ def test_lists_name_clips_in_folders_in_between_twins_and_as_spreadsheets_write_
     more = "caf\xe9.avi, wave, train", "data/jump/2.mp4,, val", "2.webm, jump, train", "x.avi"
     text = "\n".join(["path, label, split", *lines, *more])
     (tmp_path / "own.csv").write_bytes(text.encode("latin-1"))
-    assert read_sides(str(tmp_path / "own.csv"), labels) == {
+    sides, groups = read_lists(str(tmp_path / "own.csv"), labels)
+    assert groups == {} and sides == {
         "v_jump_anna_1": "train", "v_jump_1": "test", "v_wave_anna_1": "train", "v_jump_2": "val",
         "v_jump_2_webm": "train",
     }  # fmt: skip
@@ -343,13 +347,29 @@ def test_lists_name_clips_in_folders_in_between_twins_and_as_spreadsheets_write_
 
 def test_lists_that_say_nothing_are_refused_and_strangers_named(tmp_path, capsys):
     with pytest.raises(FileNotFoundError, match="no list .*give a file, or a pattern"):
-        read_sides(str(tmp_path / "none.txt"), LABELS)
+        read_lists(str(tmp_path / "none.txt"), LABELS)
     (tmp_path / "train.txt").write_text("a\nb\nz\n")
     with pytest.raises(ValueError, match="names 2 of the 4 clips.*fits no clip: z"):
-        read_sides(str(tmp_path / "train.txt"), LABELS)
+        read_lists(str(tmp_path / "train.txt"), LABELS)
     (tmp_path / "test.txt").write_text("v_YoYo_g01_c01\n")
-    assert len(read_sides(str(tmp_path / "train.txt"), LABELS)) == 3
+    assert len(read_lists(str(tmp_path / "train.txt"), LABELS)[0]) == 3
     assert "1 of 4 lines" in capsys.readouterr().out
+
+
+def test_a_list_of_groups_alone_leaves_the_folds_to_us(tmp_path, monkeypatch, capsys):
+    for label in "a", "b":
+        for k in range(4):
+            film(tmp_path / "in" / label / f"{k}.avi", k)
+    rows = [f"{label}/{k}.avi,{'anna' if k < 2 else 'ben'}" for label in "ab" for k in range(4)]
+    (tmp_path / "own.csv").write_text("\n".join(["path,group", *rows]))
+    monkeypatch.setattr(start, "ROOT", tmp_path)
+    for name, value in ("PROFILE", "folder"), ("DATA", tmp_path / "in"), ("RUNS", tmp_path / "r"):
+        monkeypatch.setenv(f"TWOSTREAM_{name}", str(value))
+    monkeypatch.setenv("TWOSTREAM_SPLIT", str(tmp_path / "own.csv"))
+    course = start.setup(short_side=48, crop=32)
+    sides = [{course.store.group(clip) for clip in part} for part in (course.train, course.test)]
+    assert sorted(sides, key=min) == [{"anna"}, {"ben"}] and len(course.test) == 4
+    assert "no group" not in capsys.readouterr().out
 
 
 def test_as_many_folds_as_there_are_groups(tmp_path, course_of):
