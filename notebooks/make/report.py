@@ -64,7 +64,7 @@ def page(course: Course, results: dict) -> str:
     every = range(len(course.classes))
     matrices = {key: confusion_matrix(labels, s, labels=every) for key, s in said.items()}
     data = os.environ.get("TWOSTREAM_DATA")
-    name = Path(data).name if data else course.profile.title
+    name = Path(data).name if data else course.profile.title.partition(",")[0]
     m = matrices[best]
     by_class = zip(course.classes, m.sum(axis=1), m.diagonal(), m.sum(axis=0))
     shown = "".join(_matrix(METHODS[key].title, matrices[key], course.classes) for key in matrices)
