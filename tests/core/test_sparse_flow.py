@@ -8,6 +8,7 @@ import torch
 from conftest import moving_frames
 
 from twostream_utils.data.shards import ShardWriter, encode_clip
+from twostream_utils.experiments.original_loader import write_folders
 from twostream_utils.lab import gradcam, own_widgets
 from twostream_utils.lab.explore import clip as explore_clip
 from twostream_utils.lab.flow_plots import field_at, flow_stack_grid, liveliest
@@ -55,6 +56,12 @@ def test_a_grid_of_the_stack_is_titled_with_the_numbers_that_are_there(stores):
     numbers = flow_positions(stores[1], CLIP, PROFILE, 1)
     fig = flow_stack_grid(stores[1].read_flow(CLIP, numbers), numbers, columns=3)
     assert [axis.get_title() for axis in fig.axes][:3] == ["u 1", "u 3", "u 5"]
+
+
+def test_folders_of_files_hold_the_fields_that_are_there(stores, tmp_path):
+    write_folders(stores[1], [CLIP], tmp_path)
+    names = sorted(path.stem[-2:] for path in (tmp_path / "tvl1_flow/u" / CLIP).iterdir())
+    assert names == ["01", "03", "05", "07", "09"]
 
 
 def test_the_clip_explorer_draws_every_frame_and_says_whose_flow_it_shows(stores):

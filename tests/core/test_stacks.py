@@ -11,6 +11,7 @@ import torch
 
 from twostream_utils import stacks, views
 from twostream_utils.evaluation import score
+from twostream_utils.experiments.original import DefectiveClips
 from twostream_utils.lab.flow_plots import first_view
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.stacks import EpochSampler, make_loader
@@ -181,6 +182,16 @@ def test_workers_write_where_the_other_process_reads_and_with_reuse_in_the_same_
     assert len(places) == ring.SLOTS
 
 
+def test_loaders_work_in_spawned_processes():
+    """As they do on Windows and macOS: all that a worker needs can be pickled."""
+    data = dataset(get_profile("mini"), repeat=2)
+    for clips, reuse in (data, True), (DefectiveClips(data, {"rotated"}), False):
+        loader, expected = make_loader(clips, 6, 1, 0, reuse), make_loader(clips, 6, 0, 0)
+        loader.multiprocessing_context = "spawn"
+        for a, b in zip(loader, expected, strict=True):
+            assert all(torch.equal(a[name], b[name]) for name in ("rgb", "flow", "label"))
+
+
 @pytest.mark.parametrize(("device", "at_once"), [("cuda", True), ("mps", False)])
 def test_only_cuda_copies_a_batch_while_this_process_goes_on(device, at_once):
     value = torch.ones(1, dtype=torch.uint8)
@@ -196,7 +207,7 @@ def test_a_worker_without_memory_says_what_to_do(trouble, workers, tmp_path):
     model = vgg19(30, 2, 1 / 16)
     with pytest.raises(RuntimeError, match="fewer workers, or workers=0"):
         score(model, in_workers(trouble, False), workers=workers)
-    with pytest.raises(RuntimeError, match="fewer workers, or workers=0"):
+    with pytest.raises(RuntimeError, match='workers=0; in a script .* below `if __name__ == "__m'):
         fit(model, in_workers(trouble), Recipe(1, 0.01, 3), tmp_path / "a.pt", workers=workers)
     with pytest.raises(RuntimeError, match="^something else$"):
         score(model, in_workers("something else", False))

@@ -53,6 +53,8 @@ class Page(HTMLParser):
 class Answered(Course):
     """A course whose scores are given, as if its networks had been trained."""
 
+    weights = (0.2, 0.3, 0.5), 0.0
+
     def scores(self, name, **choices):
         return self.given[name]
 

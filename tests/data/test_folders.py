@@ -28,6 +28,7 @@ from twostream_utils.data.video import (
 )
 from twostream_utils.flow import decode
 from twostream_utils.lab import start
+from twostream_utils.lab.sources import open_source
 from twostream_utils.profiles import get_profile
 from twostream_utils.store import FrameStore
 
@@ -303,6 +304,16 @@ def test_a_folder_too_high_is_refused_with_the_way_out(tmp_path, course_of):
         course_of(tmp_path / "in")
 
 
+def test_the_first_chapter_finds_the_videos_below_such_folders(tmp_path, monkeypatch):
+    for name in "train/jump/a.avi", "test/jump/b.avi", "test/wave/anna/c.avi":
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    monkeypatch.setenv("TWOSTREAM_DATA", str(tmp_path))
+    source = open_source(get_profile("folder"))
+    assert source.namelist() == ["jump/a.avi", "jump/b.avi", "wave/c.avi"]
+    assert source.read("wave/c.avi") == b"test/wave/anna/c.avi"
+
+
 def test_a_folder_that_is_called_test_is_a_class_beside_others(tmp_path, course_of):
     for k, name in enumerate(("test/1", "test/2", "rest/1", "rest/2")):
         film(tmp_path / "in" / f"{name}.avi", k)
@@ -321,7 +332,7 @@ LABELS |= {"v_wave_a": "wave", "v_wave_b": "wave"}
     {"own.csv": 'n;"path";label;"split"\n1;v_YoYo_g09_c01.avi;YoYo;train\n2;a;wave;train\n'
                 "3;v_YoYo_g01_c01;;test"},
     {"own.csv": "\ufeffpath,label,split\nYoYo/v_YoYo_g09_c01.avi,YoYo,train\n"
-                "/x/y/a.mp4,wave,Train\nv_YoYo_g01_c01.avi,YoYo,test\n"},
+                "C:\\x\\y\\a.mp4,wave,Train\nv_YoYo_g01_c01.avi,YoYo,test\n"},
 ])  # fmt: skip
 def test_lists_of_ones_own(tmp_path, files):
     for name, text in files.items():

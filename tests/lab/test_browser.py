@@ -71,6 +71,12 @@ EXPLORERS = {
 CHOOSER = "own_widgets.show_chooser(clips, answer, seconds=1); print(ipywidgets.__version__)"
 WIDGETS = os.environ.get("TWOSTREAM_WIDGETS", "")
 WIDGETS = Path(WIDGETS).resolve() if WIDGETS else None
+CUT = """() => [...document.querySelectorAll('.jp-OutputArea-output')].flatMap(output => {
+    const right = output.getBoundingClientRect().right + 1;
+    const parts = [...output.querySelectorAll('img, select, button, .widget-box, .widget-html')];
+    return parts.filter(part => part.getBoundingClientRect().right > right)
+        .map(part => part.outerHTML);
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +247,15 @@ def test_a_video_comes_from_the_menu_the_disk_and_the_camera(notebook, tmp_path)
     sync_api.expect(box).to_contain_text(webcam, timeout=30_000)
     assert record.locator(".fa-video-camera").is_visible()
     cell(page, 1 + len(EXPLORERS), "chooser")
+
+
+@pytest.mark.parametrize("width", [1000, 1400])
+def test_nothing_is_cut_beside_the_file_browser(notebook, width):
+    page, _ = notebook
+    page.set_viewport_size({"width": width, "height": 1000})
+    sync_api.expect(page.locator(".jp-DirListing-item").first).to_be_visible()
+    cut = page.evaluate(CUT)
+    assert [part[:200] for part in cut] == []
 
 
 def test_the_widgets_are_those_asked_for_and_nothing_complains(notebook):

@@ -56,7 +56,7 @@ def test_every_figure_can_be_drawn_and_is_readable_in_width(draw):
     assert isinstance(fig, Figure)
     bundle, metadata = plots.picture(fig, "a figure drawn in a test")
     image = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
-    assert 300 <= image.width <= 1100
+    assert 300 <= image.width <= 920
     assert metadata == {"image/png": {"alt": "a figure drawn in a test"}}
 
 

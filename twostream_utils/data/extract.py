@@ -158,7 +158,7 @@ def extract(
     if every > 1:  # left out otherwise, so that older shards stay good
         settings["flow_every"] = every
     report = Report()
-    plan = _plan(source, _class_folders(source, out, classes, report), group_pattern, report)
+    plan = _plan(source, class_folders(source, out, classes, report), group_pattern, report)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         for left in out.glob("*.zip.*partial"):  # by a kill
@@ -175,7 +175,7 @@ def extract(
     return report
 
 
-def _class_folders(
+def class_folders(
     source: Path, out: Path, classes: Iterable[str] | None, report: Report
 ) -> list[tuple[str, str, list[Path]]]:
     """Side, name and contents of the class folders of `source`, A to Z."""
@@ -417,7 +417,7 @@ def make_shards(videos: str | Path, root: Path, profile: Profile, every: int = 1
     Raises ``ValueError`` where ``root`` has shards of classes that ``videos`` does not have and the
     profile names none: they would be trained on with the rest.
     """
-    folders = _class_folders(Path(videos), root, None, Report())
+    folders = class_folders(Path(videos), root, None, Report())
     labels = {SPELLING.get(name, name) for _, name, paths in folders if paths}
     others = sorted(path.name for path in root.glob("*.zip") if path.stem not in labels)
     if others and profile.classes is None:

@@ -14,7 +14,7 @@ from ..flow import decode
 from ..stacks import StackDataset
 from ..store import FrameStore
 from .flow_colours import colour_wheel, flow_to_rgb
-from .plots import FLOW_MAP, RED, batch_of_stacks, contact_sheet, rgb_of, spread
+from .plots import FLOW_MAP, RED, WIDTH, batch_of_stacks, contact_sheet, rgb_of, spread
 
 
 def liveliest_field(flow: np.ndarray) -> tuple[int, float]:
@@ -112,7 +112,7 @@ def flow_stack_grid(q: np.ndarray, indices: Sequence[int], columns: int = 10) ->
 
 
 def batch_of_flow(
-    q: np.ndarray, titles: Sequence[str], columns: int = 10, width: float = 10.0
+    q: np.ndarray, titles: Sequence[str], columns: int = 10, width: float = WIDTH
 ) -> Figure:
     """Draw a batch of flow stacks ``(N, L, H, W, 2)`` uint8 in colour, with the colour wheel.
 
@@ -158,7 +158,7 @@ def flow_views(frame: np.ndarray, q: np.ndarray) -> Figure:
     flow = decode(q)
     top = max(float(np.abs(flow).max()), 1.0)
     height, width = frame.shape[:2]
-    fig, axes = plt.subplots(2, 3, figsize=(9, 5.8 * height / width + 0.6))
+    fig, axes = plt.subplots(2, 3, figsize=(WIDTH, 5.8 * height / width + 0.6))
     drawn, longer = with_arrows(frame, flow, 400)
     panels = {
         "frame": frame,

@@ -39,6 +39,18 @@ def sentence_alone() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def command() -> Iterator[None]:
+    """Let a command end with such a sentence, and print what its console cannot show as ``?``."""
+    sys.stdout.reconfigure(errors="replace")  # Windows, into a file: no minus sign, no arrow
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "_render_traceback_"):
+            raise SystemExit(f"error: {error}") from None
+        raise
+
+
 def runs_folder() -> Path:
     """Return the folder of checkpoints and scores, which a later session goes on from.
 
@@ -126,7 +138,7 @@ def setup(
     Data that is missing is generated or extracted.
     """
     chosen = choose_profile(profile, **changes)
-    pick_device()  # before the minutes of the data: is the one that was asked for there?
+    mixed_precision(pick_device())  # before the minutes of the data: is what was asked for there?
     root = prepare_data(chosen, os.environ.get("TWOSTREAM_DATA") or None)
     random.seed(seed)
     np.random.seed(seed)
@@ -151,14 +163,15 @@ def print_change(course: Course, name: str) -> None:
     """Print that a size is another than the profile's, or that the data on disk is not of it."""
     usual, value = (getattr(p, name) for p in (PROFILES[course.profile.name], course.profile))
     clip, there = course.train[0], value
-    if name == "flow":
-        there = course.store.flow_algorithm(clip)
-    elif name == "short_side":
-        there = min(course.store.size(clip))
-    if there not in (None, value) and (name == "flow" or there > value):
+    if course.profile.source == "generated" or not os.environ.get("TWOSTREAM_DATA"):
+        if name == "flow":  # videos that are given are extracted as it says
+            there = course.store.flow_algorithm(clip)
+        elif name == "short_side":
+            there = min(course.store.size(clip))
+    if there != value:
         print(
-            f"not changed: {name} is {there!r} in the data on disk, not {value!r}. To change it, "
-            "extract the videos anew with data_scripts/extract.py"
+            f"not changed: {name} is {repr(there) if there else 'not known'} in the data on disk, "
+            f"not {value!r}. To change it, extract the videos anew with data_scripts/extract.py"
         )
     elif value != usual:
         print(f"changed: {name} is {value!r}, not {usual!r}")
