@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import report
 from readme import results_table
-from test_extract import make
 from tiny_course import TINY
 
 from twostream_utils.course import INPUTS, Course
+from twostream_utils.data.extract import extract
 from twostream_utils.evaluation import Scores
 from twostream_utils.fusion import METHODS
 from twostream_utils.lab.results import FEW, results, share
@@ -66,7 +66,7 @@ def course(video_folder, tmp_path_factory):
     videos = shutil.copytree(video_folder, place / "videos")
     (videos / "YoYo" / "a&b.avi").write_text("no video")
     (videos / "empty").mkdir()
-    make(videos, place / "shards", short_side=48)
+    extract(videos, place / "shards", short_side=48, workers=1, progress=False)
     store = FrameStore(place / "shards")
     for info in store._clips.values():  # no file system of every reader takes such a name
         info["label"] = info["label"].replace("PullUps", ODD)
