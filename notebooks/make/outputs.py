@@ -60,8 +60,10 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str) -> None:
             try:
                 client.execute_cell(cell, at, execution_count=number)
             except CellExecutionError as error:
-                trace = re.sub(r"\x1b\[[0-9;]*m", "", error.traceback)
-                raise OutputProblem(f"{where}: {error.ename}: {error.evalue}\n\n{trace}") from None
+                trace = re.sub(r"\x1b\[[0-9;]*m", "", error.traceback).strip()
+                said = f"{error.ename}: {error.evalue}"  # all there is where a reader can mend it
+                trace = f"\n\n{trace}" if trace != said else ""
+                raise OutputProblem(f"{where}: {said}{trace}") from None
             except DeadKernelError:
                 raise OutputProblem(
                     f"{where}: the kernel died. Most often the machine ran out of memory: "

@@ -277,6 +277,11 @@ def test_a_failing_cell_is_named(sources, tmp_path):
         notebook.cells[3] = nbformat.v4.new_code_cell(code)
         with pytest.raises(no.OutputProblem, match=f"01_a, cell 2 of 4: .*{said}"):
             no.execute(notebook, tmp_path, "01_a")
+    sentence = "from twostream_utils.lab import setup; setup('minni', quiet=True)"
+    notebook.cells[3] = nbformat.v4.new_code_cell(sentence)
+    with pytest.raises(no.OutputProblem) as failed:
+        no.execute(notebook, tmp_path, "01_a")
+    assert str(failed.value).count("no profile 'minni'") == 1
 
 
 @pytest.mark.parametrize("side", [60, 300])
