@@ -133,14 +133,6 @@ def test_liveliest_field_moves_against_its_background_and_is_not_the_very_fastes
         flow_plots.liveliest(Fields(), [])
 
 
-def test_arrows_say_how_much_they_are_enlarged_and_rest_has_none():
-    drawn, longer = flow_plots.with_arrows(np.zeros((36, 48, 3), np.uint8), RIGHT, 144, every=6)
-    assert longer == 4 and drawn.shape == (144, 192, 3)  # 2 · 6 rows / 3 px
-    rows, columns = np.nonzero(drawn.any(axis=-1))
-    assert 4 * 10 <= rows.min() and rows.max() <= 4 * 24  # the patch, and the width of a line
-    assert 4 * 10 <= columns.min() and columns.max() <= 4 * (30 + 3 * 4)
-
-
 def test_confusion_gives_percent_of_the_true_class():
     fig = plots.confusion(np.array([[3, 1], [0, 2]]), ["a", "b"])
     np.testing.assert_allclose(fig.axes[0].images[0].get_array(), [[75, 25], [0, 100]])

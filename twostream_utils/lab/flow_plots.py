@@ -1,10 +1,9 @@
-"""Figures of optical flow: raw u and v, colour with its wheel, arrows; and which field to draw."""
+"""Figures of optical flow: raw u and v, colour with its wheel; and which field to draw."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import cv2
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -13,7 +12,7 @@ from ..flow import decode
 from ..stacks import StackDataset
 from ..store import FrameStore
 from .flow_colours import colour_wheel, flow_to_rgb
-from .plots import RED, WIDTH, batch_of_stacks, rgb_of, spread
+from .plots import WIDTH, batch_of_stacks, spread
 
 
 def liveliest_field(flow: np.ndarray) -> tuple[int, float]:
@@ -104,27 +103,3 @@ def batch_of_flow(
     rim = fastest(flow[:, spread(q.shape[1], columns)], 0.99)
     colours = np.array([[flow_to_rgb(field, rim) for field in stack] for stack in flow])
     return with_wheel(batch_of_stacks(colours, titles, columns, width), rim)
-
-
-def with_arrows(
-    image: np.ndarray, flow: np.ndarray, height: int, every: int | None = None
-) -> tuple[np.ndarray, float]:
-    """Return ``image`` enlarged to ``height`` px with its ``flow`` ``(H, W, 2)`` as arrows.
-
-    One arrow every ``every`` px (default: 14 rows), enlarged so that the longest spans about two
-    rows; the second value says how many times. Where the motion is under 0.3 px per frame there is
-    none.
-    """
-    scale = height / len(image)
-    out = cv2.resize(np.ascontiguousarray(image), None, fx=scale, fy=scale)
-    every = every or max(len(image) // 14, 1)
-    grid = flow[every // 2 :: every, every // 2 :: every]
-    speed = np.hypot(grid[..., 0], grid[..., 1])
-    longer = max(1, round(2 * every / max(float(speed.max()), 1.0)))
-    for row, column in zip(*np.nonzero(speed > 0.3), strict=True):
-        start = np.array([column, row]) * every + every // 2
-        ends = (scale * np.array([start, start + longer * grid[row, column]])).round()
-        (x, y), tip = ends.astype(int).tolist()
-        for ink, thick in ((255, 255, 255), 3), (rgb_of(RED), 1):
-            cv2.arrowedLine(out, (x, y), tip, ink, thick, cv2.LINE_AA, tipLength=0.35)
-    return out, longer
