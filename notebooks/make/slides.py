@@ -40,7 +40,9 @@ PAGE = """
 .reveal img, .reveal .jp-OutputArea-output img {
   width: 100%; max-width: 100%; max-height: 600px; object-fit: contain;
 }
-.reveal pre { font-size: 17px; line-height: 1.3; box-shadow: none; width: 100%; }
+.reveal pre {
+  font-size: 17px; line-height: 1.3; box-shadow: none; width: 100%; white-space: pre-wrap;
+}
 </style>
 {% endblock -%}
 {%- block footer_js %}
@@ -75,6 +77,18 @@ def figures(cell: NotebookNode) -> list[NotebookNode]:
     return [out for out in cell.outputs if "image/png" in out.get("data", {})]
 
 
+def parts(code: str, most: int = 28) -> list[str]:
+    """``code`` in parts that fit on a slide, ``most`` lines each, cut where it has a blank line."""
+    found = [""]
+    for block in re.split(r"\n\n+", code):
+        longer = f"{found[-1]}\n\n{block}".strip("\n")
+        if found[-1] and longer.count("\n") >= most:
+            found.append(block)
+        else:
+            found[-1] = longer
+    return found
+
+
 def of_code(cell: NotebookNode) -> list[NotebookNode]:
     """The slides of a code cell: what it defines, and its figures without the code."""
     tags = cell.metadata.get("tags", [])
@@ -84,7 +98,7 @@ def of_code(cell: NotebookNode) -> list[NotebookNode]:
         return [nbformat.v4.new_code_cell(cell.source, outputs=cell.outputs)]
     found = []
     if defines(cell.source):
-        found.append(nbformat.v4.new_code_cell(cell.source))
+        found += map(nbformat.v4.new_code_cell, parts(cell.source))
     for figure in figures(cell):
         hidden = {"transient": {"remove_source": True}}
         found.append(nbformat.v4.new_code_cell("", outputs=[figure], metadata=hidden))

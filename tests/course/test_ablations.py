@@ -283,8 +283,8 @@ def test_gain_of_one_lucky_seed_is_not_shown():
     runs = [kept_run([s == 0 and k < 30 for k in range(100)], s) for s in range(3)]
     mean, ends, each = kept.gain(runs, base)
     assert mean == pytest.approx(0.1) and each == pytest.approx([0.3, 0, 0])
-    assert ends[0] == 0 < ends[1] and kept.verdict(ends) == "not shown"
-    assert kept.verdict(bootstrap_interval(np.repeat([0.1, 0], [30, 70]))) == "shown"
+    assert ends[0] == 0 < ends[1]
+    assert bootstrap_interval(np.repeat([0.1, 0], [30, 70]))[0] > 0
 
 
 def test_unpaired_gain_is_that_of_two_binomial_shares():
@@ -317,6 +317,15 @@ def test_accuracy_pools_the_splits_of_each_seed(monkeypatch):
     assert found["differences"]["logit_average − average_fusion"]["ci95"] == (0, 0)
     assert found["lessons"]["ring"]["temporal"]["top1"] == pytest.approx(4 / 6)
     assert found["lessons"]["where within"]["conv"]["top1"] == pytest.approx(0.8)
+
+
+def test_the_svm_learns_from_held_out_clips():
+    labels, unsure = np.array([1, 2] * 20), np.random.default_rng(0).normal(size=(2, 40, 3))
+    known = unsure + 9 * np.eye(3)[labels]
+    found = lessons.ways(known[0], unsure[1], unsure[0], (known[0], unsure[1], labels))
+    assert list(found)[-3:] == ["product", "SVM", "conv"]
+    assert np.array_equal(found["product"].argmax(1), found["average of logits"].argmax(1))
+    assert (found["SVM"].argmax(1) == labels).mean() > 0.9
 
 
 def test_accuracy_keeps_every_way_one_view_and_the_pairs(tiny, monkeypatch):

@@ -78,5 +78,6 @@ def test_a_deck_goes_from_the_question_to_the_exercises_and_gives_no_answer(path
     assert sum(len(cell.get("outputs", [])) for cell in cells) >= 1 or path.stem.startswith("00")
     text = "\n".join(cell.source for cell in cells)
     assert "## Takeaways" in text and 'your turn")' not in text and "c = setup(" not in text
+    assert max(len(cell.source.splitlines()) for cell in cells) <= 28, "more than fits on a slide"
     if "### Exercise 1" in "\n".join(cell.source for cell in notebook.cells):
         assert cells[-1].source.startswith("## Your turn\n\n- Exercise 1")
