@@ -164,6 +164,8 @@ class FrameStore:
 
     def _decode(self, clip: str, places: Sequence[int], flow: bool) -> Iterator:
         folders, kinds, shape = self._info(clip)["folders"], (1, 2) if flow else (0,), None
+        # Flow that was kept smaller is enlarged to its frames, in whose px its values are.
+        whole = self.size(clip)[::-1] if flow and self._info(clip).get("scale") else None
         for some in zip(*(self._places(clip, kind)[places].tolist() for kind in kinds)):
             images = []
             for kind, (number, archive, *where) in zip(kinds, some):
@@ -177,6 +179,8 @@ class FrameStore:
                         raise ValueError(f"corrupt JPEG ({len(data)} bytes)")
                     if image.shape != (shape := shape or image.shape):
                         raise ValueError(f"its size {image.shape} is not {shape}")
+                    if whole:
+                        image = cv2.resize(image, whole)
                 except (OSError, ValueError, zlib.error) as error:
                     parts = archive.parts if archive else [(self.root, 0, 1)]
                     at = next((path for path, _, end in parts if where[0] < end), parts[-1][0])
@@ -331,5 +335,5 @@ def _build_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, d
         clips[clip] = {"name": clip, "folders": folders[clip], "rows": rows, "every": every,
                        "label": entry.get("label", ""), "group": entry.get("group", clip),
                        "flow": entry.get("flow"), "side": entry.get("side"), "size": None,
-                       "faults": faults}  # fmt: skip
+                       "scale": entry.get("flow_scale"), "faults": faults}  # fmt: skip
     return np.concatenate(frames), clips
