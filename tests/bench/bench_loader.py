@@ -95,6 +95,23 @@ def loader_jitter_bare(sizes: Sizes) -> Iterator:
     yield from against(bare, sizes)
 
 
+HALF = "flow made and kept at half size, dis_small"
+
+
+@row(HALF, "kept at full size", one_core=True)
+def loader_half_flow(sizes: Sizes) -> Iterator:
+    yield epoch(clips.dataset(sizes, flow_scale=0.5), sizes), epoch(clips.dataset(sizes), sizes)
+
+
+@row(HALF, "kept at full size", "MB a clip", rounds=1)
+def bytes_half_flow(sizes: Sizes) -> Iterator:
+    def size(flow_scale: float) -> float:
+        shard = clips.shards(sizes, flow_scale) / "JumpRope.zip"
+        return shard.stat().st_size / 1e6 / sizes.clips
+
+    yield lambda: size(0.5), lambda: size(1.0)
+
+
 def with_workers(dataset: StackDataset, batch: int, count: int) -> Sample:
     """The sample that loads with ``count`` workers, ms a clip once each has given its first batch.
 
