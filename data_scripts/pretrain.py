@@ -130,8 +130,8 @@ def main() -> None:
     parser.add_argument("--terms", default="", help="terms of the photographs, for the log")
     parser.add_argument("--stills", type=int, default=20_000)
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--minutes", type=float, default=float("inf"),
-                        help="end by the clock, schedule and all, if the epochs take longer")
+    clock = "end by the clock, schedule and all, if the epochs take longer"
+    parser.add_argument("--minutes", type=float, default=float("inf"), help=clock)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)

@@ -312,7 +312,7 @@ def _build_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, d
             found[folder] = np.array(rows, _PLACE)
     if not found:
         raise StoreError(f"no frames {FOLDERS[0]}/<clip>/frame000001.jpg in {root}: `make run` "
-                         "makes the mini set, data_scripts/extract.py shards of videos")
+                         "makes the mini set; data_scripts/extract.py shards")  # fmt: skip
     folders: dict[str, list[str]] = {}
     for folder in sorted(found):
         kind, clip = folder.rsplit("/", 1)

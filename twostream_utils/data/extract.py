@@ -275,7 +275,7 @@ def _plan(
 def _make_shards(
     plan: dict, out: Path, settings: dict, rate: float | None, workers: int | None, progress: bool,
     report: Report,
-) -> None:
+) -> None:  # fmt: skip
     """Make the shards that are not there yet, whole and from these videos with these settings."""
     infos = {
         label: {

@@ -1,7 +1,7 @@
 """What each lesson of the mini set comes to: its own classes, in every way to fuse two streams.
 
-    python -m twostream_utils.experiments.lessons mini --part val     # choose on these
-    python -m twostream_utils.experiments.lessons mini --seeds 0 1 2  # report these
+python -m twostream_utils.experiments.lessons mini --part val     # choose on these
+python -m twostream_utils.experiments.lessons mini --seeds 0 1 2  # report these
 """
 
 from __future__ import annotations
@@ -150,8 +150,10 @@ def main() -> None:
             course = replace(course, profile=profile)
             scores, of = of_course(course, options.part, not options.no_conv)
             rows = table(scores, of.labels, of.classes)
-            print(f"{options.profile}, split {split}, seed {seed}, {len(of.labels)} {options.part} "
-                  "clips; top-1 %\n" + " " * 20 + "".join(f"{n:>14}" for n in rows["spatial"]))
+            print(
+                f"{options.profile}, split {split}, seed {seed}, {len(of.labels)} {options.part} "
+                "clips; top-1 %\n" + " " * 20 + "".join(f"{n:>14}" for n in rows["spatial"])
+            )
             for way, row in rows.items():
                 print(f"{way:<20}" + "".join(f"{100 * x:>14.1f}" for x in row.values()))
             for lesson in LESSONS:

@@ -143,9 +143,8 @@ def render_clip(
             _draw_drum(img, pts[fig.PELVIS], scale, g.drum)
         small = cv2.resize(img, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
         out[i] = cv2.multiply(small, (*flicker[i] * g.tint, 0))
-    if mirrored:
-        out = out[:, :, ::-1]
     noise = rng.standard_normal((8, HEIGHT, WIDTH, 3), np.float32) * NOISE
     for i in range(len(out)):
-        out[i] = cv2.add(np.ascontiguousarray(out[i]), noise[rng.integers(8)], dtype=cv2.CV_8U)
+        seen = cv2.flip(out[i], 1) if mirrored else out[i]
+        out[i] = cv2.add(seen, noise[rng.integers(8)], dtype=cv2.CV_8U)
     return out

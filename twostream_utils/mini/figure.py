@@ -7,6 +7,7 @@ Body axes are forward, right and up, in body heights; the figure's right side is
 from __future__ import annotations
 
 import colorsys
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -75,7 +76,8 @@ def hsv(h: float, s: float, v: float) -> Colour:
     return int(255 * r), int(255 * g), int(255 * b)
 
 
-def shade(colour: Sequence[float], factor: float) -> Colour:
+@functools.lru_cache(maxsize=1000)  # a clip's figure is drawn with the same ones in each frame
+def shade(colour: Colour, factor: float) -> Colour:
     """Return `colour` darker (factor < 1) or lighter (factor > 1)."""
     r, g, b = (int(min(255, c * factor)) for c in colour)
     return r, g, b
@@ -185,15 +187,12 @@ def disc(img: np.ndarray, centre, radius: float, colour: Colour) -> None:
     cv2.circle(img, _fix(centre), max(1, int(radius * 16)), colour, -1, cv2.LINE_AA, _BITS)
 
 
-def _arm(img, pts, first, person, size, dim, gloves) -> None:
+def _arm(img, pts, first, person, size, dim) -> None:
     w = size * person.build
     sleeve, skin = shade(person.shirt, dim), shade(person.skin, dim)
     limb(img, pts[first + 1], pts[first + 2], 0.045 * w, skin if person.short_sleeves else sleeve)
     limb(img, pts[first], pts[first + 1], 0.06 * w, sleeve)
-    if gloves is None:
-        disc(img, pts[first + 2], 0.03 * w, skin)
-    else:
-        disc(img, pts[first + 2], 0.045 * w, shade(gloves, dim))
+    disc(img, pts[first + 2], 0.03 * w, skin)
 
 
 def _leg(img, pts, first, toe, person, size, dim) -> None:
@@ -270,7 +269,7 @@ def draw_shadow(img: np.ndarray, centre, size: float, strength: float) -> None:
 
 
 def draw_figure(img: np.ndarray, points: np.ndarray, depth: np.ndarray, person: Person,
-                size: float, gloves: Colour | None = None) -> None:
+                size: float) -> None:
     """Draw one figure in place into an RGB picture ``(H, W, 3)`` uint8.
 
     `points` ``(18, 2)`` are pixel positions, `depth` ``(18,)`` their depths in body heights, `size`
@@ -280,11 +279,11 @@ def draw_figure(img: np.ndarray, points: np.ndarray, depth: np.ndarray, person: 
             (R_SHOULDER, depth[R_HAND] > depth[NECK] - 0.06, 0.9, 1.0))
     for shoulder, in_front, dim, _ in arms:
         if not in_front:
-            _arm(img, points, shoulder, person, size, dim, gloves)
+            _arm(img, points, shoulder, person, size, dim)
     _leg(img, points, L_HIP, L_TOE, person, size, 0.74)
     _leg(img, points, R_HIP, R_TOE, person, size, 1.0)
     _trunk(img, points, person, size)
     _head(img, points, person, size)
     for shoulder, in_front, _, dim in arms:
         if in_front:
-            _arm(img, points, shoulder, person, size, dim, gloves)
+            _arm(img, points, shoulder, person, size, dim)
