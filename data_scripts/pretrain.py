@@ -134,6 +134,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help=clock)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=0.05)
+    parser.add_argument("--start", help="go on from this small network, such as stills")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="default: beside the shipped weights")
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/pretrain.pt"))
@@ -150,6 +151,8 @@ def main() -> None:
         images, labels = stills(o.stills, o.seed)
         held_images, held_labels = stills(2000, o.seed + 1)
     model = Heads((labels.max(0) + 1).tolist()).to(device, memory_format=torch.channels_last)
+    if o.start:  # a plain network of 16 layers takes epochs to leave chance behind otherwise
+        model.load_state_dict(vgg.load_weights(o.start, batch_norm=True), strict=False)
     optimizer = torch.optim.SGD(
         model.parameters(), o.lr, momentum=0.9, weight_decay=5e-4, nesterov=True
     )
@@ -160,7 +163,8 @@ def main() -> None:
         else f"{len(images)} generated stills, tasks scene and pose",
         "held_out_images": len(held_images), "terms": o.terms, "epochs_planned": o.epochs,
         "crops": SIZES, "batch_size": o.batch_size, "peak_learning_rate": o.lr,
-        "label_smoothing": 0.1, "seed": o.seed, "torch": str(torch.__version__), "epochs": [],
+        "label_smoothing": 0.1, "start": o.start, "seed": o.seed,
+        "torch": str(torch.__version__), "epochs": [],
     }  # fmt: skip
     step, elapsed = 0, 0.0
     if o.checkpoint.is_file():

@@ -14,7 +14,7 @@ print     lines of 100 that print or plot (statements that call print, show, plt
 heads, cells   headings and cells of the source
 measuring, we  words of measuring, and `we`, `our`, `let's`, on 1,000 words of prose
 drawn, links, build   figures from notebooks/figures, links to the web, build exercises
-not shown  verdicts of that name in the committed outputs
+not shown  rows of that verdict in the committed outputs
 """
 
 from __future__ import annotations
@@ -186,10 +186,9 @@ def measure(text: str, notebook: str) -> Chapter:
             count_prose(chapter, cell.source)
     for cell in json.loads(notebook)["cells"] if notebook else ():
         for output in cell.get("outputs", []):
-            said = json.dumps(output.get("text", "")) + json.dumps(
-                output.get("data", {}).get("text/plain", "")
-            )
-            chapter.not_shown += len(re.findall(r"\bnot shown\b", said))
+            said = [*output.get("text", ""), "\n", *output.get("data", {}).get("text/plain", "")]
+            named = re.findall(r"\bnot shown\b(?:: (.+))?", "".join(said))
+            chapter.not_shown += sum(names.count(", ") + 1 for names in named)
     return chapter
 
 

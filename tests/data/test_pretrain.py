@@ -39,9 +39,11 @@ def run(*options) -> None:
 def test_trains_on_a_zip_of_photographs_and_does_not_train_twice(photos, tmp_path):
     zipped = Path(shutil.make_archive(str(tmp_path / "zipped"), "zip", photos))
     out, checkpoint = tmp_path / "w.safetensors", tmp_path / "c.pt"
-    run("--photos", zipped, "--epochs", 2, "--out", out, "--checkpoint", checkpoint)
+    start = "--start", "stills"
+    run("--photos", zipped, *start, "--epochs", 2, "--out", out, "--checkpoint", checkpoint)
     log = json.loads(out.with_suffix(".json").read_text())
     assert log["images"] == "8 photographs of 2 classes" and log["terms"] == "noise"
+    assert log["start"] == "stills"
     assert [row["steps"] for row in log["epochs"]] == [2, 4] and 0 <= log["held_out_top1"][0] <= 1
     vgg19(30, 5, 0.25, batch_norm=True, weights=load_weights(out, True), first_layer="inflate")
     before = out.read_bytes()

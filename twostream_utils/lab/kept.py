@@ -135,12 +135,6 @@ def unpaired_gain(runs: list[dict], baseline: list[dict]) -> tuple[float, Interv
     return a - b, (float(a - b - low), float(a - b + high))
 
 
-def verdict(interval: Interval) -> str:
-    """Say whether a difference is ``"shown"``: its interval does not include 0."""
-    low, high = interval
-    return "not shown" if low <= 0 <= high else "shown"
-
-
 def curves(runs: list[dict], key: str = "top1") -> np.ndarray:
     """Return one value of the learning curve for each seed and epoch, ``(seeds, epochs)``."""
     return np.array([[row[key] for row in run["curve"]] for run in runs])
