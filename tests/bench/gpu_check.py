@@ -36,7 +36,6 @@ from joblib import cpu_count
 from measure import ROOT, conditions
 from safetensors.torch import save_file
 from torch import nn
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from twostream_utils.conv_fusion import ConvFusion
 from twostream_utils.course import Course
@@ -176,8 +175,12 @@ def of_loader(course: Course, options: argparse.Namespace) -> dict:
     return found
 
 
-def of_decoding(course: Course, options: argparse.Namespace) -> dict:
+def of_decoding(course: Course, options: argparse.Namespace) -> dict | str:
     """JPEGs a second of torchvision on the device and of OpenCV, and how far they are apart."""
+    try:  # deprecated since torchvision 0.29
+        from torchvision.io import ImageReadMode, decode_jpeg
+    except ImportError:
+        return "skipped: this torchvision no longer decodes"
     device, clip = pick_device(), course.train[0]
     frames = range(1, course.store.n_frames(clip) + 1)
     found: dict[str, object] = {"device": device.type}
