@@ -40,10 +40,11 @@ def main(arguments=None, about=__doc__, videos=UCF101, name="ucf101") -> int:
         return 2
     words = [ROOT / "data_scripts" / "extract.py", args.out.absolute(), ROOT / "data" / name]
     words = [p.relative_to(Path.cwd()) if p.is_relative_to(Path.cwd()) else p for p in words]
-    words += ["--short-side", profile.short_side, "--flow", profile.flow]
+    words = [p.as_posix() for p in words]  # Windows takes them, too, and they need no quotes
+    words += ["--short-side", f"{profile.short_side}", "--flow", profile.flow]
     words += ["--group-pattern", profile.group_pattern] * bool(profile.group_pattern)
     done = "Nothing was fetched. Next" if args.dry_run else f"The clips are in {args.out}. Next"
-    print(f"{done}:\n  {shlex.join(['python', *map(str, words)])}")
+    print(f"{done}:\n  {shlex.join(['python', *words])}")
     return 0
 
 

@@ -22,7 +22,8 @@ def pick_device() -> torch.device:
     name = os.environ.get("TWOSTREAM_DEVICE") or found[0]
     if name not in found:
         there = " and ".join(found)
-        raise ValueError(f"no TWOSTREAM_DEVICE {name!r} on this machine; it has {there}")
+        fault = f"no TWOSTREAM_DEVICE {name!r} on this machine; it has {there}"
+        raise ValueError(f"{fault}: name one of these, or none")
     own = os.environ.get("LOCAL_RANK") if name == "cuda" else None
     return torch.device(name if own is None else f"{name}:{own}")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a name beside `path` that is renamed to it when the block ends; make the folder.
 
+    Raises PermissionError that says so if something else keeps the old file open (Windows).
     What a kill left goes with a write an hour later: its writer may live on another machine.
     """
     path = Path(path)
@@ -22,6 +23,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     part = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         yield part
-        os.replace(part, path)
+        for pause in 0.1, 0.4, 1.0, None:  # a virus scanner holds a file for a moment
+            try:
+                os.replace(part, path)
+                break
+            except PermissionError as error:
+                if pause is None:
+                    fault = f"{path} is open elsewhere: close it there, then do the same again"
+                    raise PermissionError(error.errno, fault) from error
+                time.sleep(pause)
     finally:
         part.unlink(missing_ok=True)

@@ -260,7 +260,8 @@ def worker_trouble_explained() -> Iterator[None]:
             raise
         raise RuntimeError(
             "a process that loads clips was killed or ran out of memory (in a container, shared "
-            f"memory: docker run --ipc=host). Load with fewer workers, or workers=0. ({error})"
+            "memory: docker run --ipc=host). Load with fewer workers, or workers=0; in a script of "
+            f'your own, only below `if __name__ == "__main__":`. ({error})'
         ) from error
 
 

@@ -9,10 +9,9 @@ import hashlib
 import json
 import os
 import re
-import threading
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import accumulate, groupby
 from pathlib import Path
@@ -87,6 +86,12 @@ class FrameStore:
     def group(self, clip: str) -> str:
         """Group of the clip: whoever or whatever it shares with other clips."""
         return self._info(clip, labelled=True)["group"]
+
+    def regroup(self, groups: Mapping[str, str]) -> None:
+        """Give clips other groups than their shards say; `groups` maps clip to group."""
+        self.groups |= groups
+        for clip, group in groups.items():
+            self._info(clip)["group"] = group
 
     def size(self, clip: str) -> tuple[int, int]:
         """Height and width of the clip's frames in px, read from its first frame."""
@@ -196,7 +201,7 @@ class Archive:
     def __init__(self, paths: Sequence[Path]) -> None:
         ends = [0, *accumulate(path.stat().st_size for path in paths)]
         self.parts, self.length = [*zip(paths, ends, ends[1:])], ends[-1]
-        self._files, self._at, self._lock = [], 0, threading.Lock()
+        self._files, self._at = [], 0
 
     def __reduce__(self):
         return Archive, ([path for path, *_ in self.parts],)
@@ -214,17 +219,19 @@ class Archive:
 
     def read_at(self, size: int, offset: int) -> bytes:
         """`size` bytes at `offset`, fewer at the end; for any thread, and after a fork too."""
-        if not self._files:
-            self._files = [(open(path, "rb", buffering=0), *span) for path, *span in self.parts]
+        keep = hasattr(os, "pread")
+        if keep and not self._files:
+            self._files = [open(path, "rb", buffering=0) for path, *_ in self.parts]
         data = b""
-        for file, start, end in self._files:
+        for number, (path, start, end) in enumerate(self.parts):
             if start <= offset < end and size > 0:
-                if hasattr(os, "pread"):
-                    some = os.pread(file.fileno(), min(size, end - offset), offset - start)
-                else:  # Windows, where threads share the file's position
-                    with self._lock:
-                        file.seek(offset - start)
-                        some = file.read(min(size, end - offset))
+                place, length = offset - start, min(size, end - offset)
+                if keep:
+                    some = os.pread(self._files[number].fileno(), length, place)
+                else:  # Windows: threads share a file's position, and nobody replaces an open file
+                    with open(path, "rb", buffering=0) as file:
+                        file.seek(place)
+                        some = file.read(length)
                 data, size, offset = data + some, size - len(some), offset + len(some)
         return data
 
@@ -316,7 +323,10 @@ def _build_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, d
     folders: dict[str, list[str]] = {}
     for folder in sorted(found):
         kind, clip = folder.rsplit("/", 1)
-        clip = twin if (twin := other_spelling(clip)) in folders else clip
+        if (twin := other_spelling(clip)) in folders:
+            if f"{kind}/{twin}" in found:
+                raise StoreError(f"{folder} is there twice, also as {twin}, in {root}: keep one")
+            clip = twin
         folders.setdefault(clip, [f"{k}/{clip}" for k in FOLDERS])[FOLDERS.index(kind)] = folder
     frames, clips, at = [], {}, 0
     for clip in sorted(folders):
@@ -328,6 +338,7 @@ def _build_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, d
             places = found.get(folder, np.empty(0, _PLACE))
             step, n = (every, n) if kind else (1, len(places))
             due = range(1, n if kind and n else max(1, len(places)) * step + 1, step)
+            n = due.stop if kind else n  # without frames, v has as many fields as u
             if wrong := sorted({*due} ^ {*places["number"].tolist()}):
                 faults[kind > 0] = f"lacks {folder}/frame{wrong[0]:06d}.jpg, or has it in excess"
             frames.append(places)

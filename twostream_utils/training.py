@@ -192,6 +192,7 @@ class Training:
             if isinstance(error, KeyboardInterrupt):
                 goes_on = f"it goes on with epoch {begun + 1}"
                 print(f"Interrupted. Nothing is lost: run again, {goes_on}.")
+                error._render_traceback_ = lambda: ["KeyboardInterrupt"]  # a notebook asks for it
             raise
 
     def end_epoch(self, sums: list[tuple], began: float) -> None:

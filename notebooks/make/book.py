@@ -25,6 +25,7 @@ START = "README.md"  # becomes index.md
 LINK = re.compile(r"(?P<picture>!?)\[(?P<text>(?!!\[)[^\]]*)\]\((?P<target>[^)\s]+)\)")
 CONFIG = {
     "project": "Two-stream action recognition",
+    "author": "The course authors",  # the theme's footer names them
     "extensions": ["myst_nb", "book"],
     "html_theme": "sphinx_book_theme",
     "html_title": "Two-stream action recognition",
@@ -50,7 +51,8 @@ table.table td:first-child { white-space: nowrap; }
 @media (max-width: 40rem) {
   table.table { display: block; overflow-x: auto; }
   table.table td { min-width: 4.5rem; }
-  table.table td:nth-child(3) { min-width: 11rem; }
+  table.table td:first-child { min-width: 0; }
+  table.table td:nth-child(3) { min-width: 9rem; }
 }
 """
 

@@ -60,8 +60,10 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str) -> None:
             try:
                 client.execute_cell(cell, at, execution_count=number)
             except CellExecutionError as error:
-                trace = re.sub(r"\x1b\[[0-9;]*m", "", error.traceback)
-                raise OutputProblem(f"{where}: {error.ename}: {error.evalue}\n\n{trace}") from None
+                trace = re.sub(r"\x1b\[[0-9;]*m", "", error.traceback).strip()
+                said = f"{error.ename}: {error.evalue}"  # all there is where a reader can mend it
+                trace = f"\n\n{trace}" if trace != said else ""
+                raise OutputProblem(f"{where}: {said}{trace}") from None
             except DeadKernelError:
                 raise OutputProblem(
                     f"{where}: the kernel died. Most often the machine ran out of memory: "
@@ -74,10 +76,10 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str) -> None:
 def clean_outputs(notebook: nbformat.NotebookNode, label: str) -> None:
     """Drop from an executed notebook, in place, all that differs from run to run.
 
-    Progress bars, live widgets (their state is not stored, so a reader would see nothing), stderr
-    and timing go. What was printed in several moments becomes one text. Figures keep their alt
-    text, lose the HTML copy that JupyterLab needs it in, and are packed tighter. Raises
-    ``OutputProblem`` for what must not be committed.
+    Progress bars, live widgets (their state is not stored, so a reader would see nothing), their
+    scripts (GitHub may show them as text), stderr and timing go. What was printed in several
+    moments becomes one text. Figures keep their alt text, lose the HTML copy that JupyterLab needs
+    it in, and are packed tighter. Raises ``OutputProblem`` for what must not be committed.
     """
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
@@ -87,8 +89,9 @@ def clean_outputs(notebook: nbformat.NotebookNode, label: str) -> None:
         cell.execution_count = number
         kept: list[nbformat.NotebookNode] = []
         for output in cell.outputs:
-            stream = output.output_type == "stream"
-            if WIDGET in output.get("data", {}) or (stream and output.name == "stderr"):
+            stream, data = output.output_type == "stream", output.get("data", {})
+            script = data.get("text/html", "").startswith("<script")
+            if WIDGET in data or script or (stream and output.name == "stderr"):
                 continue
             if kept and stream and kept[-1].output_type == "stream":
                 kept[-1].text += output.text
@@ -96,7 +99,7 @@ def clean_outputs(notebook: nbformat.NotebookNode, label: str) -> None:
             output.pop("transient", None)
             if output.output_type == "execute_result":
                 output.execution_count = number
-            if "image/png" in output.get("data", {}):
+            if "image/png" in data:
                 output.data.pop("text/html", None)
                 output.data["image/png"] = packed(output.data["image/png"])
             kept.append(output)

@@ -14,6 +14,7 @@ from twostream_utils.course import Course
 from twostream_utils.data.extract import extract
 from twostream_utils.experiments.fusions import MapFusion
 from twostream_utils.fusion import METHODS, Method, softmax
+from twostream_utils.lab import results as lab_results
 from twostream_utils.lab.results import results, summary, trained_with, write_results
 from twostream_utils.profiles import INPUTS, PROFILES, Recipe, get_profile
 from twostream_utils.store import FrameStore
@@ -69,8 +70,40 @@ def test_results_json_has_the_agreed_fields(tiny):
         assert list(row) == ["top1", "ci95", "top5", "seconds"]
         low, high = row["ci95"]
         assert 0 <= low <= row["top1"] <= high <= 1 and row["top5"] == 1.0 and row["seconds"] > 0
-    spatial, temporal, average, _, conv = (r["seconds"] for r in found["methods"].values())
-    assert average == pytest.approx(spatial + temporal, abs=0.02) and conv > average
+    spatial, temporal, average, _, conv, weighted = (
+        row["seconds"] for row in found["methods"].values()
+    )
+    assert average == pytest.approx(spatial + temporal, abs=0.02) and weighted > conv > average
+
+
+def test_networks_are_weighed_on_groups_that_they_have_not_seen(tiny, tmp_path):
+    halves = [course for course, part in tiny.held_out() if part == "test"]
+    assert sorted(halves[0].test + halves[1].test) == tiny.train
+    for half, other in zip(halves, halves[::-1]):
+        assert half.train == other.test and not groups(half.train) & groups(half.test)
+        assert half.classes == tiny.classes and half.run_dir != other.run_dir
+    another = replace(tiny, seed=3).held_out()
+    assert [c.checkpoint("conv") for c, _ in another] == [c.checkpoint("conv") for c in halves]
+    with_val = Course(replace(TINY, val_fraction=0.3), tiny.store, tmp_path, split=2)
+    assert with_val.held_out() == [(with_val, "val")]
+    # one group to train on: nothing to hold out, and each network counts alike
+    one = dict.fromkeys(halves[0].train, "train") | dict.fromkeys(tiny.test, "test")
+    alone = Course(TINY, tiny.store, tmp_path, sides=one)
+    assert alone.held_out() == [] and alone.weights == ((1.0, 1.0, 1.0), 0.0)
+
+
+def test_the_same_run_with_other_threads_says_how_far_figures_move(tiny, monkeypatch, tmp_path):
+    monkeypatch.setattr(lab_results, "KEPT", tmp_path)
+    found = lab_results.keep_as_elsewhere(tiny)
+    methods = {key: row | {"top1": row["top1"] + 0.25} for key, row in found["methods"].items()}
+    for other in {"device": "CPU, 64 threads, float32"}, {"device": "another", "seed": 1}:
+        changed = found | {"methods": methods} | other
+        monkeypatch.setattr(lab_results, "results", lambda course, other=changed: other)
+        lab_results.keep_as_elsewhere(tiny)
+    count, ends = lab_results.elsewhere(found)  # found itself, kept as well, and the first other
+    assert count == 2 and list(ends) == list(METHODS)
+    for key, (low, high) in ends.items():
+        assert low == found["methods"][key]["top1"] == high - 0.25
 
 
 def test_a_summary_is_of_shares():
@@ -194,9 +227,9 @@ def test_a_new_fusion_is_a_class_and_a_line_in_the_table(tiny, monkeypatch):
 
 def test_fusion_starts_alike_whether_its_streams_are_trained_or_loaded(tiny, tmp_path):
     fresh = Course(TINY, tiny.store, tmp_path)
-    choices = {"network": MapFusion, "kind": "bilinear"}  # a random classifier
-    trained, loaded = (fresh.new("conv", **choices) for _ in range(2))
-    assert torch.equal(trained.classifier.weight, loaded.classifier.weight)
+    head = lambda *streams, train_trunks: torch.nn.Linear(3, 2)  # noqa: E731 (from random weights)
+    trained, loaded = (fresh.new("conv", network=head) for _ in range(2))
+    assert torch.equal(trained.weight, loaded.weight)
 
 
 def test_recipes_count_steps_and_make_whole_epochs_of_them():
@@ -205,6 +238,15 @@ def test_recipes_count_steps_and_make_whole_epochs_of_them():
     assert [getattr(folder, n).epochs(480) for n in INPUTS] == [14, 24, 4]
     assert full.temporal.epochs(9537) * 9537 == pytest.approx(3e6, rel=0.01)
     assert Recipe(1, 0.01).epochs(10_000) == 1  # at least one
+
+
+def test_more_clips_get_more_steps(tiny):
+    plain = changed(tiny, spatial=Recipe(10, 0.01))
+    grown = changed(plain, recipe_clips=4)
+    assert len(grown.train) == 16 and grown.recipe("spatial").steps == 20
+    assert plain.recipe("spatial").steps == 10
+    assert grown.checkpoint("spatial") != plain.checkpoint("spatial")
+    assert "recipe_clips" not in PROFILES["mini"].shaping("conv")  # as it was before there was one
 
 
 def test_dropout_is_a_rate_or_one_for_each_hidden_layer(tiny):
@@ -233,6 +275,8 @@ def test_profiles_refuse_what_is_none_of_them():
     for value in "5", 0, 2.5:
         with pytest.raises(ValueError, match=f"rgb_frames must be a whole .* not {value!r}"):
             get_profile("mini", rgb_frames=value)
+    same = get_profile("mini", rgb_frames=np.int64(5))  # of a loop over an array
+    assert repr(same) == repr(get_profile("mini", rgb_frames=5))  # so are names of checkpoints
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)

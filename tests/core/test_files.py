@@ -30,3 +30,24 @@ def test_what_a_kill_left_goes_with_a_later_write_and_a_live_writer_stays(tmp_pa
     with atomic_write(path) as part:
         part.write_text("new")
     assert sorted(tmp_path.iterdir()) == [path, live, other]
+
+
+def test_a_file_that_is_held_open_is_waited_for_and_then_named(tmp_path, monkeypatch):
+    """As on Windows, where nobody can replace what something else reads."""
+    path, replace, refusals = tmp_path / "a.pt", os.replace, [2]
+
+    def held(part, target):
+        if refusals[0]:
+            refusals[0] -= 1
+            raise PermissionError(13, "Access is denied")
+        replace(part, target)
+
+    monkeypatch.setattr(os, "replace", held)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with atomic_write(path) as part:
+        part.write_text("old")
+    refusals[0] = 99
+    with pytest.raises(PermissionError, match="a.pt is open elsewhere: close it"):
+        with atomic_write(path) as part:
+            part.write_text("new")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from conftest import moving_frames
 from torch.utils.data import DataLoader, Dataset
@@ -159,11 +160,6 @@ def test_what_is_read_is_what_was_written(data):
     assert np.array_equal(store.rgb(CLIP, np.int64(2)), read[1])
 
 
-def test_shards_say_which_algorithm_made_the_flow(shards, tmp_path):
-    assert FrameStore(shards).flow_algorithm(CLIP) == "dis"
-    assert FrameStore(write(tmp_path, "zip", members(shards))).flow_algorithm(CLIP) is None
-
-
 @pytest.mark.parametrize("i", [0, -1, 7])
 def test_index_out_of_range(data, i):
     store = FrameStore(data)
@@ -197,6 +193,9 @@ def test_a_store_of_flow_alone(shards, tmp_path):
     assert store.flow(CLIP, 5).shape == (48, 64, 2)
     with pytest.raises(StoreError, match=f"{CLIP} .* lacks {RGB}/frame000001.jpg"):
         store.size(CLIP)
+    del files[f"{V}/frame000005.jpg"]  # the last one of v
+    with pytest.raises(StoreError, match=f"{CLIP} .* lacks {V}/frame000005.jpg"):
+        FrameStore(write(tmp_path, "zip", files)).flow(CLIP, 5)
 
 
 VIDEO, FRAMES = "v_HandStandPushups_g01_c01", "v_HandstandPushups_g01_c01"
@@ -215,6 +214,9 @@ def test_both_spellings_of_handstand(shards, tmp_path, rgb, flow, form):
         assert (store.label(name), store.group(name)) == ("HandstandPushups", "g01")
         assert np.array_equal(store.rgb(name, 6), original.rgb(CLIP, 6))
         assert np.array_equal(store.flow(name, 5), original.flow(CLIP, 5))
+    files |= {name.replace(rgb, FRAMES if rgb == VIDEO else VIDEO): d for name, d in files.items()}
+    with pytest.raises(StoreError, match="is there twice, also as v_Hand.*keep one"):
+        FrameStore(write(tmp_path / "both", form, files))
 
 
 # Processes, threads, memory
@@ -262,6 +264,15 @@ def test_threads_read_across_the_seams_of_parts(tmp_path, monkeypatch, pread):
     with ThreadPoolExecutor(4) as threads:
         read = list(threads.map(lambda span: archive.read_at(*span), spans))
     assert read == [data[start : start + size] for size, start in spans]
+
+
+def test_without_pread_no_archive_stays_open(shards, tmp_path, monkeypatch):
+    """As on Windows, where a shard that is read could not be made anew."""
+    root = shutil.copytree(shards, tmp_path / "copy")
+    monkeypatch.delattr(os, "pread", raising=False)
+    frame = FrameStore(root).rgb(CLIP, 1)
+    opened = [file.path for file in psutil.Process().open_files()]
+    assert frame.any() and not [path for path in opened if path.startswith(str(root))]
 
 
 def test_a_pickled_store_leaves_decoded_clips_behind(data):

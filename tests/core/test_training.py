@@ -147,9 +147,10 @@ def interrupt(layer, inputs):
 def test_interrupted_in_the_first_epoch_the_same_model_starts_anew(whole, tmp_path, capsys):
     model, path, interrupt.left = network(), tmp_path / "broken.pt", 2
     hook = model.classifier.register_forward_pre_hook(interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stopped:
         train(path, model)
     assert capsys.readouterr().out.startswith("Interrupted. ") and not path.exists()
+    assert stopped.value._render_traceback_() == ["KeyboardInterrupt"]  # a line, no page
     hook.remove()
     _, history = train(path, model)
     assert without_seconds(history) == without_seconds(whole[2])

@@ -202,6 +202,7 @@ print("seen\\rdone"); print("noise", file=sys.stderr)
 noise = np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8)
 show(noise, "noise in all colours")
 print("a"); print("b")
+display({"text/html": "<script>0</script>", "text/plain": "of a widget"}, raw=True)
 ```
 """
 
@@ -276,6 +277,11 @@ def test_a_failing_cell_is_named(sources, tmp_path):
         notebook.cells[3] = nbformat.v4.new_code_cell(code)
         with pytest.raises(no.OutputProblem, match=f"01_a, cell 2 of 4: .*{said}"):
             no.execute(notebook, tmp_path, "01_a")
+    sentence = "from twostream_utils.lab import setup; setup('minni', quiet=True)"
+    notebook.cells[3] = nbformat.v4.new_code_cell(sentence)
+    with pytest.raises(no.OutputProblem) as failed:
+        no.execute(notebook, tmp_path, "01_a")
+    assert str(failed.value).count("no profile 'minni'") == 1
 
 
 @pytest.mark.parametrize("side", [60, 300])

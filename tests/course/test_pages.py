@@ -104,7 +104,7 @@ RESULTS = {
 }  # fmt: skip
 
 
-def test_results_are_in_percent():
+def test_results_are_in_percent(monkeypatch):
     lines = readme.results_table(RESULTS).splitlines()
     assert len({len(line) for line in lines}) == 1 and len(lines) == 2 + len(METHODS)
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
@@ -113,10 +113,13 @@ def test_results_are_in_percent():
     said = readme.caption(RESULTS)
     assert "split 1: 640 training, 80 validation and 280 test clips, seed 0" in said
     assert "640 training and 280 test clips" in readme.caption(RESULTS | {"n_val": 0})
+    monkeypatch.setattr(readme, "elsewhere", lambda found: (2, dict.fromkeys(METHODS, (0.5, 0.6))))
+    said = readme.caption(RESULTS)
+    assert "in 2 runs with other machines, threads or precisions: Spatial stream 50.0 to" in said
 
 
 def test_accuracy_names_splits_seeds_and_clips():
-    gains = dict(zip(readme.PAIRS, (0.08, 0.02, -0.005), strict=True))
+    gains = dict(zip(readme.PAIRS, (0.08, 0.02, -0.005, 0.1), strict=True))
     mini = {
         "profile": "mini", "splits": [1, 2, 3], "seeds": [0], "clips": 90, "cores": 2,
         "precision": "float32", "methods": dict.fromkeys(METHODS, ROW),
@@ -128,6 +131,8 @@ def test_accuracy_names_splits_seeds_and_clips():
     assert "`mini`, 3 splits, 90 test clips" in head
     assert "`weizmann`, 3 splits, 2 seeds, 90 test clips" in head
     assert first.count("50.0 (45.7 – 60.0)") == first.count(" 25.0 |") == 2
+    fewer = {**mini, "methods": {"spatial": ROW}}
+    assert readme.accuracy_table([mini, fewer]).split("\n")[-1].count(" – |") == 2
     said = readme.compute(runs)
     assert "2 cores in float32: `mini` 9 networks, 12 s; `weizmann` 18 networks, 12 s." in said
     said = readme.differences(runs)
@@ -156,7 +161,7 @@ def test_unfinished_results_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="make run"):
         readme.load_results(path)
     path.write_text(json.dumps(RESULTS | {"methods": {"spatial": ROW}}))
-    with pytest.raises(ValueError, match="average_fusion, conv_fusion, logit_average, temporal"):
+    with pytest.raises(ValueError, match="average_fusion, .*, temporal, weighted_fusion"):
         readme.load_results(path)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import zipfile
 from dataclasses import replace
 
 import build as bn
@@ -11,7 +14,7 @@ import pytest
 from twostream_utils import lab
 from twostream_utils.lab import start
 from twostream_utils.lab.own_classes import export_videos
-from twostream_utils.mini import make_mini
+from twostream_utils.mini import generate
 from twostream_utils.mini.clip import CLASSES
 from twostream_utils.profiles import PROFILES
 from twostream_utils.store import FrameStore
@@ -26,24 +29,42 @@ CHANGES = {
     "split and seed": {"split": 2, "seed": 3},
     "crop": {"crop": 96},
     "two classes": {"classes": CLASSES[:2]},
+    "every second field": {"flow_step": 2},
     "folder": {},
 }
-SOURCES = [source for source in bn.read_sources() if source.number != "12"]  # kept runs only
+SOURCES = bn.read_sources()
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
     """Nine groups of each class: groups 1 to 7 are a test, two are left to train on."""
     root = tmp_path_factory.mktemp("mini")
-    make_mini(root, progress=False, groups=9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generate, "CLIPS_PER_GROUP", 2)
+        generate.make_mini(root, progress=False, groups=9, workers=1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def sparse(clips, tmp_path_factory):
+    """The same as `extract.py --every 2` makes them."""
+    root = tmp_path_factory.mktemp("sparse")
+    for path in clips.glob("*.zip"):
+        with zipfile.ZipFile(path) as whole, zipfile.ZipFile(root / path.name, "w") as thin:
+            told = json.loads(whole.read("clips.json"))
+            told = {clip: info | {"flow_every": 2} for clip, info in told.items()}
+            thin.writestr("clips.json", json.dumps(told))
+            for name in whole.namelist():
+                if re.search(r"jpegs.*jpg|tvl1.*[13579]\.jpg", name):
+                    thin.writestr(name, whole.read(name))
     return root
 
 
 @pytest.fixture(scope="module")
 def films(clips, tmp_path_factory):
-    """A folder of 83 clips of three classes."""
+    """A folder of 83 clips of five classes."""
     store = FrameStore(clips)
-    chosen = [clip for clip in store.clips if store.label(clip) in CLASSES[:3]][:83]
+    chosen = [clip for clip in store.clips if store.label(clip) in CLASSES[:5]][:83]
     return export_videos(store, chosen, tmp_path_factory.mktemp("films"))
 
 
@@ -61,8 +82,10 @@ def sized(request, clips, tmp_path_factory):
             patch.setenv("TWOSTREAM_DATA", str(request.getfixturevalue("films")))
             patch.setattr(start, "ROOT", folder)
         else:
-            patch.setattr(start, "prepare_data", lambda *arguments: clips)
-            patch.setattr(lab.sources, "prepare_data", lambda *arguments: clips)
+            thin = request.param == "every second field"
+            root = request.getfixturevalue("sparse") if thin else clips
+            patch.setattr(start, "prepare_data", lambda *arguments: root)
+            patch.setattr(lab.sources, "prepare_data", lambda *arguments: root)
         short = {
             name: replace(getattr(PROFILES["mini"], name), steps=2)
             for name in ("spatial", "temporal", "conv")

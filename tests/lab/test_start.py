@@ -7,10 +7,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import run
 from conftest import moving_frames, write_video
 
+from twostream_utils.experiments import ablations, accuracy
 from twostream_utils.lab import environment, start
 from twostream_utils.profiles import get_profile
+from twostream_utils.store import FrameStore
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -104,13 +107,17 @@ def test_setup_says_what_is_missing_changed_and_lost(at_tiny, monkeypatch, tmp_p
     assert course.checkpoint("spatial").is_relative_to(tmp_path / "MyDrive" / "two_stream_runs")
 
 
-def test_changed_is_only_said_where_it_is_true(at_tiny, capsys):
+def test_changed_is_only_said_where_it_is_true(at_tiny, capsys, monkeypatch):
     start.setup("folder", flow="tvl1", crop=72, seed=1)
     out = capsys.readouterr().out
     assert "not changed: flow is 'dis_small' in the data on disk, not 'tvl1'" in out
     assert "changed: crop" not in out  # what the profile has anyway
-    start.setup("folder", short_side=64)
-    assert "not changed: short_side is 72" in capsys.readouterr().out
+    for side in 64, 128:  # smaller and larger than what is there
+        start.setup("folder", short_side=side)
+        assert "\nnot changed: short_side is 72" in capsys.readouterr().out
+    monkeypatch.setattr(FrameStore, "flow_algorithm", lambda store, clip: None)  # older archives
+    start.setup("folder", flow="tvl1")
+    assert "\nnot changed: flow is not known" in capsys.readouterr().out
 
 
 def test_a_notebook_shows_the_sentence_of_setup_and_the_traceback_of_all_else(monkeypatch, capsys):
@@ -129,6 +136,23 @@ def test_a_notebook_shows_the_sentence_of_setup_and_the_traceback_of_all_else(mo
         said = capsys.readouterr().out
         assert sentence in said and ("Traceback" in said) == traceback
         assert traceback or len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "profile", "sentence"),
+    [("", "minni", "no profile 'minni'; there are"), ("tpu", "mini", "no TWOSTREAM_DEVICE 'tpu'")],
+)
+def test_commands_end_in_the_same_sentence(monkeypatch, capsys, device, profile, sentence):
+    monkeypatch.setenv("TWOSTREAM_PROFILE", profile)  # is put back afterwards
+    monkeypatch.setenv("TWOSTREAM_DEVICE", device)
+    monkeypatch.setattr(start, "prepare_data", lambda *arguments: pytest.fail("too late"))
+    for main, words in (accuracy.main, [profile]), (ablations.main, []):
+        monkeypatch.setattr(sys, "argv", ["command", *words])
+        with pytest.raises(SystemExit, match=f"error: {sentence}"):
+            main()
+    assert run.main(["--profile", profile]) == 1
+    said = capsys.readouterr().err.strip()
+    assert said.startswith(sentence) and "\n" not in said
 
 
 def test_environment_check_prints_a_line_for_everything(capsys, monkeypatch):

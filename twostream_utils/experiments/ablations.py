@@ -31,7 +31,7 @@ from ..device import PRECISIONS, mixed_precision, pick_device
 from ..evaluation import score
 from ..fusion import late_fusion
 from ..lab import kept
-from ..lab.start import setup
+from ..lab.start import command, setup
 from ..store import FrameStore
 from ..training import fit
 from ..vgg import load_weights
@@ -158,7 +158,7 @@ FUSIONS = {
     "sum": {"network": MapFusion, "kind": "sum"},
     "max": {"network": MapFusion, "kind": "max"},
     "concat": {"network": MapFusion, "kind": "concat"},
-    "conv at relu4": {"network": MapFusion, "layer": "relu4"},
+    "conv at relu4": {"block": 4},
     "conv, 3D pool": {"form": "seed"},
 }
 TEST_ONLY = ("temporal / backwards", "temporal / shuffled")
@@ -255,6 +255,7 @@ def missing(runs: list[Run]) -> list[Run]:
             if (run.path, run.variant, run.seed, run.profile, run.split) not in there]  # fmt: skip
 
 
+@command()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all if none is given")
@@ -266,6 +267,7 @@ def main() -> None:
         parser.error(f"no group {sorted(strangers)}; there are {', '.join(GROUPS)}")
     runs = planned(groups, options.seeds)
     os.environ["TQDM_DISABLE"] = "1"  # the bars of single trainings
+    setup("mini", quiet=True)  # generates the clips before several ask for them
     # measured once, by one process: several at a time might find different ones
     os.environ.setdefault("TWOSTREAM_PRECISION", mixed_precision(pick_device()))
     with tqdm(total=len(runs), unit="run", disable=False) as bar:

@@ -8,6 +8,11 @@ Trains (or loads) the networks of each split and seed and pools the test clips: 
 clips of all splits, averaged over the seeds, intervals over groups and seeds. What each clip was
 taken for goes to notebooks/kept/accuracy_<profile>.json, with a summary for the tables of README.
 A split and seed that is there is not run again unless --again is given.
+
+    OMP_NUM_THREADS=1 TWOSTREAM_PRECISION=no TWOSTREAM_RUNS=DIR python -m … mini --elsewhere
+
+adds one run of split 1 and seed 0 to notebooks/kept/elsewhere.json: how far do figures move with
+the machine, its threads and the precision?
 """
 
 from __future__ import annotations
@@ -28,16 +33,17 @@ from ..data.processes import parallel_map
 from ..device import PRECISIONS, mixed_precision, pick_device, processes
 from ..evaluation import score
 from ..lab import kept
-from ..lab.start import setup
+from ..lab.results import keep_as_elsewhere
+from ..lab.start import command, setup
 from .lessons import LESSONS, columns, of_course, only
 from .original import DefectiveClips
 
 # How a way of lessons.ways is called in METHODS; product and SVM are no methods of the course.
 WAYS = {
     "spatial": "spatial", "temporal": "temporal", "average_fusion": "average of softmax",
-    "logit_average": "average of logits", "conv_fusion": "conv",
+    "logit_average": "average of logits", "conv_fusion": "conv", "weighted_fusion": "weighted",
 }  # fmt: skip
-FUSED = ("average of softmax", "average of logits", "product", "SVM", "conv")
+FUSED = ("average of softmax", "average of logits", "product", "SVM", "conv", "weighted")
 PAIRS = ("time", "where")  # lessons of two classes
 
 
@@ -68,7 +74,9 @@ def rows(course: Course) -> Iterator[dict]:
     """
     ways, test = of_course(course)
     clips, told = list(test.clips), made()
-    seconds = {key: values[2] for key, values in course.method_scores().items()}
+    methods = course.method_scores()
+    ways["weighted"] = methods["weighted_fusion"][0]
+    seconds = {key: values[2] for key, values in methods.items()}
     keys = {way: key for key, way in WAYS.items()}
     for way, scores in ways.items():
         spent = {"seconds": round(seconds[keys[way]], 1)} if way in keys else {}
@@ -150,6 +158,7 @@ def seconds(runs: list[dict]) -> float:
     return round(sum(run["seconds"] for run in runs), 1)
 
 
+@command()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("profile")
@@ -160,13 +169,17 @@ def main() -> None:
     parser.add_argument(
         "--again", action="store_true", help="all anew, without the file that is there"
     )
+    parser.add_argument("--elsewhere", action="store_true", help="one run with what is here")
     options = parser.parse_args()
     os.environ["TWOSTREAM_PROFILE"] = options.profile
     if options.data:
         os.environ["TWOSTREAM_DATA"] = str(options.data.resolve())
+    course = setup(options.profile, quiet=True)  # generates or extracts before several ask for it
+    if options.elsewhere:
+        print(keep_as_elsewhere(course))
+        return
     # measured once, by one process: several at a time might find different ones
     os.environ.setdefault("TWOSTREAM_PRECISION", mixed_precision(pick_device()))
-    setup(options.profile, quiet=True)  # generates or extracts before several ask for it
 
     path = kept.KEPT / f"accuracy_{options.profile}.json"
     wanted = set(product(options.splits, options.seeds))

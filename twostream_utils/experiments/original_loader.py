@@ -75,13 +75,15 @@ class OriginalClips(Dataset):
 def write_folders(store: FrameStore, clips: Iterable[str], folder: str | Path) -> None:
     """Write frames and flow of ``clips`` to ``folder`` as the JPEG files that the recipe reads."""
     for clip in clips:
-        frames = range(1, store.n_frames(clip) + 1)
-        fields = store.read_flow(clip, frames[:-1])
-        rgb = store.read_rgb(clip, frames)[..., ::-1]
-        for place, pictures in (
-            ("jpegs_256", rgb), ("tvl1_flow/u", fields[..., 0]), ("tvl1_flow/v", fields[..., 1])
-        ):  # fmt: skip
+        frames, fields = range(1, store.n_frames(clip) + 1), store.flow_numbers(clip).tolist()
+        flow, rgb = store.read_flow(clip, fields), store.read_rgb(clip, frames)[..., ::-1]
+        for place, numbers, pictures in (
+            ("jpegs_256", frames, rgb),
+            ("tvl1_flow/u", fields, flow[..., 0]),
+            ("tvl1_flow/v", fields, flow[..., 1]),
+        ):
             target = Path(folder) / place / clip
             target.mkdir(parents=True)
-            for number, picture in enumerate(pictures, start=1):
-                cv2.imwrite(str(target / f"frame{number:06d}.jpg"), picture)
+            for number, picture in zip(numbers, pictures):
+                data = cv2.imencode(".jpg", picture)[1]  # imwrite fails in silence where a folder
+                (target / f"frame{number:06d}.jpg").write_bytes(data)  # of Windows has an umlaut

@@ -17,7 +17,7 @@ from ..vgg import VGG
 from ..views import View
 from .flow_colours import flow_to_rgb
 from .flow_plots import fastest, field_at, liveliest_field, with_wheel
-from .plots import ORANGE, contact_sheet, rgb_of
+from .plots import ORANGE, WIDTH, contact_sheet, rgb_of
 
 EDGE = rgb_of(ORANGE)
 SHADE = 0.3  # brightness that is left where a stream does not look
@@ -138,5 +138,5 @@ def where_it_looks(
         cam = clip_cams(model, name, store, clip, [view], profile, target)[0]
         images += [image, spotlight(image, cam)]
         titles += ["frame" if name == "spatial" else "flow", f"{name} stream"]
-    fig = contact_sheet(images, titles, columns=4, width=2.5 * len(images))
+    fig = contact_sheet(images, titles, columns=4, width=WIDTH / 4 * len(images))
     return with_wheel(fig, top) if "temporal" in networks else fig

@@ -34,7 +34,7 @@ from .flow_plots import fastest, with_small_wheel
 from .gradcam import clip_cams, shown_pair, spotlight
 from .own_networks import Prediction, Trained
 from .own_video import OwnClip, own_clip
-from .plots import BLUE, ORANGE, check_alt, picture
+from .plots import BLUE, ORANGE, WIDTH, check_alt, picture
 
 TITLE, GAP, INK = 20, 6, (34, 34, 34)
 WHEEL = 5  # the colour wheel takes a fifth of the height of an image of flow
@@ -91,7 +91,7 @@ def top_bars(predicted: Prediction, k: int = 5) -> Figure:
     The answer is orange wherever it appears.
     """
     answer, rows = predicted.answer, -(-len(predicted.scores) // 3)
-    size = (9.2, rows * (0.7 + 0.21 * min(k, len(predicted.classes))))
+    size = (WIDTH, rows * (0.7 + 0.21 * min(k, len(predicted.classes))))
     fig, axes = plt.subplots(rows, 3, figsize=size, squeeze=False)
     for axis, method in zip(axes.flat, predicted.scores):
         names, values = zip(*predicted.top(method, k)[::-1])

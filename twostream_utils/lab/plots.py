@@ -20,6 +20,7 @@ from PIL import Image
 
 plt.style.use(Path(__file__).with_name("course.mplstyle"))
 TIGHT = {"w_pad": 0.02, "h_pad": 0.02, "wspace": 0, "hspace": 0}  # inches between images
+WIDTH = 9.0  # inches of a wide figure: what JupyterLab shows whole beside its file browser
 FLOW_MAP = "RdBu_r"  # red: right or down, white: rest, blue: left or up
 BLUE, RED, GREEN, _, ORANGE, *_ = plt.rcParams["axes.prop_cycle"].by_key()["color"]
 
@@ -97,7 +98,7 @@ def contact_sheet(
     images: Sequence[np.ndarray],
     titles: Sequence[str] = (),
     columns: int = 5,
-    width: float = 10.0,
+    width: float = WIDTH,
     **imshow,
 ) -> Figure:
     """A grid of images of one size with a short title each, ``width`` inches wide.
@@ -127,7 +128,7 @@ def spread(length: int, count: int) -> np.ndarray:
 
 
 def batch_of_stacks(
-    stacks: np.ndarray, titles: Sequence[str], columns: int = 10, width: float = 10.0
+    stacks: np.ndarray, titles: Sequence[str], columns: int = 10, width: float = WIDTH
 ) -> Figure:
     """Draw a batch ``(N, T, H, W, 3)`` uint8: one clip a row, its frames from left to right.
 
@@ -151,15 +152,17 @@ def batch_of_stacks(
 
 
 def filters(
-    weight: np.ndarray, titles: Sequence[str] = (), columns: int = 16, top: float | None = None
+    weight: np.ndarray, titles: Sequence[str] = (), columns: int = 0, top: float | None = None
 ) -> Figure:
     """Draw first-layer filters ``(N, 3, k, k)`` in colour or ``(N, 1, k, k)`` from blue to red.
 
-    ``top`` is the weight drawn in full strength: give one number to several figures, and they can
-    be compared. Zero is mid-grey in colour filters and white in the others. Without ``top``, colour
-    filters are stretched one by one to 0…1, and the others to their largest weight.
+    By default eight stand in a row, sixteen if there are more than two rows. ``top`` is the weight
+    drawn in full strength: give one number to several figures, and they can be compared. Zero is
+    mid-grey in colour filters and white in the others. Without ``top``, colour filters are
+    stretched one by one to 0…1, and the others to their largest weight.
     """
     weight = np.asarray(weight, dtype=np.float32).transpose(0, 2, 3, 1)
+    columns = columns or (8 if len(weight) <= 16 else 16)
     if weight.shape[-1] == 1:
         top = top or float(np.abs(weight).max())
         return contact_sheet(weight[..., 0], titles, columns, cmap=FLOW_MAP, vmin=-top, vmax=top)
@@ -173,7 +176,7 @@ def filters(
 
 def training_curves(history: Sequence[Mapping[str, float]], title: str = "") -> Figure:
     """Draw the history of ``fit``: loss on the left, top-1 in % on the right, by epoch."""
-    fig, axes = plt.subplots(1, 2, figsize=(9, 3.2))
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
     for axis, key, scale in (axes[0], "loss", 1), (axes[1], "top1", 100):
         lines = (key, "training", BLUE, "o-"), (f"val_{key}", "validation", RED, "s--")
         for name, label, colour, style in lines:
@@ -195,7 +198,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], title: str = "") -> Fi
     """Draw a confusion matrix ``(C, C)`` of counts as % of each row; rows are the true classes."""
     share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     count = len(classes)
-    side = 3.0 + 0.32 * min(count, 22)
+    side = min(3.0 + 0.32 * count, WIDTH - 0.8)
     fig, axis = plt.subplots(figsize=(side + 0.8, side))
     image = axis.imshow(share, cmap="cividis", vmin=0, vmax=100)
     axis.grid(False)
@@ -221,7 +224,7 @@ def predictions(
     """
     best = np.concatenate([np.argsort(-s)[:3] for s in scores.values()])
     shown = sorted({*best.tolist(), truth}, reverse=True)
-    size = (10, 1.2 + 0.24 * max(len(shown), 6))
+    size = (WIDTH, 1.2 + 0.24 * max(len(shown), 6))
     widths = [1.5] + [1] * len(scores)
     fig, axes = plt.subplots(1, len(widths), figsize=size, width_ratios=widths)
     axes[0].imshow(frame)

@@ -14,6 +14,17 @@ from ..device import PRECISIONS
 from ..evaluation import Scores, bootstrap_interval, correct
 from ..files import atomic_write
 from ..training import load_checkpoint
+from .kept import KEPT, load
+
+SAME = "profile", "split", "seed", "n_train", "n_test"
+
+FEW = 30  # clips of which a percentage would promise more than they can tell
+
+
+def share(right: Sequence[bool]) -> str:
+    """Say how many are right: ``"2 of 3 clips"`` of fewer than :data:`FEW`, else in percent."""
+    right = np.asarray(right)
+    return f"{right.sum()} of {len(right)} clips" if len(right) < FEW else f"{right.mean():.1%}"
 
 
 def check_same_clips(a: Scores, b: Scores) -> None:
@@ -76,3 +87,25 @@ def write_results(course: Course) -> Path:
     with atomic_write(path) as part:
         part.write_text(json.dumps(results(course), indent=2) + "\n")
     return path
+
+
+def keep_as_elsewhere(course: Course) -> dict:
+    """Add what a course comes to with this machine, precision and threads; return the figures."""
+    found, path = results(course), KEPT / "elsewhere.json"
+    rows = [row for row in load(path).get("runs", []) if row["device"] != found["device"]]
+    with atomic_write(path) as part:
+        part.write_text(json.dumps({"runs": [*rows, found]}, indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def elsewhere(found: dict) -> tuple[int, dict[str, tuple[float, float]]]:
+    """Number of runs like ``found``, itself included, and each method's lowest and highest top-1.
+
+    Like it are the kept ones of the same split, seed and clips: with other threads, in another
+    precision, on another machine. None of them makes another draw, and yet their figures differ.
+    """
+    kept = [load(KEPT / "readme_results.json"), *load(KEPT / "elsewhere.json").get("runs", [])]
+    others = [run for run in kept if run and run["methods"] != found["methods"]]
+    runs = [run["methods"] for run in (found, *others) if all(run[k] == found[k] for k in SAME)]
+    tops = {key: [methods[key]["top1"] for methods in runs] for key in found["methods"]}
+    return len(runs), {key: (min(values), max(values)) for key, values in tops.items()}

@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from ..data.extract import make_shards
+from ..data.extract import Report, class_folders, make_shards
 from ..data.fetch import UCF101, WEIZMANN, FetchError, VideoSet, fetch, open_remote
 from ..mini.clip import CLASSES, render_clip
 from ..mini.generate import CLIPS_PER_GROUP, FPS, GROUPS
@@ -38,8 +38,10 @@ class Source:
         self, about: str, videos: Mapping[str, Callable[[], bytes]], folder: Path | None = None
     ) -> None:
         self.about, self._videos = about, dict(videos)
-        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="clips-")
-        self.folder = folder or Path(self._temporary.name)
+        if folder is None:  # on Windows, a chapter has a zip of it open to the end
+            self._temporary = tempfile.TemporaryDirectory("", "clips-", ignore_cleanup_errors=True)
+            folder = Path(self._temporary.name)
+        self.folder = folder
 
     def namelist(self) -> list[str]:
         """All names, sorted."""
@@ -63,10 +65,14 @@ def open_source(profile: Profile) -> Source:
             for label in CLASSES for group in range(1, GROUPS + 1)
             for number in range(1, CLIPS_PER_GROUP + 1)
         })  # fmt: skip
+    root = ROOT / "data" / profile.data
     if folder := os.environ.get("TWOSTREAM_DATA"):
-        files = {f"{p.parent.name}/{p.name}": p.read_bytes for p in Path(folder).glob("*/*.*")}
-        return Source(f"your folder {folder}", files)
-    root, failed = ROOT / "data" / profile.data, "this profile has no source"
+        folders = class_folders(Path(folder), root, profile.classes, Report())
+        files = {f"{label}/{path.name}": path.read_bytes
+                 for _, label, paths in folders for path in paths if path.is_file()}  # fmt: skip
+        if files:  # and not images alone
+            return Source(f"your folder {folder}", files)
+    failed = "this profile has no source"
     videos = _served(profile)
     if videos:
         try:

@@ -19,7 +19,7 @@ import torch
 from ..course import Course
 from ..data.extract import make_shards
 from ..data.fetch import FetchError
-from ..data.lists import read_sides
+from ..data.lists import read_lists
 from ..device import PRECISIONS, describe_device, mixed_precision, pick_device
 from ..profiles import PROFILES, Profile, get_profile
 from ..store import FOLDERS, FrameStore, find_archives
@@ -36,6 +36,18 @@ def sentence_alone() -> Iterator[None]:
     except (ValueError, OSError, FetchError) as error:
         sentence = f"{type(error).__name__}: {error}"
         error._render_traceback_ = lambda: [sentence]  # IPython asks for it
+        raise
+
+
+@contextmanager
+def command() -> Iterator[None]:
+    """Let a command end with such a sentence, and print what its console cannot show as ``?``."""
+    sys.stdout.reconfigure(errors="replace")  # Windows, into a file: no minus sign, no arrow
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "_render_traceback_"):
+            raise SystemExit(f"error: {error}") from None
         raise
 
 
@@ -126,7 +138,7 @@ def setup(
     Data that is missing is generated or extracted.
     """
     chosen = choose_profile(profile, **changes)
-    pick_device()  # before the minutes of the data: is the one that was asked for there?
+    mixed_precision(pick_device())  # before the minutes of the data: is what was asked for there?
     root = prepare_data(chosen, os.environ.get("TWOSTREAM_DATA") or None)
     random.seed(seed)
     np.random.seed(seed)
@@ -134,7 +146,8 @@ def setup(
     store = FrameStore(root, cache_gb=chosen.cache_gb)
     workers = 0 if chosen.cache_gb else min(8, joblib.cpu_count())
     given = os.environ.get("TWOSTREAM_SPLIT")
-    sides = read_sides(given, store.labels) if given else None
+    sides, groups = read_lists(given, store.labels) if given else ({}, {})
+    store.regroup(groups)
     runs = runs_folder()
     # A checkpoint an epoch would fill a free Drive's 15 GB: what is replaced stays in its bin.
     scratch = Path("/content/two_stream_unfinished") if runs.is_relative_to(DRIVE) else None
@@ -150,14 +163,15 @@ def print_change(course: Course, name: str) -> None:
     """Print that a size is another than the profile's, or that the data on disk is not of it."""
     usual, value = (getattr(p, name) for p in (PROFILES[course.profile.name], course.profile))
     clip, there = course.train[0], value
-    if name == "flow":
-        there = course.store.flow_algorithm(clip)
-    elif name == "short_side":
-        there = min(course.store.size(clip))
-    if there not in (None, value) and (name == "flow" or there > value):
+    if course.profile.source == "generated" or not os.environ.get("TWOSTREAM_DATA"):
+        if name == "flow":  # videos that are given are extracted as it says
+            there = course.store.flow_algorithm(clip)
+        elif name == "short_side":
+            there = min(course.store.size(clip))
+    if there != value:
         print(
-            f"not changed: {name} is {there!r} in the data on disk, not {value!r}. To change it, "
-            "extract the videos anew with data_scripts/extract.py"
+            f"not changed: {name} is {repr(there) if there else 'not known'} in the data on disk, "
+            f"not {value!r}. To change it, extract the videos anew with data_scripts/extract.py"
         )
     elif value != usual:
         print(f"changed: {name} is {value!r}, not {usual!r}")

@@ -34,7 +34,9 @@ def pace_view(cores: int = 1, decode_ms: float = 16.0, gpu_clips: float = 100.0)
     axis.plot(cores, now.together, "o", color="black", markersize=8)
     axis.set(xlabel="cores", xlim=(0.5, most + 0.5), ylim=(0, top))
     axis.set_title("clips a second", fontsize=9.5, loc="left")
-    axis.legend(fontsize=8.5, loc="upper left", ncols=3, handlelength=1.5, columnspacing=1)
+    legend = axis.legend(fontsize=8.5, loc="upper left", ncols=3, handlelength=1.5, columnspacing=1)
+    legend.set(frame_on=True)
+    legend.get_frame().set(edgecolor="none")  # a steep line runs behind its words
     sentence = (
         f"{cores} core{'s' * (cores > 1)} at {decode_ms:g} ms a clip load {now.loader:.1f} clips a "
         f"second, the GPU could take {now.gpu:g}: together {now.together:.1f}. The {now.waits} "
