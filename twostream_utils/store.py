@@ -184,14 +184,12 @@ class FrameStore:
                         raise ValueError(f"corrupt JPEG ({len(data)} bytes)")
                     if image.shape != (shape := shape or image.shape):
                         raise ValueError(f"its size {image.shape} is not {shape}")
-                    if whole:
-                        image = cv2.resize(image, whole)
                 except (OSError, ValueError, zlib.error) as error:
                     parts = archive.parts if archive else [(self.root, 0, 1)]
                     at = next((path for path, _, end in parts if where[0] < end), parts[-1][0])
                     way_out = "Extract or fetch it again, or leave it out"
                     raise StoreError(f"{name} in {at}: {error}. {way_out}") from error
-                images.append(image)
+                images.append(cv2.resize(image, whole) if whole else image)
             yield images if flow else images[0]
 
 
