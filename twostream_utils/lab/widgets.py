@@ -129,7 +129,8 @@ def explorer(
     a value. ``rows`` arranges the controls, others such as a play button among them; by default
     they stand in one row. The box's last two children are the ``Image`` and the ``HTML`` sentence.
     """
-    image = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
+    fits = widgets.Layout(max_width="100%", margin="0")  # margins are cut off on a narrow page
+    image = widgets.Image(format="png", layout=fits)
     sentence = widgets.HTML()
     drawn: dict = {}
 
