@@ -12,7 +12,8 @@ from twostream_utils.store import FrameStore
 RECIPE = Recipe(1, 0.01, batch_size=8)
 TINY = get_profile(
     "folder", rgb_frames=2, rgb_step=2, flow_fields=3, short_side=48, crop=32, width=1 / 16,
-    weights=None, positions=2, epoch_clips=0, spatial=RECIPE, temporal=RECIPE, conv=RECIPE,
+    weights=None, positions=2, epoch_clips=0, recipe_clips=0,
+    spatial=RECIPE, temporal=RECIPE, conv=RECIPE,
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from torch import nn
 from .conv_fusion import fuse_streams
 from .device import processes, wait_for_all
 from .evaluation import Scores, score
-from .fusion import METHODS
+from .fusion import METHODS, weigh
 from .profiles import INPUTS, Profile, Recipe
 from .splits import class_order, given_split, group_folds, hold_out_groups, official_split
 from .stacks import StackDataset
@@ -106,10 +106,11 @@ class Course:
         return [self.store.label(c) * official + self.store.group(c) for c in clips]
 
     def recipe(self, name: str) -> Recipe:
-        """Return how a network is trained. Raises ``ValueError`` for a name that is none."""
+        """Return how a network is trained here. Raises ``ValueError`` for a name that is none."""
         if name not in INPUTS:
             raise ValueError(f"no network {name!r}; there are {', '.join(INPUTS)}")
-        return getattr(self.profile, name)
+        recipe, clips = getattr(self.profile, name), self.profile.recipe_clips or len(self.train)
+        return replace(recipe, steps=round(recipe.steps * (len(self.train) / clips) ** 0.5))
 
     def new_stream(self, name: str) -> VGG:
         """Return an untrained stream: pre-trained VGG-19 with its first layer transformed."""
@@ -205,6 +206,32 @@ class Course:
         wait_for_all()  # else one process would find the file and another would score again
         return scores
 
+    def held_out(self) -> list[tuple[Course, str]]:
+        """Return courses, and which part of their clips is of groups that they do not train on.
+
+        This one and "val", or, for all seeds, two that test on each half of the training groups;
+        none if that is one group.
+        """
+        if self.val:
+            return [(self, "val")]
+        found, groups = [], {clip: self.store.group(clip) for clip in self.train}
+        for k, fold in enumerate(group_folds(groups, 2) if len({*groups.values()}) > 1 else ()):
+            sides = dict.fromkeys(fold.train, "train") | dict.fromkeys(fold.test, "test")
+            folder = self.run_dir / f"half{k + 1}"
+            found.append((replace(self, seed=0, run_dir=folder, sides=sides), "test"))
+        return found
+
+    @cached_property
+    def weights(self) -> tuple[tuple[float, ...], float]:
+        """``fusion.weigh`` of all networks on :meth:`held_out`, and the seconds that it took."""
+        scores = {n: [c.scores(n, part) for c, part in self.held_out()] for n in INPUTS}
+        if not (of_conv := scores["conv"]):
+            return (1.0,) * len(INPUTS), 0.0
+        logits = [np.concatenate([s.clip_logits() for s in found]) for found in scores.values()]
+        chosen = weigh(np.array(logits), np.concatenate([s.labels for s in of_conv]))
+        own = 0 if self.val else sum(s.seconds for found in scores.values() for s in found)
+        return chosen, own
+
     def method_scores(self, crops: str | None = None, view: int | None = None) -> dict[str, tuple]:
         """Return ``{method: (probabilities (N, classes), labels (N,), seconds)}`` of ``METHODS``.
 
@@ -218,5 +245,8 @@ class Course:
                 scores = self.scores(name, crops=crops, **choices)
                 logits[name] = scores.clip_logits() if view is None else scores.logits[:, view]
                 seconds += scores.seconds
+            if method.weighted:
+                logits["weights"], more = self.weights
+                seconds += more
             found[key] = method.fuse(logits), scores.labels, seconds
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
@@ -41,18 +42,38 @@ def late_fusion(
     raise ValueError(f"no space {space!r}; there are 'softmax' and 'logit'")
 
 
+def weigh(logits: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
+    """Return weights w, from 0 up, with which softmax(Σ wₖ·zₖ) fits held-out clips best.
+
+    ``logits`` are those of K networks, ``(K, N, classes)``, for clips whose groups none of them was
+    trained on; ``labels`` is ``(N,)``. Best is the lowest mean negative log-likelihood, on a grid.
+    The sum of w is free: a network that is less sure than it may be is no worse for that.
+    """
+    best, lowest = (), np.inf
+    for shares in product(range(11), repeat=len(logits)):
+        for total in (0.5, 1, 2, 4, 8) if sum(shares) == 10 else ():
+            weights = tuple(total * share / 10 for share in shares)
+            fused = softmax(np.tensordot(weights, logits, axes=1))
+            loss = -np.log(fused[np.arange(len(labels)), labels] + 1e-12).mean()
+            if loss < lowest:
+                best, lowest = weights, loss
+    return best
+
+
 @dataclass(frozen=True)
 class Method:
     """One way to an answer.
 
     ``networks`` have to be trained for it, ``"conv"`` with ``choices`` (see ``course.Course``);
-    ``fuse`` maps the logits ``{network: (N, classes)}`` to probabilities ``(N, classes)``.
+    ``fuse`` maps the logits ``{network: (N, classes)}`` to probabilities ``(N, classes)``. If
+    ``weighted``, it finds what :func:`weigh` returns under ``"weights"``.
     """
 
     title: str
     networks: tuple[str, ...]
     fuse: Callable[[Mapping[str, np.ndarray]], np.ndarray]
     choices: Mapping[str, object] = field(default_factory=dict)
+    weighted: bool = False
 
 
 # Every table, bar chart and results.json has these methods in this order.
@@ -64,26 +85,6 @@ METHODS = {
     "logit_average": Method("Average of logits", ("spatial", "temporal"),
                             lambda z: late_fusion(z["spatial"], z["temporal"], space="logit")),
     "conv_fusion": Method("Conv fusion", tuple(INPUTS), lambda z: softmax(z["conv"])),
+    "weighted_fusion": Method("Weighted fusion", tuple(INPUTS), weighted=True, fuse=lambda z:
+                              softmax(sum(w * z[n] for n, w in zip(INPUTS, z["weights"])))),
 }  # fmt: skip
-
-
-def choose_weights(
-    spatial: np.ndarray, temporal: np.ndarray, labels: np.ndarray, space: str = "softmax"
-) -> tuple[float, float]:
-    """Return the weights (spatial, temporal), sum 1, that fuse held-out clips best.
-
-    ``spatial`` and ``temporal`` are logits ``(N, classes)`` of clips whose groups were held out of
-    the training set, never of test clips; ``labels`` is ``(N,)``. Best is the lowest mean negative
-    log-likelihood on a grid of 0.05, smooth where the accuracy of few clips has steps. Raises
-    ``ValueError`` for shapes that differ or another number of labels.
-    """
-    if len(labels) != len(spatial):
-        raise ValueError(f"scores of {len(spatial)} clips, but {len(labels)} labels")
-    best, lowest = None, np.inf
-    for b in np.linspace(0, 1, 21).tolist():
-        fused = late_fusion(spatial, temporal, (1 - b, b), space)
-        of_truth = fused[np.arange(len(labels)), labels]
-        loss = -np.log(of_truth + 1e-12).mean()
-        if loss < lowest:
-            best, lowest = (1 - b, b), loss
-    return best

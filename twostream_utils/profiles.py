@@ -50,10 +50,11 @@ class Profile:
     frames, ``crop`` the side of what the network sees, in px; ``train_crops``, ``min_scale`` as in
     ``views.random_view``, ``positions``, ``crops`` as in ``views.eval_views``, ``weights`` as in
     ``vgg.load_weights``. ``fusion``, one of ``conv_fusion.FORMS``, after block ``fusion_block``,
-    joins ``chunks`` pairs of stacks. An epoch draws every clip equally often, ``epoch_clips`` views
-    or more in all. ``val_fraction`` of the training clips, whole groups, are held out and scored
-    every ``val_every`` epochs. Raises ``ValueError`` for one of :data:`SIZES` that is not a whole
-    number from 1 up, and for a word that is none of :data:`WORDS`.
+    joins ``chunks`` pairs of stacks. Steps of recipes are for ``recipe_clips`` training clips and
+    grow with their square root; 0: they are as they are. An epoch draws every clip equally often,
+    ``epoch_clips`` views or more in all. ``val_fraction`` of the training clips, whole groups, are
+    held out and scored every ``val_every`` epochs. Raises ``ValueError`` for one of :data:`SIZES`
+    that is not a whole number from 1 up, and for a word that is none of :data:`WORDS`.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Profile:
     classes: tuple[str, ...] | None = None
     cache_gb: float = 0.0
     epoch_clips: int = 4000
+    recipe_clips: int = 0
     # 0.5, 3 and 0.25 million stacks of UCF101. Published flow streams saw 3 to 15 million, at
     # rates of 1e-3 to 5e-3 for batches of 125 to 256; dropout as in Wang et al. 2015.
     spatial: Recipe = Recipe(8_000, 1e-3, 64, dropout=0.85)
@@ -124,6 +126,7 @@ class Profile:
         """All sizes that the weights of ``network`` depend on, as plain values."""
         free = {"title", "data", "source", "flow", "cache_gb", "positions", "crops", "val_every"}
         free |= {"fusion", "fusion_block", "chunks"}  # choices: see ``Course.checkpoint``
+        free |= set() if self.recipe_clips else {"recipe_clips"}
         if network != "conv":
             free |= set(INPUTS) - {network}
         return {name: value for name, value in asdict(self).items() if name not in free}
@@ -148,7 +151,7 @@ _FOLDER = replace(
     _SMALL, name="folder", title="your own folder of labelled videos, <class>/<clip>.avi",
     data="folder", source="", short_side=80, crop=72, split_rule="folds", val_fraction=0.0,
     rgb_frames=5, flow_fields=20, positions=8, crops="five", fusion="two_towers", epoch_clips=480,
-    subtract_mean=False, spatial=Recipe(210, 0.02, label_smoothing=0.1),
+    recipe_clips=60, subtract_mean=False, spatial=Recipe(210, 0.02, label_smoothing=0.1),
     temporal=Recipe(360, 0.02, label_smoothing=0.1), conv=Recipe(60, 0.01, label_smoothing=0.1),
 )  # fmt: skip
 

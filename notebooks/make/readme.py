@@ -17,7 +17,7 @@ from pathlib import Path
 from index import ROOT, write_blocks
 
 from twostream_utils.fusion import METHODS
-from twostream_utils.lab.results import elsewhere
+from twostream_utils.lab.results import FEW, elsewhere
 
 KEPT = ROOT / "notebooks" / "kept"
 COMMITTED = KEPT / "readme_results.json"
@@ -26,6 +26,7 @@ PAIRS = {
     "average_fusion − better stream": "average fusion minus the better stream",
     "conv_fusion − average_fusion": "conv fusion minus average fusion",
     "conv_fusion − logit_average": "conv fusion minus the average of logits",
+    "weighted_fusion − better stream": "weighted fusion minus the better stream",
 }
 PARTS = {"training": "n_train", "validation": "n_val", "test": "n_test"}
 
@@ -52,14 +53,23 @@ def results_line(results: dict) -> str:
     return line + moves * (count > 1)
 
 
-def results_table(results: dict) -> str:
-    """The results as an aligned Markdown table, in percent."""
-    rows = [("Method", "top-1 %", "95 % interval", "top-5 %", "seconds")]
+def results_rows(results: dict) -> list[tuple[str, ...]]:
+    """The results, header first: in percent, or as counts where the test has few clips."""
+    clips = results["n_test"]
+    head = ["top-1 %", "95 % interval", "top-5 %"] if clips >= FEW else ["clips right"]
+    rows = [("Method", *head, "seconds")]
     for key, method in METHODS.items():
         row = results["methods"][key]
-        shares = f"{100 * row['top1']:.1f}", interval(row, " – "), f"{100 * row['top5']:.1f}"
+        shares = [f"{100 * row['top1']:.1f}", interval(row, " – "), f"{100 * row['top5']:.1f}"]
+        if clips < FEW:
+            shares = [f"{round(clips * row['top1'])} of {clips}"]
         rows.append((method.title, *shares, f"{row['seconds']:.0f}"))
-    return aligned(rows)
+    return rows
+
+
+def results_table(results: dict) -> str:
+    """The results as an aligned Markdown table."""
+    return aligned(results_rows(results))
 
 
 def caption(results: dict) -> str:
@@ -95,9 +105,9 @@ def accuracy_table(runs: list[dict]) -> str:
     for key, method in METHODS.items():
         cells = [method.title]
         for run in runs:
-            row = run["methods"][key]
-            cells.append(f"{100 * run['views']['single'][key]:.1f}")
-            cells.append(f"{100 * row['top1']:.1f} ({interval(row, ' – ')})")
+            row = run["methods"].get(key)  # older runs have fewer methods
+            cells.append(f"{100 * run['views']['single'][key]:.1f}" if row else "–")
+            cells.append(f"{100 * row['top1']:.1f} ({interval(row, ' – ')})" if row else "–")
         rows.append(tuple(cells))
     return aligned(rows)
 
@@ -119,12 +129,12 @@ def differences(runs: list[dict]) -> str:
     """What fusion gains in each of these files, paired by clip, with intervals."""
     lines = []
     for pair, title in PAIRS.items():
-        rows = {run["profile"]: run["differences"][pair] for run in runs}
+        rows = {r["profile"]: r["differences"][pair] for r in runs if pair in r["differences"]}
         gains = (
             f"`{profile}` {100 * row['gain']:+.1f} ({interval(row, ' to ', '+')})"
             for profile, row in rows.items()
         )
-        lines.append(f"{title} {', '.join(gains)}")
+        lines += [f"{title} {', '.join(gains)}"] * bool(rows)
     return (
         f"Differences in points, paired by clip: {'; '.join(lines)}. An interval that includes 0 "
         "shows no difference."
@@ -165,7 +175,7 @@ def aligned(rows: list[tuple[str, ...]]) -> str:
 
 def pages(results: dict) -> dict[str, dict[str, str]]:
     """What stands between which markers of which page."""
-    runs = [load_results(path) for path in ACCURACY]
+    runs = [json.loads(path.read_text(encoding="utf-8")) for path in ACCURACY]
     return {
         "README.md": {"results": results_line(results)},
         "docs/results.md": {

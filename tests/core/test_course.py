@@ -70,8 +70,26 @@ def test_results_json_has_the_agreed_fields(tiny):
         assert list(row) == ["top1", "ci95", "top5", "seconds"]
         low, high = row["ci95"]
         assert 0 <= low <= row["top1"] <= high <= 1 and row["top5"] == 1.0 and row["seconds"] > 0
-    spatial, temporal, average, _, conv = (r["seconds"] for r in found["methods"].values())
-    assert average == pytest.approx(spatial + temporal, abs=0.02) and conv > average
+    spatial, temporal, average, _, conv, weighted = (
+        row["seconds"] for row in found["methods"].values()
+    )
+    assert average == pytest.approx(spatial + temporal, abs=0.02) and weighted > conv > average
+
+
+def test_networks_are_weighed_on_groups_that_they_have_not_seen(tiny, tmp_path):
+    halves = [course for course, part in tiny.held_out() if part == "test"]
+    assert sorted(halves[0].test + halves[1].test) == tiny.train
+    for half, other in zip(halves, halves[::-1]):
+        assert half.train == other.test and not groups(half.train) & groups(half.test)
+        assert half.classes == tiny.classes and half.run_dir != other.run_dir
+    another = replace(tiny, seed=3).held_out()
+    assert [c.checkpoint("conv") for c, _ in another] == [c.checkpoint("conv") for c in halves]
+    with_val = Course(replace(TINY, val_fraction=0.3), tiny.store, tmp_path, split=2)
+    assert with_val.held_out() == [(with_val, "val")]
+    # one group to train on: nothing to hold out, and each network counts alike
+    one = dict.fromkeys(halves[0].train, "train") | dict.fromkeys(tiny.test, "test")
+    alone = Course(TINY, tiny.store, tmp_path, sides=one)
+    assert alone.held_out() == [] and alone.weights == ((1.0, 1.0, 1.0), 0.0)
 
 
 def test_the_same_run_with_other_threads_says_how_far_figures_move(tiny, monkeypatch, tmp_path):
@@ -209,9 +227,9 @@ def test_a_new_fusion_is_a_class_and_a_line_in_the_table(tiny, monkeypatch):
 
 def test_fusion_starts_alike_whether_its_streams_are_trained_or_loaded(tiny, tmp_path):
     fresh = Course(TINY, tiny.store, tmp_path)
-    choices = {"network": MapFusion, "kind": "bilinear"}  # a random classifier
-    trained, loaded = (fresh.new("conv", **choices) for _ in range(2))
-    assert torch.equal(trained.classifier.weight, loaded.classifier.weight)
+    head = lambda *streams, train_trunks: torch.nn.Linear(3, 2)  # noqa: E731 (from random weights)
+    trained, loaded = (fresh.new("conv", network=head) for _ in range(2))
+    assert torch.equal(trained.weight, loaded.weight)
 
 
 def test_recipes_count_steps_and_make_whole_epochs_of_them():
@@ -220,6 +238,15 @@ def test_recipes_count_steps_and_make_whole_epochs_of_them():
     assert [getattr(folder, n).epochs(480) for n in INPUTS] == [14, 24, 4]
     assert full.temporal.epochs(9537) * 9537 == pytest.approx(3e6, rel=0.01)
     assert Recipe(1, 0.01).epochs(10_000) == 1  # at least one
+
+
+def test_more_clips_get_more_steps(tiny):
+    plain = changed(tiny, spatial=Recipe(10, 0.01))
+    grown = changed(plain, recipe_clips=4)
+    assert len(grown.train) == 16 and grown.recipe("spatial").steps == 20
+    assert plain.recipe("spatial").steps == 10
+    assert grown.checkpoint("spatial") != plain.checkpoint("spatial")
+    assert "recipe_clips" not in PROFILES["mini"].shaping("conv")  # as it was before there was one
 
 
 def test_dropout_is_a_rate_or_one_for_each_hidden_layer(tiny):

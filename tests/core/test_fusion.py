@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from twostream_utils.experiments.fusions import svm_fusion
-from twostream_utils.fusion import METHODS, choose_weights, late_fusion, softmax
+from twostream_utils.fusion import METHODS, late_fusion, softmax, weigh
 
 
 def test_averages_by_hand():
@@ -33,29 +33,34 @@ def test_every_method_gives_probabilities_from_the_networks_that_it_names():
     rng = np.random.default_rng(0)
     logits = {name: rng.normal(size=(4, 3)) for name in ("spatial", "temporal", "conv")}
     for method in METHODS.values():
-        fused = method.fuse({name: logits[name] for name in method.networks})
+        told = {"weights": (0, 2, 1)} if method.weighted else {}
+        fused = method.fuse({name: logits[name] for name in method.networks} | told)
         np.testing.assert_allclose(fused.sum(axis=1), 1)
     average, geometric = METHODS["average_fusion"], METHODS["logit_average"]
     a, b = softmax(logits["spatial"]), softmax(logits["temporal"])
     np.testing.assert_allclose(average.fuse(logits), (a + b) / 2)
     root = np.sqrt(a * b)
     np.testing.assert_allclose(geometric.fuse(logits), root / root.sum(axis=1, keepdims=True))
+    both = softmax(2 * logits["temporal"] + logits["conv"])
+    fused = METHODS["weighted_fusion"].fuse(logits | {"weights": (0, 2, 1)})
+    np.testing.assert_allclose(fused, both)
 
 
 def scores_of(labels, n_classes, strength, rng):
     return rng.normal(size=(len(labels), n_classes)) + strength * np.eye(n_classes)[labels]
 
 
-def test_chosen_weights_follow_the_better_stream():
+def test_networks_are_weighed_by_what_they_know_and_not_by_how_sure_they_are():
     rng = np.random.default_rng(0)
     labels = rng.integers(5, size=400)
-    good, poor = scores_of(labels, 5, 4, rng), scores_of(labels, 5, 0, rng)
-    for space in ("softmax", "logit"):
-        spatial, temporal = choose_weights(poor, good, labels, space)
-        assert spatial + temporal == pytest.approx(1) and temporal > 0.8
-        assert choose_weights(good, poor, labels, space)[0] > 0.8
-    with pytest.raises(ValueError, match="scores of 400 clips, but 399 labels"):
-        choose_weights(good, poor, labels[1:])
+    good, other, guess = (scores_of(labels, 5, strength, rng) for strength in (2, 2, 0))
+    a, b, none = weigh(np.stack([good, other / 4, guess]), labels)
+    assert b == pytest.approx(4 * a, rel=0.3) and none < 0.2 * a
+    both = a * good + b * other / 4
+    right = (both.argmax(axis=1) == labels).mean()
+    assert softmax(both).max(axis=1).mean() == pytest.approx(right, abs=0.05)  # as sure as right
+    quiet, alone = weigh(np.stack([guess, good]), labels)
+    assert alone > 0.5 > 0.1 > quiet
 
 
 def test_svm_uses_both_streams_and_survives_classes_without_clips():

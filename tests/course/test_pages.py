@@ -120,7 +120,7 @@ def test_results_are_in_percent(monkeypatch):
 
 
 def test_accuracy_names_splits_seeds_and_clips():
-    gains = dict(zip(readme.PAIRS, (0.08, 0.02, -0.005), strict=True))
+    gains = dict(zip(readme.PAIRS, (0.08, 0.02, -0.005, 0.1), strict=True))
     mini = {
         "profile": "mini", "splits": [1, 2, 3], "seeds": [0], "clips": 90, "cores": 2,
         "precision": "float32", "methods": dict.fromkeys(METHODS, ROW),
@@ -132,6 +132,8 @@ def test_accuracy_names_splits_seeds_and_clips():
     assert "`mini`, 3 splits, 90 test clips" in head
     assert "`weizmann`, 3 splits, 2 seeds, 90 test clips" in head
     assert first.count("50.0 (45.7 – 60.0)") == first.count(" 25.0 |") == 2
+    fewer = {**mini, "methods": {"spatial": ROW}}
+    assert readme.accuracy_table([mini, fewer]).split("\n")[-1].count(" – |") == 2
     said = readme.compute(runs)
     assert "2 cores in float32: `mini` 9 networks, 12 s; `weizmann` 18 networks, 12 s." in said
     said = readme.differences(runs)
@@ -160,7 +162,7 @@ def test_unfinished_results_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="make run"):
         readme.load_results(path)
     path.write_text(json.dumps(RESULTS | {"methods": {"spatial": ROW}}))
-    with pytest.raises(ValueError, match="average_fusion, conv_fusion, logit_average, temporal"):
+    with pytest.raises(ValueError, match="average_fusion, .*, temporal, weighted_fusion"):
         readme.load_results(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,11 +37,14 @@ def test_a_prediction_for_a_test_clip_is_that_of_the_score_file(tiny, mine):
     assert first == predicted.classes[values.argmax()] and best == values.max() >= second
     mean = (predicted.scores["spatial"] + predicted.scores["temporal"]) / 2
     np.testing.assert_allclose(predicted.scores["average_fusion"], mean)
-    assert predicted.answer == predicted.classes[mean.argmax()]
+    answer = predicted.scores["weighted_fusion"]
+    together = sum(w * predicted.logits[n] for n, w in zip(INPUTS, tiny.weights[0], strict=True))
+    assert predicted.answer == predicted.classes[together.argmax()]
+    assert (answer.argsort() == together.argsort()).all()
 
 
 def test_the_record_counts_held_out_clips_of_the_answer(tiny, mine):
-    probabilities, labels, _ = tiny.method_scores()["average_fusion"]
+    probabilities, labels, _ = tiny.method_scores()["weighted_fusion"]
     assert mine.held_out.trace() == correct(probabilities, labels).sum()
     assert mine.held_out.sum() == len(tiny.test)
     some = Trained({}, tiny.profile, ("a", "b"), np.array([[3, 1], [2, 4]]))
@@ -65,6 +69,18 @@ def test_saved_networks_answer_the_same_elsewhere(tiny, mine, networks, names, t
         assert not [key for key in file.keys() if key.startswith("conv.spatial.")]
         told = json.loads(file.metadata()["two_stream"])
     assert told["classes"] == tiny.classes
+
+
+def test_conv_fusion_over_several_moments_is_asked_and_carried_away(tiny, networks, tmp_path):
+    profile = replace(tiny.profile, chunks=2, fusion="paper")
+    course = replace(tiny, profile=profile)  # the same streams, whose checkpoints are there
+    mine = trained(course)
+    path = mine.save(tmp_path / "mine.safetensors")
+    saved, clip = course.scores("conv"), course.test[0]
+    row = saved.clip_logits()[saved.clips.index(clip)]
+    for asked in mine, Trained.load(path):
+        np.testing.assert_allclose(asked.predict(course.store, clip).logits["conv"], row, atol=1e-4)
+    assert trained(course, mine.networks).held_out.sum() == len(course.test)
 
 
 def test_other_files_are_refused_in_a_sentence(tiny, mine, tmp_path):

@@ -113,7 +113,7 @@ def test_bars_show_five_best_of_each_method_and_say_so(tiny):
         METHODS[key].title for key in predicted.scores
     ]
     assert sum(len(axis.patches) for axis in fig.axes) == 2 * len(METHODS)  # two classes
-    answer = predicted.top("average_fusion", 1)[0][0]
+    answer = predicted.top("weighted_fusion", 1)[0][0]
     assert answer in own_widgets.describe(predicted)
     orange = plots.plt.matplotlib.colors.to_rgba(plots.ORANGE)
     for axis in fig.axes:

@@ -36,7 +36,7 @@ class Prediction:
 
     ``scores`` maps keys of ``fusion.METHODS`` to probabilities ``(classes,)`` float64; ``logits``
     holds what the networks gave, the mean over the clip's views. ``answer`` is the class that
-    ``method`` prefers: the average where both streams are there, else the one stream.
+    ``method`` prefers: weighted fusion or the average where they are there, else the one stream.
     """
 
     clip: str
@@ -68,28 +68,31 @@ class Trained:
     ``networks`` maps ``"spatial"``, ``"temporal"`` and ``"conv"``, or some of them, to networks for
     the stacks of ``profile`` and the same ``classes``. ``held_out`` is the confusion matrix of
     their answer on clips that they were not trained on, ``(classes, classes)`` int64, true rows.
+    ``weights`` are those of ``fusion.weigh``, where all three are as the course trained them.
     """
 
     networks: dict[str, nn.Module]
     profile: Profile
     classes: tuple[str, ...]
     held_out: np.ndarray
+    weights: tuple[float, ...] = ()
 
     def predict(self, store: FrameStore, clip: str) -> Prediction:
         """Return what the networks predict for one clip, the mean over its test views."""
-        device = pick_device()
+        device, own = pick_device(), self.profile
         size = store.size(clip)
-        views = eval_views(store.n_frames(clip), size, self.profile, self.profile.crops)
         logits = {}
         for name, network in self.networks.items():
+            sizes = own.over_time() if name == "conv" and own.chunks > 1 else own
+            views = eval_views(store.n_frames(clip), size, sizes, sizes.crops)
             stacks = []
             for stream in INPUTS[name]:
-                read = read_stacks(store, clip, views, self.profile, stream)
+                read = read_stacks(store, clip, views, sizes, stream)
                 stacks.append(normalise(read.to(device), stream))
             ready = Prepared(to_model_layout(network, device), device)
             of_views, _ = view_logits(ready, [(stacks, torch.zeros(1))])
             logits[name] = of_views[0].mean(0).cpu().numpy()
-        return Prediction(clip, self.classes, fused(logits), logits)
+        return Prediction(clip, self.classes, fused(logits, self.weights), logits)
 
     def record(self, answer: str) -> str:
         """Say in a sentence how far an answer could be trusted on held-out clips."""
@@ -114,7 +117,7 @@ class Trained:
                     tensors[f"{name}.{key}"] = tensor
         sizes = {k: v for k, v in asdict(self.profile).items() if k not in (*INPUTS, "classes")}
         told = {"profile": sizes, "classes": self.classes, "networks": list(self.networks)}
-        told["held_out"] = np.asarray(self.held_out).tolist()
+        told |= {"held_out": np.asarray(self.held_out).tolist(), "weights": self.weights}
         with atomic_write(path := Path(path)) as part:
             save_file(tensors, part, {"two_stream": json.dumps(told)})
         return path
@@ -138,7 +141,8 @@ class Trained:
                 name: VGG(profile.channels[INPUTS[name][0]], len(classes), profile.width,
                           profile.batch_norm) for name in wanted if name != "conv"
             }  # fmt: skip
-            found = cls(networks, profile, classes, np.array(told["held_out"], np.int64))
+            held_out, weights = np.array(told["held_out"], np.int64), tuple(told["weights"])
+            found = cls(networks, profile, classes, held_out, weights)
             for name in wanted:
                 model = networks[name] if name in networks else found._fusion()
                 own = {k.removeprefix(f"{name}."): t for k, t in tensors.items()
@@ -167,22 +171,28 @@ def trained(course: Course, networks: Mapping[str, nn.Module] | None = None) -> 
     logits, own = {}, networks is None
     networks = {name: course.trained(name) for name in INPUTS} if own else dict(networks)
     for name, model in networks.items():
-        found = course.scores(name) if own else score(model, course.dataset("test", INPUTS[name]))
+        clips = course.dataset("test", INPUTS[name], over_time=name == "conv")
+        found = course.scores(name) if own else score(model, clips)
         logits[name], labels = found.clip_logits(), found.labels
-    methods = fused(logits)
+    weights = course.weights[0] if own else ()
+    methods = fused(logits, weights)
     said, every = methods[answering(methods)].argmax(axis=1), range(len(course.classes))
     held_out = confusion_matrix(labels, said, labels=every)
-    return Trained(networks, course.profile, tuple(course.classes), held_out)
+    return Trained(networks, course.profile, tuple(course.classes), held_out, weights)
 
 
-def fused(logits: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the probabilities of every method of ``METHODS`` whose networks have ``logits``."""
+def fused(
+    logits: Mapping[str, np.ndarray], weights: tuple[float, ...] = ()
+) -> dict[str, np.ndarray]:
+    """Return the probabilities of every method of ``METHODS`` that has its logits and weights."""
     return {
-        key: method.fuse(logits) for key, method in METHODS.items()
+        key: method.fuse({**logits, "weights": weights}) for key, method in METHODS.items()
         if not method.choices and set(method.networks) <= set(logits)
+        and (weights or not method.weighted)
     }  # fmt: skip
 
 
 def answering(methods: Mapping[str, object]) -> str:
-    """Return the key of the method that gives the answer: the average, else the first there is."""
-    return "average_fusion" if "average_fusion" in methods else next(iter(methods))
+    """Return the key of the method that gives the answer: a fusion, else the first there is."""
+    fusions = [key for key in ("weighted_fusion", "average_fusion") if key in methods]
+    return (fusions or list(methods))[0]

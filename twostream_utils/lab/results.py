@@ -18,6 +18,14 @@ from .kept import KEPT, load
 
 SAME = "profile", "split", "seed", "n_train", "n_test"
 
+FEW = 30  # clips of which a percentage would promise more than they can tell
+
+
+def share(right: Sequence[bool]) -> str:
+    """Say how many are right: ``"2 of 3 clips"`` of fewer than :data:`FEW`, else in percent."""
+    right = np.asarray(right)
+    return f"{right.sum()} of {len(right)} clips" if len(right) < FEW else f"{right.mean():.1%}"
+
 
 def check_same_clips(a: Scores, b: Scores) -> None:
     """Raise ``ValueError``, naming where two scores' classes, clips or labels part, if they do."""
@@ -99,5 +107,6 @@ def elsewhere(found: dict) -> tuple[int, dict[str, tuple[float, float]]]:
     kept = [load(KEPT / "readme_results.json"), *load(KEPT / "elsewhere.json").get("runs", [])]
     others = [run for run in kept if run and run["methods"] != found["methods"]]
     runs = [run["methods"] for run in (found, *others) if all(run[k] == found[k] for k in SAME)]
-    tops = {key: [methods[key]["top1"] for methods in runs] for key in found["methods"]}
+    every = [key for key in found["methods"] if all(key in run for run in runs)]
+    tops = {key: [run[key]["top1"] for run in runs] for key in every}
     return len(runs), {key: (min(values), max(values)) for key, values in tops.items()}
