@@ -97,8 +97,7 @@ class Profile:
 
     def __post_init__(self):
         for name in SIZES:
-            value = getattr(self, name)
-            if not hasattr(value, "__index__") or value < 1:
+            if not hasattr(value := getattr(self, name), "__index__") or value < 1:
                 raise ValueError(f"{name} must be a whole number from 1 up, not {value!r}")
             object.__setattr__(self, name, int(value))  # NumPy's would name other checkpoints
         for name, words in WORDS.items():
