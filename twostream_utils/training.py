@@ -163,10 +163,9 @@ class Training:
                 f"{checkpoint} is a finished training of {len(self.history)} epochs, kept without "
                 f"its optimizer: it cannot go on to {epochs}. Delete it or name another file"
             )
-        if goes_on:
-            for name in "optimizer", "schedule", "scaler":
-                if state[name]:
-                    getattr(self, name).load_state_dict(state[name])
+        for name in ("optimizer", "schedule", "scaler") if goes_on else ():
+            if state[name]:
+                getattr(self, name).load_state_dict(state[name])
 
     def zero_grad(self) -> None:
         """Forget the gradients of the step before."""

@@ -97,8 +97,11 @@ def test_setup_says_what_is_missing_changed_and_lost(at_tiny, monkeypatch, tmp_p
     monkeypatch.delenv("TWOSTREAM_RUNS")
     monkeypatch.setattr(start, "DRIVE", tmp_path / "MyDrive")
     assert start.shown(start.runs_folder()) == "runs"
+    assert start.setup("folder", quiet=True).scratch is None
     (tmp_path / "MyDrive").mkdir()
     course = start.setup("folder")
+    # An unfinished checkpoint an epoch would fill Drive: they go to the session's own disk.
+    assert course.scratch and not course.scratch.is_relative_to(tmp_path / "MyDrive")
     assert "finished networks and scores are kept on Google Drive" in capsys.readouterr().out
     assert course.checkpoint("spatial").is_relative_to(tmp_path / "MyDrive" / "two_stream_runs")
 
