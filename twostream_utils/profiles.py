@@ -149,8 +149,9 @@ _FOLDER = replace(
     _SMALL, name="folder", title="your own folder of labelled videos, <class>/<clip>.avi",
     data="folder", source="", short_side=80, crop=72, split_rule="folds", val_fraction=0.0,
     rgb_frames=5, flow_fields=20, positions=8, crops="five", fusion="two_towers", epoch_clips=480,
-    recipe_clips=60, subtract_mean=False, spatial=Recipe(210, 0.02, label_smoothing=0.1),
-    temporal=Recipe(360, 0.02, label_smoothing=0.1), conv=Recipe(60, 0.01, label_smoothing=0.1),
+    recipe_clips=60, weights="photos", subtract_mean=False,
+    spatial=Recipe(210, 0.02, label_smoothing=0.1), temporal=Recipe(360, 0.02, label_smoothing=0.1),
+    conv=Recipe(60, 0.01, label_smoothing=0.1),
 )  # fmt: skip
 
 # Ten classes that share their places, two and two or more: the place alone does not tell.
