@@ -188,8 +188,7 @@ class Training:
             if first:
                 self.model.load_state_dict(first)
             if isinstance(error, KeyboardInterrupt):
-                goes_on = f"it goes on with epoch {begun + 1}"
-                print(f"Interrupted. Nothing is lost: run again, {goes_on}.")
+                print(f"Interrupted. Nothing is lost: the next run goes on with epoch {begun + 1}.")
                 error._render_traceback_ = lambda: ["KeyboardInterrupt"]  # a notebook asks for it
             raise
 
