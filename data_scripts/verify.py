@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--full", action="store_true", help="decode every JPEG (hours for UCF101)")
     parser.add_argument("--workers", type=int, help="processes for --full; default: one per core")
     args = parser.parse_args(argv)
+    sys.stdout.reconfigure(errors="replace")  # names of clips that this console cannot show
     if args.profile and not args.split:
         parser.error("--profile says whose clips must be there: it needs --split")
     classes = (PROFILES[args.profile].classes or UCF101_CLASSES) if args.profile else None

@@ -11,7 +11,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import accumulate, groupby
 from pathlib import Path
@@ -86,6 +86,12 @@ class FrameStore:
     def group(self, clip: str) -> str:
         """Group of the clip: whoever or whatever it shares with other clips."""
         return self._info(clip, labelled=True)["group"]
+
+    def regroup(self, groups: Mapping[str, str]) -> None:
+        """Give clips other groups than their shards say; `groups` maps clip to group."""
+        self.groups |= groups
+        for clip, group in groups.items():
+            self._info(clip)["group"] = group
 
     def size(self, clip: str) -> tuple[int, int]:
         """Height and width of the clip's frames in px, read from its first frame."""

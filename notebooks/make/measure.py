@@ -26,66 +26,39 @@ import re
 import statistics
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from collections import Counter
 
 import jupytext
 from build import solve_code
 from index import ROOT
 
 SOURCES = "notebooks/source"
-MEASURING = re.compile(
-    r"\b(?:confidence|interval|bootstrap|paired|resampl\w*|significan\w*|seeds?|(?:not )?shown|"
-    r"standard (?:error|deviation)|McNemar\w*|percentiles?|intervals|by chance)\b",
-    re.IGNORECASE,
+MEASURING = (
+    r"(?i)\b(?:confidence|interval|bootstrap|paired|resampl\w*|significan\w*|seeds?|(?:not )?shown|"
+    r"standard (?:error|deviation)|McNemar\w*|percentiles?|intervals|by chance)\b"
 )
-US = re.compile(r"\b(?:we|our|ours|us|let[’']s)\b", re.IGNORECASE)
+US = r"(?i)\b(?:we|our|ours|us|let[’']s)\b"
 FIGURE = r"(?:plt|fig|figure|ax|axes|axis|axs|left|right)"
 PLOTTING = re.compile(rf"^(?:print|show|display|{FIGURE}\b[\w.\[\], ]*\.\w+)$")
 NETWORKS = {
     "stacks", "first_layer", "spatial_stream", "temporal_stream", "average_fusion", "conv_fusion",
 }  # fmt: skip
-COMPREHENSIONS = ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp
-
-
-@dataclass
-class Chapter:
-    """What one source holds, counted."""
-
-    code_cells: int = 0
-    module_cells: int = 0
-    own: int = 0
-    imports: int = 0
-    lines: int = 0
-    nodes: int = 0
-    loops: int = 0
-    specs: int = 0
-    plots: int = 0
-    heads: int = 0
-    cells: int = 0
-    words: int = 0
-    measuring: int = 0
-    us: int = 0
-    drawn: int = 0
-    links: int = 0
-    build: int = 0
-    not_shown: int = 0
-    known: set[str] = field(default_factory=set, repr=False)
-
-    def row(self) -> list[float]:
-        lines, words = max(self.lines, 1), max(self.words, 1)
-        return [
-            100 * self.module_cells / max(self.code_cells, 1), self.own, self.imports,
-            self.nodes / lines, 100 * self.loops / lines, 100 * self.specs / lines,
-            100 * self.plots / lines, self.heads, self.cells, 1000 * self.measuring / words,
-            1000 * self.us / words, self.drawn, self.links, self.build, self.not_shown,
-        ]  # fmt: skip
-
-
+LOOPS = ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp
+# Column, what is counted for it, on how many of what (none: as it is), decimals.
 COLUMNS = [
-    "module", "own", "imports", "nodes", "loops", "specs", "print", "heads", "cells", "measuring",
-    "we", "drawn", "links", "build", "not shown",
+    ("module", 100, "code cells", 0), ("own", 0, "", 0), ("imports", 0, "", 0),
+    ("nodes", 1, "lines", 1), ("loops", 100, "lines", 1), ("specs", 100, "lines", 1),
+    ("print", 100, "lines", 0), ("heads", 0, "", 0), ("cells", 0, "", 0),
+    ("measuring", 1000, "words", 1), ("we", 1000, "words", 1), ("drawn", 0, "", 0),
+    ("links", 0, "", 0), ("build", 0, "", 0), ("not shown", 0, "", 0),
 ]  # fmt: skip
-DECIMALS = [0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0]
+
+
+def row(counts: Counter) -> list[float]:
+    return [
+        share * counts[name] / max(counts[of], 1) if of else counts[name]
+        for name, share, of, _ in COLUMNS
+    ]
 
 
 def git(*words: str) -> str:
@@ -106,21 +79,13 @@ def read(revision: str | None, folder: str, ending: str) -> dict[str, str]:
 
 
 def code_lines(text: str) -> int:
-    return sum(
-        bool(line.strip()) and not line.lstrip().startswith("#") for line in text.split("\n")
-    )
+    return sum(line.strip() != "" and line.lstrip()[0] != "#" for line in text.split("\n"))
 
 
 def called(node: ast.AST) -> set[str]:
     """First names of all that is called inside a node: `c` of ``c.store.rgb(clip, 1)``."""
-    roots = set()
-    for call in ast.walk(node):
-        root = call.func if isinstance(call, ast.Call) else None
-        while isinstance(root, (ast.Attribute, ast.Subscript, ast.Call)):
-            root = root.func if isinstance(root, ast.Call) else root.value
-        if isinstance(root, ast.Name):
-            roots.add(root.id)
-    return roots
+    calls = [ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)]
+    return {re.match(r"\w*", call)[0] for call in calls}
 
 
 def plotting_lines(tree: ast.AST) -> int:
@@ -135,85 +100,73 @@ def plotting_lines(tree: ast.AST) -> int:
     return len(rows)
 
 
-def count_code(chapter: Chapter, text: str, setup: bool) -> None:
-    """Add one solved code cell."""
-    text = re.sub(r"^\s*[%!].*$", "", text, flags=re.MULTILINE)
-    tree = ast.parse(text)
-    chapter.code_cells += 1
-    names = set()
-    for node in ast.walk(tree):
+def of_code(text: str, setup: bool, known: set[str]) -> Counter:
+    """Count one solved code cell; its imports from the module go to ``known``."""
+    tree, names = ast.parse(re.sub(r"^\s*[%!].*$", "", text, flags=re.MULTILINE)), set()
+    nodes = list(ast.walk(tree))
+    for node in nodes:
         module = getattr(node, "module", None) or ""
         if isinstance(node, ast.ImportFrom) and module.startswith("twostream_utils"):
-            chapter.known |= {alias.asname or alias.name for alias in node.names}
+            known |= {alias.asname or alias.name for alias in node.names}
             names |= {a.name for a in node.names} if module == "twostream_utils" else {module}
-    chapter.known.discard("show")
-    chapter.imports += len(names) if setup else 0
-    chapter.module_cells += bool(called(tree) & chapter.known)
-    chapter.known |= {"c"} if setup else set()
-    for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            chapter.own += code_lines(ast.get_source_segment(text, node))
-    chapter.lines += code_lines(text)
-    for node in ast.walk(tree):
-        chapter.nodes += 1
-        chapter.loops += isinstance(node, COMPREHENSIONS)
-        chapter.specs += isinstance(node, ast.FormattedValue) and node.format_spec is not None
-    chapter.plots += plotting_lines(tree)
+    known.discard("show")
+    counts = Counter({
+        "code cells": 1, "module": bool(called(tree) & known), "imports": setup * len(names),
+        "lines": code_lines(text), "nodes": len(nodes), "print": plotting_lines(tree),
+        "loops": sum(isinstance(node, LOOPS) for node in nodes),
+        "specs": sum(getattr(node, "format_spec", None) is not None for node in nodes),
+        "own": sum(code_lines(ast.get_source_segment(text, node)) for node in tree.body
+                   if isinstance(node, (ast.FunctionDef, ast.ClassDef))),
+    })  # fmt: skip
+    known |= {"c"} if setup else set()
+    return counts
 
 
-def count_prose(chapter: Chapter, text: str) -> None:
-    """Add one Markdown cell."""
-    chapter.heads += len(re.findall(r"^#+ ", text, flags=re.MULTILINE))
-    chapter.drawn += len(re.findall(r"figures/\w+\.(?:svg|webp|gif|png)", text))
-    chapter.links += len(re.findall(r"\]\(https?://", text))
-    chapter.build += len(re.findall(r"^### Exercise\b.*\bbuild\b", text, re.MULTILINE | re.I))
+def of_prose(text: str) -> Counter:
+    """Count one Markdown cell."""
+    patterns = {
+        "heads": r"^#+ ", "drawn": r"figures/\w+\.(?:svg|webp|gif|png)",
+        "links": r"\]\(https?://", "build": r"(?i)^### Exercise\b.*\bbuild\b",
+    }  # fmt: skip
+    found = {name: len(re.findall(p, text, re.MULTILINE)) for name, p in patterns.items()}
     text = re.sub(r"`[^`]*`|\]\([^)]*\)|<[^>]*>|^    .*$", " ", text, flags=re.MULTILINE)
-    words = re.findall(r"[A-Za-z][\w’'-]*", text)
-    chapter.words += len(words)
-    chapter.measuring += len(MEASURING.findall(text))
-    chapter.us += len(US.findall(text))
+    words = {"words": r"[A-Za-z][\w’'-]*", "measuring": MEASURING, "we": US}
+    return Counter(found | {name: len(re.findall(p, text)) for name, p in words.items()})
 
 
-def measure(text: str, notebook: str) -> Chapter:
+def measure(text: str, notebook: str) -> Counter:
     """Count one source (with its front matter) and the outputs of its notebook."""
-    chapter = Chapter()
+    counts, known = Counter(), set()
     body = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
     for cell in jupytext.reads(body, fmt="md").cells:
-        chapter.cells += 1
+        counts["cells"] += 1
         if cell.cell_type == "code":
-            count_code(chapter, solve_code(cell.source), "setup" in cell.metadata.get("tags", []))
+            setup = "setup" in cell.metadata.get("tags", [])
+            counts += of_code(solve_code(cell.source), setup, known)
         else:
-            count_prose(chapter, cell.source)
+            counts += of_prose(cell.source)
     for cell in json.loads(notebook)["cells"] if notebook else ():
         for output in cell.get("outputs", []):
             said = [*output.get("text", ""), "\n", *output.get("data", {}).get("text/plain", "")]
             named = re.findall(r"\bnot shown\b(?:: (.+))?", "".join(said))
-            chapter.not_shown += sum(names.count(", ") + 1 for names in named)
-    return chapter
-
-
-def total(chapters: list[Chapter]) -> list[float]:
-    """The row of several chapters as if they were one."""
-    whole = Chapter()
-    for name in vars(whole).keys() - {"known"}:
-        setattr(whole, name, sum(getattr(chapter, name) for chapter in chapters))
-    return whole.row()
+            counts["not shown"] += sum(names.count(", ") + 1 for names in named)
+    return counts
 
 
 def table(revision: str | None) -> str:
     """The table of a commit, or of the files as they lie here."""
     sources, notebooks = read(revision, SOURCES, ".md"), read(revision, "notebooks", ".ipynb")
     chapters = {stem: measure(text, notebooks.get(stem, "")) for stem, text in sources.items()}
-    rows = {stem[:2]: chapter.row() for stem, chapter in chapters.items()}
-    networks = [chapters[stem].row() for stem in chapters if stem[3:] in NETWORKS]
-    others = [chapter for stem, chapter in chapters.items() if stem[3:] != "results"]
+    rows = {stem[:2]: row(counts) for stem, counts in chapters.items()}
+    networks = [row(chapters[stem]) for stem in chapters if stem[3:] in NETWORKS]
+    others = [counts for stem, counts in chapters.items() if stem[3:] != "results"]
     rows["median"] = [statistics.median(column) for column in zip(*rows.values(), strict=True)]
     rows["03-08, median"] = [statistics.median(column) for column in zip(*networks, strict=True)]
-    rows["without 09"] = total(others)
-    rows["all"] = total(list(chapters.values()))
-    lines = [" ".join([f"{'':<13}", *(f"{name:>9}" for name in COLUMNS)])]
-    for name, row in rows.items():
-        cells = (f"{value:9.{digits}f}" for value, digits in zip(row, DECIMALS, strict=True))
+    rows["without 09"] = row(sum(others, Counter()))
+    rows["all"] = row(sum(chapters.values(), Counter()))
+    lines = [" ".join([f"{'':<13}", *(f"{column[0]:>9}" for column in COLUMNS)])]
+    for name, values in rows.items():
+        cells = (f"{value:9.{column[3]}f}" for value, column in zip(values, COLUMNS, strict=True))
         lines.append(" ".join([f"{name:<13}", *cells]))
     return "\n".join(lines)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from index import ROOT, write_blocks
 
 from twostream_utils.fusion import METHODS
-from twostream_utils.lab.results import elsewhere
+from twostream_utils.lab.results import FEW, elsewhere
 
 KEPT = ROOT / "notebooks" / "kept"
 COMMITTED = KEPT / "readme_results.json"
@@ -49,14 +49,23 @@ def results_line(results: dict) -> str:
     return f"**{shares}** of {results['n_test']} test clips (profile `{profile}`, seed {seed})."
 
 
-def results_table(results: dict) -> str:
-    """The results as an aligned Markdown table, in percent."""
-    rows = [("Method", "top-1 %", "95 % interval", "top-5 %", "seconds")]
+def results_rows(results: dict) -> list[tuple[str, ...]]:
+    """The results, header first: in percent, or as counts where the test has few clips."""
+    clips = results["n_test"]
+    head = ["top-1 %", "95 % interval", "top-5 %"] if clips >= FEW else ["clips right"]
+    rows = [("Method", *head, "seconds")]
     for key, method in METHODS.items():
         row = results["methods"][key]
-        shares = f"{100 * row['top1']:.1f}", interval(row, " – "), f"{100 * row['top5']:.1f}"
+        shares = [f"{100 * row['top1']:.1f}", interval(row, " – "), f"{100 * row['top5']:.1f}"]
+        if clips < FEW:
+            shares = [f"{round(clips * row['top1'])} of {clips}"]
         rows.append((method.title, *shares, f"{row['seconds']:.0f}"))
-    return aligned(rows)
+    return rows
+
+
+def results_table(results: dict) -> str:
+    """The results as an aligned Markdown table."""
+    return aligned(results_rows(results))
 
 
 def caption(results: dict) -> str:

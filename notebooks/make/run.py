@@ -6,7 +6,8 @@
 TWOSTREAM_PROFILE and TWOSTREAM_DATA say the same, and TWOSTREAM_GROUPS is a pattern that finds the
 group in a video's name. Executed copies and results.json go to runs/<profile>/ (or <profile>/ in
 the folder that TWOSTREAM_RUNS names). Interrupted, it goes on with the first notebook that was not
-finished; data and checkpoints are used again in any case.
+finished; data and checkpoints are used again in any case. Of a folder of videos there is also
+report.html, one page with all that was found, reached and got wrong.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", default=os.environ.get("TWOSTREAM_PROFILE") or "mini")
     parser.add_argument("--data", default=os.environ.get("TWOSTREAM_DATA") or None, metavar="DIR")
     options = parser.parse_args(arguments)
+    sys.stdout.reconfigure(errors="replace")  # names of files that this console cannot show
     began = time.perf_counter()
     notebooks = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     data = str(Path(options.data).expanduser().resolve()) if options.data else ""
@@ -77,17 +79,18 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["TWOSTREAM_DATA"] = data
     try:
         from readme import caption, load_results, results_table
+        from report import write_report
 
-        from twostream_utils.device import mixed_precision, pick_device
         from twostream_utils.lab import start  # seconds: torch is imported here
 
-        mixed_precision(pick_device())  # before minutes of work: are they what was asked for?
         run_dir = start.runs_folder() / options.profile
-        start.prepare_data(start.choose_profile(options.profile), data or None)
+        course = start.setup(options.profile, quiet=True)  # says at once what cannot be trained on
         from_scratch = not any(run_dir.glob("*/*.pt"))
         prepared = time.perf_counter() - began
         run_notebooks(notebooks, run_dir, data)
         results = load_results(run_dir / "results.json")
+        own = course.profile.split_rule == "folds"  # a folder of videos, no official test
+        report = write_report(course, results) if own else None
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on where this one stopped.", file=sys.stderr)
         return 130
@@ -98,6 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
     total = time.perf_counter() - began
     copies = start.shown(run_dir / "notebooks")
     print(f"\n{len(notebooks)} notebooks in {total / 60:.1f} minutes; executed copies in {copies}/")
+    if report:
+        print(f"A page to look at and to send to somebody: {start.shown(report)}")
     print(where_time_went(total, prepared, results["methods"] if from_scratch else {}))
     return 0
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import html
 import re
 import shutil
 import sys
@@ -24,7 +25,7 @@ from nbconvert import SlidesExporter
 from nbformat import NotebookNode
 
 OUT = ROOT / "build" / "slides"
-ASK = re.compile(r"\*\*(Before you run it)[:.]?\*\*[:.]?\s*(.*?)(?=\n\s*\n|\Z)", re.DOTALL)
+ASK = re.compile(r"\*\*(Before you run [^*]*):\*\*\s*(.*?)(?=\n\s*\n|\Z)", re.DOTALL)
 # nbconvert's page without jQuery, require.js and mermaid: reveal.js is all that slides need.
 PAGE = """
 {%- extends 'reveal/index.html.j2' -%}
@@ -33,13 +34,14 @@ PAGE = """
 {%- block html_head_js_mermaidjs %}{% endblock -%}
 {%- block html_head_css %}
 <style>
-.reveal { font-size: 26px; }
+.reveal, .reveal .jp-RenderedHTMLCommon { font-size: 24px; }
 .reveal h1 { font-size: 1.8em; text-transform: none; }
 .reveal h2, .reveal h3 { font-size: 1.4em; text-transform: none; }
 .reveal .slides section { text-align: left; }
 .reveal img, .reveal .jp-OutputArea-output img {
   width: 100%; max-width: 100%; max-height: 600px; object-fit: contain;
 }
+.reveal .jp-Cell-inputWrapper + .jp-Cell-outputWrapper img { max-height: 440px; }
 .reveal pre {
   font-size: 17px; line-height: 1.3; box-shadow: none; width: 100%; white-space: pre-wrap;
 }
@@ -73,8 +75,18 @@ def defines(code: str) -> bool:
     return any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in body)
 
 
+def with_alt(output: NotebookNode) -> NotebookNode:
+    """A figure with its alt text, as HTML: nbconvert leaves out that of a PNG."""
+    png = output.get("data", {}).get("image/png")
+    if not png:
+        return output
+    alt = html.escape(output.metadata["image/png"]["alt"])
+    data = {"text/html": f'<img src="data:image/png;base64,{png}" alt="{alt}">'}
+    return nbformat.v4.new_output("display_data", data)
+
+
 def figures(cell: NotebookNode) -> list[NotebookNode]:
-    return [out for out in cell.outputs if "image/png" in out.get("data", {})]
+    return [with_alt(out) for out in cell.outputs if "image/png" in out.get("data", {})]
 
 
 def parts(code: str, most: int = 28) -> list[str]:
@@ -95,7 +107,8 @@ def of_code(cell: NotebookNode) -> list[NotebookNode]:
     if "no-slide" in tags or "setup" in tags:
         return []
     if "slide" in tags:
-        return [nbformat.v4.new_code_cell(cell.source, outputs=cell.outputs)]
+        outputs = [with_alt(output) for output in cell.outputs]
+        return [nbformat.v4.new_code_cell(cell.source, outputs=outputs)]
     found = []
     if defines(cell.source):
         found += map(nbformat.v4.new_code_cell, parts(cell.source))
@@ -122,16 +135,19 @@ def of_prose(text: str) -> list[NotebookNode]:
 
 def deck(notebook: NotebookNode) -> NotebookNode:
     """The slides of a notebook, a cell each."""
-    cells, exercises, takeaways = [], [], None
+    cells, exercises, takeaways = [], [], ""
     inside = False
     for cell in notebook.cells:
         text = cell.source
         if cell.cell_type == "markdown":
             exercises += re.findall(r"^### (Exercise \d.*)$", text, flags=re.MULTILINE)
-            inside = inside or bool(re.search(r"^## Exercises", text, flags=re.MULTILINE))
-            if match := re.search(r"^## Takeaways.*?(?=^## |\Z)", text, re.M | re.S):
-                takeaways = match[0].strip()
-                text = text[: match.start()]
+            begin = re.search(r"^## Takeaways", text, flags=re.MULTILINE)
+            if (begin or takeaways) and not inside:  # code may stand between their paragraphs
+                at = begin.start() if begin else 0
+                end = re.compile(r"^## Exercises|^---$|\*\*Read on", re.MULTILINE)
+                takeaways += end.split(text[at:])[0].strip() + "\n\n"
+                text = text[:at]
+            inside = inside or bool(re.search(r"^## Exercises", cell.source, flags=re.MULTILINE))
         if inside:
             continue
         if cell.cell_type == "code":
@@ -139,7 +155,7 @@ def deck(notebook: NotebookNode) -> NotebookNode:
         elif not text.startswith("**You will learn**"):
             cells += of_prose(text)
     if takeaways:
-        cells.append(prose(takeaways))
+        cells.append(prose(takeaways.strip()))
     if exercises:
         cells.append(prose("## Your turn\n\n" + "\n".join(f"- {name}" for name in exercises)))
     for number, cell in enumerate(cells):

@@ -2,7 +2,7 @@
 
     python tests/bench/bench.py                        every row, about 6 minutes on 2 cores
     python tests/bench/bench.py loader fit-memory      a group and a row
-    python tests/bench/bench.py growth --rounds 1      quickly
+    python tests/bench/bench.py fit --rounds 1         quickly
     python tests/bench/bench.py --show                 the table as it was last measured
 
 Each row runs in a process of its own. Rows that are not measured now stay in the file as they
@@ -26,7 +26,7 @@ import measure
 
 from twostream_utils.lab import kept
 
-GROUPS = "loader", "fit", "import", "extract", "growth"
+GROUPS = "loader", "fit", "import", "extract"
 for group in GROUPS:
     importlib.import_module(f"bench_{group}")  # declares its rows
 

@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -38,7 +38,6 @@ class Sizes:
     batch: int = 4
     epoch: int = 640  # as in the mini profile
     width: float = 1.0
-    stored: tuple[int, ...] = (200, 2_000, 20_000)  # clips in an archive, 19 files each
     mini: Mapping | None = None  # a part of the mini set; None is all of it
 
     @property
@@ -54,7 +53,7 @@ class Sizes:
 
 FULL = Sizes()
 TINY = Sizes(
-    clips=2, frames=12, height=48, batch=2, epoch=8, width=1 / 16, stored=(20, 40),
+    clips=2, frames=12, height=48, batch=2, epoch=8, width=1 / 16,
     mini={"classes": ("WipeBoard",), "groups": 1},
 )  # fmt: skip
 
@@ -63,8 +62,7 @@ TINY = Sizes(
 class Row:
     """One row: ``start(sizes)`` is a context that gives the samples to run in turns.
 
-    They are ``(ours, baseline)``, ``(ours,)`` where there is none, or for a curve
-    ``{x: sample}``, whose samples return ``{series: value}``. ``goal`` is that of the ratio
+    They are ``(ours, baseline)``, or ``(ours,)`` where there is none. ``goal`` is that of the ratio
     baseline / ours, or of ours where there is no baseline. ``one_core`` pins the row's process.
     """
 
@@ -75,7 +73,6 @@ class Row:
     goal: str = ""
     rounds: int = 11
     one_core: bool = False
-    x: str = ""
 
     @property
     def group(self) -> str:
@@ -120,27 +117,22 @@ def measure(name: str, sizes: Sizes = FULL, rounds: int | None = None) -> dict:
     of, run = ROWS[name], conditions()  # before pinning: the cores are the machine's
     if of.one_core:
         pin()
-    entry = {"group": of.group, "what": of.what, "unit": of.unit, "one_core": of.one_core}
-    with of.start(sizes) as given:
-        samples = given if of.x else dict(zip(("ours", "theirs"), given))
+    entry = {"group": of.group, "what": of.what, "unit": of.unit, "one_core": of.one_core,
+             "baseline": of.baseline, "goal": of.goal}  # fmt: skip
+    with of.start(sizes) as samples:
         taken = in_turns(samples, rounds or of.rounds, of.rounds > 1)
-    if of.x:
-        entry |= {"x_label": of.x, **curve(taken)}
-    else:
-        entry |= {"baseline": of.baseline, "goal": of.goal, **compare(**taken)}
-    return entry | {"rounds": rounds or of.rounds, "run": run}
+    return entry | compare(*taken) | {"rounds": rounds or of.rounds, "run": run}
 
 
-def in_turns(samples: Mapping, rounds: int, warm: bool = True) -> dict[object, list]:
+def in_turns(samples: Sequence[Sample], rounds: int, warm: bool = True) -> list[tuple]:
     """Run all once to warm up, then ``rounds`` times in turns; return what each of them gave."""
     if warm:
-        for sample in samples.values():
+        for sample in samples:
             sample()
-    taken = [[sample() for sample in samples.values()] for _ in range(rounds)]
-    return dict(zip(samples, map(list, zip(*taken))))
+    return list(zip(*([sample() for sample in samples] for _ in range(rounds))))
 
 
-def compare(ours: list[float], theirs: list[float] = ()) -> dict:
+def compare(ours: Sequence[float], theirs: Sequence[float] = ()) -> dict:
     """Sum samples up; less is better, so a ratio above 1 says that ours is that much better.
 
     ``ours`` and ``theirs`` are medians, ``ratio`` is the median of the rounds' theirs / ours and
@@ -152,19 +144,7 @@ def compare(ours: list[float], theirs: list[float] = ()) -> dict:
     return entry | {"quartiles": quantiles(ratios or ours, 0.25, 0.75)}
 
 
-def curve(taken: Mapping[float, list[dict]]) -> dict:
-    """Return ``x`` and ``series``, ``{name: {"y": medians, "quartiles": a pair for each}}``."""
-    series: dict[str, dict] = {}
-    for rounds in taken.values():
-        for name in rounds[0]:
-            values = [each[name] for each in rounds]
-            column = series.setdefault(name, {"y": [], "quartiles": []})
-            column["y"] += quantiles(values, 0.5)
-            column["quartiles"].append(quantiles(values, 0.25, 0.75))
-    return {"x": list(taken), "series": series}
-
-
-def quantiles(values: list[float], *places: float) -> list[float]:
+def quantiles(values: Sequence[float], *places: float) -> list[float]:
     """In four digits: more than any of these figures is good for."""
     return [float(f"{q:.4g}") for q in np.quantile(values, places)]
 

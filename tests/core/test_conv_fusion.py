@@ -12,7 +12,7 @@ from twostream_utils.conv_fusion import (
     fusion_layer,
     fusion_layer_3d,
 )
-from twostream_utils.experiments.fusions import KINDS, Bilinear, MapFusion
+from twostream_utils.experiments.fusions import KINDS, MapFusion
 from twostream_utils.vgg import vgg19
 
 M, CLASSES = 32, 5  # a sixteenth of VGG-19's width
@@ -51,8 +51,7 @@ CASES = [
     *((fuse_streams, {"form": form, "chunks": 5}) for form in FORMS if form != "conv"),
     (FusionOverTime, {"chunks": 5, "towers": 2, "train_trunks": True}),
     *((MapFusion, {"kind": kind}) for kind in KINDS),
-    *((MapFusion, {"layer": layer}) for layer in ("relu2", "relu3", "relu4", "relu5+fc8")),
-    *((MapFusion, {"kind": k, "layer": "relu3"}) for k in ("sum", "max", "concat")),
+    *((ConvFusion, {"block": block}) for block in (2, 3, 4)),
 ]
 
 
@@ -74,9 +73,8 @@ def test_every_choice_gives_logits_and_trains(streams, snippet_streams, stacks, 
     assert moved == trained  # frozen trunks keep their statistics, and the streams were copied
 
 
-def test_the_general_fusions_start_as_the_taught_one(streams, stacks):
+def test_fusion_over_time_starts_as_the_taught_one(streams, stacks):
     taught = ConvFusion(*streams).eval()(*stacks)
-    assert torch.equal(MapFusion(*streams).eval()(*stacks), taught)
     close(FusionOverTime(*streams, kernel=1).eval()(*stacks), taught)
 
 
@@ -91,11 +89,9 @@ def test_starts_as_the_mix_of_both_streams(streams, stacks, mix):
     close(fusion(*stacks), spatial.classify(expected))
 
 
-@pytest.mark.parametrize("layer", ["relu2", "relu3", "relu4", "relu5"])
-def test_untrained_conv_with_weights_one_and_one_is_sum_fusion(streams, stacks, layer):
-    conv = MapFusion(*streams, kind="conv", layer=layer, mix=(1, 1)).eval()
-    summed = MapFusion(*streams, kind="sum", layer=layer).eval()
-    close(conv(*stacks), summed(*stacks))
+def test_untrained_conv_with_weights_one_and_one_is_sum_fusion(streams, stacks):
+    conv = ConvFusion(*streams, mix=(1, 1)).eval()
+    close(conv(*stacks), MapFusion(*streams, "sum").eval()(*stacks))
 
 
 def test_identities_by_hand():
@@ -122,10 +118,7 @@ def test_parameters_are_those_of_the_recipe_at_full_width():
         trunks = count(spatial.features) + count(temporal.features)
         head = 25088 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 101 + 101
         assert count(ConvFusion(spatial, temporal)) == trunks + 1024 * 512 + 512 + head
-        expected = {
-            "sum": head, "max": head, "concat": head + 25088 * 4096,
-            "bilinear": 512 * 512 * 101 + 101,
-        }  # fmt: skip
+        expected = {"sum": head, "max": head, "concat": head + 25088 * 4096}
         for kind, number in expected.items():
             assert count(MapFusion(spatial, temporal, kind)) == trunks + number, kind
         fusion = fuse_streams(spatial, temporal, "paper", chunks=5)
@@ -161,13 +154,6 @@ def test_time_is_pooled_as_said(snippet_streams, stacks):
     close(seed(*both), spatial.classifier(spatial.avgpool(pooled).flatten(1)))
 
 
-def test_bilinear_by_hand():
-    a = torch.tensor([[[1.0, 2.0], [0.0, 1.0]]])  # two maps of two places
-    b = torch.tensor([[[3.0, 0.0], [1.0, 1.0]]])
-    product = torch.tensor([3.0, 3.0, 0.0, 1.0]) / 2
-    close(Bilinear()(a, b)[0], product.sqrt() / product.sum().sqrt(), atol=1e-3)
-
-
 def test_concat_starts_as_the_mean_of_both_streams_own_layers(streams, stacks):
     spatial, temporal = streams
     fusion = MapFusion(*streams, kind="concat").eval()
@@ -182,7 +168,6 @@ def test_second_tower_is_the_temporal_stream_and_both_count_alike(streams, stack
     fused = ConvFusion(*streams).eval()(*stacks)
     expected = (fused + streams[1](stacks[1])) / 2
     close(fuse_streams(*streams, "two_towers").eval()(*stacks), expected)
-    close(MapFusion(*streams, layer="relu5+fc8").eval()(*stacks), expected)
 
 
 def test_what_does_not_fit_is_named(streams):
@@ -196,7 +181,6 @@ def test_what_does_not_fit_is_named(streams):
         ConvFusion(*streams)(torch.zeros(1, 30, 64, 64), torch.zeros(1, 98, 64, 64))
     for build, choice, message in (
         (MapFusion, {"kind": "mean"}, "no kind 'mean'; there are sum, max"),
-        (MapFusion, {"kind": "bilinear", "layer": "relu4"}, "take layer 'relu5'"),
         (fuse_streams, {"form": "3d"}, "no form '3d' of conv fusion; there are conv, two_towers"),
         (fuse_streams, {"chunks": 5}, "fuses one moment, not 5: take 'seed' or 'paper'"),
     ):

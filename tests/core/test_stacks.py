@@ -12,7 +12,6 @@ import torch
 from twostream_utils import stacks, views
 from twostream_utils.evaluation import score
 from twostream_utils.experiments.original import DefectiveClips
-from twostream_utils.lab.flow_plots import first_view
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.stacks import EpochSampler, make_loader
 from twostream_utils.training import fit
@@ -310,25 +309,19 @@ def test_crops_of_corners_and_centre():
     assert places == {(0, 0), (0, 148), (32, 0), (32, 148), (16, 74)}
 
 
-def test_a_view_may_be_stretched():
-    profile = get_profile("mini", rgb_frames=1, flow_fields=1)
-    store, view = NoiseStore(), views.View(5, 3, 20, 60, False, 40)
-    (frame,) = store.images("", [5])
-    cut = cv2.resize(frame[3:63, 20:60], (64, 64)).transpose(2, 0, 1)
-    assert np.array_equal(stacks.read_stacks(store, "", [view], profile, "rgb")[0].numpy(), cut)
-
-
-def test_stacks_hold_what_opencv_cuts_and_resizes():
+@pytest.mark.parametrize(("flip", "width"), [(True, 60), (False, 40)])  # as it is, and stretched
+def test_stacks_hold_what_opencv_cuts_and_resizes(flip, width):
     profile = get_profile("mini", rgb_frames=1, flow_fields=1, subtract_mean=False)
-    store, view = NoiseStore(), views.View(5, 3, 20, 60, True)
+    store, view = NoiseStore(), views.View(5, 3, 20, 60, flip, width)
     (frame,) = store.images("", [5])
-    cut = cv2.resize(frame[3:63, 20:80], (64, 64))[:, ::-1].transpose(2, 0, 1)
+    cut = cv2.resize(frame[3:63, 20 : 20 + width], (64, 64))[:, :: -1 if flip else 1]
+    cut = cut.transpose(2, 0, 1)
     rgb, flow = (
         stacks.read_stacks(store, "", [view], profile, stream)[0].numpy()
         for stream in ("rgb", "flow")
     )
     assert np.array_equal(rgb, cut)
-    assert np.array_equal(flow, np.stack([255 - cut[0], cut[1]]))
+    assert np.array_equal(flow, np.stack([255 - cut[0] if flip else cut[0], cut[1]]))
 
 
 def test_five_crops_are_the_corners_and_the_centre():
@@ -343,12 +336,6 @@ def test_five_crops_are_the_corners_and_the_centre():
     assert left == [view.left for view in shown[:5]]
     with pytest.raises(ValueError, match="no crops 'ten'; there are centre, five"):
         views.eval_views(120, (72, 96), profile, "ten")
-
-
-def test_first_view_is_that_of_the_item():
-    clips = dataset(get_profile("mini", positions=3), train=False)
-    for stream, stack in first_view(clips, clips.clips[2]).items():
-        assert torch.equal(stack, clips[2][stream][0])
 
 
 def test_repeat_draws_new_views_of_the_same_clips():

@@ -160,11 +160,6 @@ def test_what_is_read_is_what_was_written(data):
     assert np.array_equal(store.rgb(CLIP, np.int64(2)), read[1])
 
 
-def test_shards_say_which_algorithm_made_the_flow(shards, tmp_path):
-    assert FrameStore(shards).flow_algorithm(CLIP) == "dis"
-    assert FrameStore(write(tmp_path, "zip", members(shards))).flow_algorithm(CLIP) is None
-
-
 @pytest.mark.parametrize("i", [0, -1, 7])
 def test_index_out_of_range(data, i):
     store = FrameStore(data)

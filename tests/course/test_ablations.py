@@ -319,6 +319,15 @@ def test_accuracy_pools_the_splits_of_each_seed(monkeypatch):
     assert found["lessons"]["where within"]["conv"]["top1"] == pytest.approx(0.8)
 
 
+def test_the_svm_learns_from_held_out_clips():
+    labels, unsure = np.array([1, 2] * 20), np.random.default_rng(0).normal(size=(2, 40, 3))
+    known = unsure + 9 * np.eye(3)[labels]
+    found = lessons.ways(known[0], unsure[1], unsure[0], (known[0], unsure[1], labels))
+    assert list(found)[-3:] == ["product", "SVM", "conv"]
+    assert np.array_equal(found["product"].argmax(1), found["average of logits"].argmax(1))
+    assert (found["SVM"].argmax(1) == labels).mean() > 0.9
+
+
 def test_accuracy_keeps_every_way_one_view_and_the_pairs(tiny, monkeypatch):
     classes = tuple(tiny.classes)
     for module in accuracy, lessons:

@@ -76,8 +76,12 @@ def test_a_deck_goes_from_the_question_to_the_exercises_and_gives_no_answer(path
     cells = slides.deck(notebook).cells
     assert cells[0].source.startswith("# ") and 5 <= len(cells) <= 60
     assert sum(len(cell.get("outputs", [])) for cell in cells) >= 1 or path.stem.startswith("00")
+    shown = [out for cell in cells for out in cell.get("outputs", []) if out.get("data")]
+    assert all('alt="' in out.data["text/html"] for out in shown), "a figure without its alt text"
     text = "\n".join(cell.source for cell in cells)
-    assert "## Takeaways" in text and 'your turn")' not in text and "c = setup(" not in text
+    (takeaways,) = [cell.source for cell in cells if cell.source.startswith("## Takeaways")]
+    assert takeaways.count("\n- ") >= 2 and "Read on" not in takeaways
+    assert 'your turn")' not in text and "c = setup(" not in text
     assert max(len(cell.source.splitlines()) for cell in cells) <= 28, "more than fits on a slide"
     if "### Exercise 1" in "\n".join(cell.source for cell in notebook.cells):
         assert cells[-1].source.startswith("## Your turn\n\n- Exercise 1")

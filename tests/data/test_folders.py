@@ -18,7 +18,7 @@ from test_extract import make
 
 from twostream_utils.course import Course
 from twostream_utils.data.extract import make_shards
-from twostream_utils.data.lists import read_sides
+from twostream_utils.data.lists import read_lists
 from twostream_utils.data.video import (
     VideoError,
     common_rate,
@@ -27,6 +27,7 @@ from twostream_utils.data.video import (
     paced,
 )
 from twostream_utils.flow import decode
+from twostream_utils.lab import start
 from twostream_utils.lab.sources import open_source
 from twostream_utils.profiles import get_profile
 from twostream_utils.store import FrameStore
@@ -88,7 +89,7 @@ def test_one_motion_has_one_flow_at_25_50_and_60_frames_per_second(tmp_path):
         write_video(tmp_path / "in" / "walk" / f"at{rate}.avi", walk(1.2, rate, 75), rate)
     write_video(tmp_path / "in" / "other" / "x.avi", moving_frames(), 25)
     report = make(tmp_path / "in", tmp_path / "out")
-    assert (report.rate, report.fast) == (25.0, 2) and "2 videos" in report.lines()[-1]
+    assert (report.rate, report.fast) == (25.0, 2) and "2 of the videos" in report.lines()[-1]
     store = FrameStore(tmp_path / "out")
     for clip in "v_walk_at25", "v_walk_at50", "v_walk_at60":
         flow = decode(store.read_flow(clip, store.flow_numbers(clip)))
@@ -98,6 +99,15 @@ def test_one_motion_has_one_flow_at_25_50_and_60_frames_per_second(tmp_path):
     assert kept.fast == 0 and FrameStore(tmp_path / "raw").n_frames("v_walk_at60") == 72
     twelve = make(tmp_path / "in", tmp_path / "twelve", rate=12.5)
     assert twelve.frames < 0.6 * report.frames
+
+
+def test_videos_that_are_much_slower_than_the_others_are_counted(tmp_path):
+    for rate, name in (12, "slow"), (25, "usual"):
+        write_video(tmp_path / "in" / "walk" / f"{name}.avi", walk(1.2, rate), rate)
+    said = make(tmp_path / "in", tmp_path / "out").lines()
+    assert "fewer than 20 frames per second: 1 of the videos" in said[-1]
+    (tmp_path / "in" / "walk" / "usual.avi").unlink()
+    assert make(tmp_path / "in", tmp_path / "out").lines() == []
 
 
 def test_common_rates():
@@ -277,6 +287,23 @@ def test_folders_of_train_val_and_test_are_the_split(tmp_path, course_of):
     assert course.test == ["v_a_1", "v_b_9"] and "v_a_1_train" in course.train
 
 
+def test_what_lies_beside_the_classes_or_the_split_is_named(tmp_path):
+    for k, name in enumerate(("train/a/1", "test/a/1", "test/2", "annotations/3", "4")):
+        film(tmp_path / "in" / f"{name}.avi", k)
+    (tmp_path / "in" / "list.csv").write_text("path,label\n")
+    report = make(tmp_path / "in", tmp_path / "out")
+    assert FrameStore(tmp_path / "out").sides == {"v_a_1": "test", "v_a_1_train": "train"}
+    assert dict(report.skipped).keys() == {"annotations/", "test/2.avi", "4.avi"}
+    assert report.found == 4 and "4 files found, 2 of them left out" in report.lines()[3]
+
+
+def test_a_folder_too_high_is_refused_with_the_way_out(tmp_path, course_of):
+    for k, name in enumerate(("UCF/a/1", "UCF/b/1")):
+        film(tmp_path / "in" / f"{name}.avi", k)
+    with pytest.raises(ValueError, match="one class only, UCF, .*the one in it, if its folders"):
+        course_of(tmp_path / "in")
+
+
 def test_the_first_chapter_finds_the_videos_below_such_folders(tmp_path, monkeypatch):
     for name in "train/jump/a.avi", "test/jump/b.avi", "test/wave/anna/c.avi":
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -302,6 +329,8 @@ LABELS |= {"v_wave_a": "wave", "v_wave_b": "wave"}
      "testlist01.txt": "YoYo/v_YoYo_g01_c01.avi\r\n"},
     {"wave_test_split1.txt": "a.avi 1 \nb.avi 0 \n",
      "YoYo_test_split1.txt": "v_YoYo_g01_c01.avi 2 \nv_YoYo_g09_c01.avi 1 \n"},
+    {"own.csv": 'n;"path";label;"split"\n1;v_YoYo_g09_c01.avi;YoYo;train\n2;a;wave;train\n'
+                "3;v_YoYo_g01_c01;;test"},
     {"own.csv": "\ufeffpath,label,split\nYoYo/v_YoYo_g09_c01.avi,YoYo,train\n"
                 "C:\\x\\y\\a.mp4,wave,Train\nv_YoYo_g01_c01.avi,YoYo,test\n"},
 ])  # fmt: skip
@@ -309,19 +338,49 @@ def test_lists_of_ones_own(tmp_path, files):
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8", newline="")
     where = next(iter(files)) if len(files) == 1 or "trainlist01.txt" in files else "*_split1.txt"
-    sides = read_sides(str(tmp_path / where), LABELS)
+    sides, _ = read_lists(str(tmp_path / where), LABELS)
     assert sides == {"v_YoYo_g09_c01": "train", "v_wave_a": "train", "v_YoYo_g01_c01": "test"}
+
+
+def test_lists_name_clips_in_folders_in_between_twins_and_as_spreadsheets_write_them(tmp_path):
+    labels = {"v_jump_anna_1": "jump", "v_jump_1": "jump", "v_wave_anna_1": "wave"}
+    labels |= {"v_jump_2": "jump", "v_jump_2_webm": "jump"}
+    lines = "jump/anna/1.avi, jump, train", "jump\\1.avi, jump, test", "wave/anna/1.avi,,Train "
+    more = "caf\xe9.avi, wave, train", "data/jump/2.mp4,, val", "2.webm, jump, train", "x.avi"
+    text = "\n".join(["path, label, split", *lines, *more])
+    (tmp_path / "own.csv").write_bytes(text.encode("latin-1"))
+    sides, groups = read_lists(str(tmp_path / "own.csv"), labels)
+    assert groups == {} and sides == {
+        "v_jump_anna_1": "train", "v_jump_1": "test", "v_wave_anna_1": "train", "v_jump_2": "val",
+        "v_jump_2_webm": "train",
+    }  # fmt: skip
 
 
 def test_lists_that_say_nothing_are_refused_and_strangers_named(tmp_path, capsys):
     with pytest.raises(FileNotFoundError, match="no list .*give a file, or a pattern"):
-        read_sides(str(tmp_path / "none.txt"), LABELS)
+        read_lists(str(tmp_path / "none.txt"), LABELS)
     (tmp_path / "train.txt").write_text("a\nb\nz\n")
     with pytest.raises(ValueError, match="names 2 of the 4 clips.*fits no clip: z"):
-        read_sides(str(tmp_path / "train.txt"), LABELS)
+        read_lists(str(tmp_path / "train.txt"), LABELS)
     (tmp_path / "test.txt").write_text("v_YoYo_g01_c01\n")
-    assert len(read_sides(str(tmp_path / "train.txt"), LABELS)) == 3
+    assert len(read_lists(str(tmp_path / "train.txt"), LABELS)[0]) == 3
     assert "1 of 4 lines" in capsys.readouterr().out
+
+
+def test_a_list_of_groups_alone_leaves_the_folds_to_us(tmp_path, monkeypatch, capsys):
+    for label in "a", "b":
+        for k in range(4):
+            film(tmp_path / "in" / label / f"{k}.avi", k)
+    rows = [f"{label}/{k}.avi,{'anna' if k < 2 else 'ben'}" for label in "ab" for k in range(4)]
+    (tmp_path / "own.csv").write_text("\n".join(["path,group", *rows]))
+    monkeypatch.setattr(start, "ROOT", tmp_path)
+    for name, value in ("PROFILE", "folder"), ("DATA", tmp_path / "in"), ("RUNS", tmp_path / "r"):
+        monkeypatch.setenv(f"TWOSTREAM_{name}", str(value))
+    monkeypatch.setenv("TWOSTREAM_SPLIT", str(tmp_path / "own.csv"))
+    course = start.setup(short_side=48, crop=32)
+    sides = [{course.store.group(clip) for clip in part} for part in (course.train, course.test)]
+    assert sorted(sides, key=min) == [{"anna"}, {"ben"}] and len(course.test) == 4
+    assert "no group" not in capsys.readouterr().out
 
 
 def test_as_many_folds_as_there_are_groups(tmp_path, course_of):
@@ -342,7 +401,8 @@ def test_one_class_is_refused_with_what_was_left_out(tmp_path, course_of):
     film(tmp_path / "in" / "jump" / "a.avi")
     (tmp_path / "in" / "wave").mkdir()
     (tmp_path / "in" / "wave" / "b.avi").write_text("no video")
-    with pytest.raises(ValueError, match="one class only.*1 files were left out. Give the folder"):
+    words = "one class only, jump, .*1 files were left out. Give the folder"
+    with pytest.raises(ValueError, match=words):
         course_of(tmp_path / "in")
 
 

@@ -58,9 +58,10 @@ def numbers_count(labels):
     return {label: sum(x < label.casefold() for x in lower) for label in labels}
 
 
-def item_plain(frames, fields, count, step, side, rng, places=None, sign=True, order=False):
+def item_plain(frames, fields, count, step, side, rng, places=None, sign=True, order=False,
+               white=255, both=False, fit=0):  # fmt: skip
     """The right answer, with room for slips."""
-    start = rng.integers(max(len(frames) - (step * (count - 1) + 1), 0) + 1)
+    start = rng.integers(max(len((frames, fields)[fit]) - (step * (count - 1) + 1), 0) + 1)
     top = rng.integers(frames.shape[1] - side + 1)
     left = rng.integers(frames.shape[2] - side + 1)
     flip, stacks = rng.random() < 0.5, []
@@ -70,8 +71,8 @@ def item_plain(frames, fields, count, step, side, rng, places=None, sign=True, o
         cut = images[at, top : top + side, left : left + side]
         if flip:
             cut = cut[:, :, ::-1].copy()
-            if images is fields and sign:
-                cut[..., 0] = 255 - cut[..., 0]
+            if sign and (images is fields or both):
+                cut[..., 0] = (white - cut[..., 0].astype(int)) % 256
         axes = (3, 0, 1, 2) if order else (0, 3, 1, 2)
         stacks.append(cut.transpose(axes).reshape(-1, side, side))
     return tuple(stacks)
@@ -101,6 +102,16 @@ def item_changed(**changes):
 def item_apart(frames, fields, *given):
     rgb, _ = item_plain(frames, fields, *given)
     return rgb, item_plain(frames, fields, *given)[1]
+
+
+def item_mixed(*given):
+    """Reshaped without bringing the colours before rows and columns."""
+    side = given[4]
+    planes = [
+        stack.reshape(-1, parts, side, side).transpose(0, 2, 3, 1)
+        for stack, parts in zip(item_plain(*given), (3, 2))
+    ]
+    return [images.reshape(-1, side, side) for images in planes]
 
 
 def item_coins(which):
@@ -253,12 +264,16 @@ WRONG = {
     ],
     nb03.item: [
         (item_changed(sign=False), "not negated"),
+        (item_changed(white=256), "256 − u"),
+        (item_changed(both=True), "Red is negated"),
+        (item_changed(fit=1), "only the frames have to fit"),
         (item_changed(order=True), "red channels come first"),
         (item_changed(places=lambda at, n: np.minimum(at, n - 1)), "stays at the last"),
         (item_apart, "one view for both"),
         (item_coins(0), "RGB is mirrored and flow is not"),
         (item_coins(1), "Flow is mirrored and RGB is not"),
         (item_jitter, "different places"),
+        (item_mixed, "a reshape alone mixes"),
         (item_tight, "never reached"),
         (item_anywhere, "though it would fit"),
         (item_no_coin, "toss a coin"),

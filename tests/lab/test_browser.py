@@ -35,7 +35,7 @@ import ipywidgets, numpy as np, torch
 from twostream_utils.conv_fusion import ConvFusion
 from twostream_utils.evaluation import Scores
 from twostream_utils.lab import own_video, own_widgets
-from twostream_utils.lab.explore import clip, first_layer, fusion, fusion_layer, pace, quantisation
+from twostream_utils.lab.explore import first_layer, fusion, fusion_layer, pace, quantisation
 from twostream_utils.profiles import get_profile
 from twostream_utils.stacks import StackDataset
 from twostream_utils.store import FrameStore
@@ -61,7 +61,6 @@ def answer(source):
     return f"{name}: {own.store.n_frames(own.clip)} frames of {own.store.size(own.clip)}"
 """
 EXPLORERS = {
-    "clip": "clip.clip_explorer(store, p, clips)",
     "quantisation": "quantisation.quantisation_explorer(store, clips)",
     "first_layer": "first_layer.first_layer_explorer(weight, dataset)",
     "fusion": "fusion.fusion_explorer(*scores)",
@@ -213,20 +212,6 @@ def test_moving_a_control_changes_the_image(notebook, number):
     size = image.evaluate("image => [image.naturalWidth / image.naturalHeight, "
                           "image.clientWidth / image.clientHeight]")  # fmt: skip
     assert size[0] == pytest.approx(size[1], rel=0.02)  # shown in its own shape
-
-
-def test_play_runs_through_the_clip_until_stopped(notebook):
-    page, _ = notebook
-    output = cell(page, 1)
-    output.locator(".widget-play button").first.click()
-    image, seen = output.locator("img"), set()
-    for _ in range(100):
-        seen.add(image.evaluate(PIXELS))
-        if len(seen) > 3:
-            break
-        page.wait_for_timeout(100)
-    output.locator(".widget-play button", has=page.locator(".fa-stop")).click()
-    assert len(seen) > 3
 
 
 def test_a_video_comes_from_the_menu_the_disk_and_the_camera(notebook, tmp_path):

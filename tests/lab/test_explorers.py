@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import statistics
 import time
-import weakref
 from itertools import combinations
-from unittest import mock
 
 import cv2
 import numpy as np
@@ -21,7 +18,6 @@ from twostream_utils.conv_fusion import ConvFusion
 from twostream_utils.data.shards import ShardWriter, encode_clip
 from twostream_utils.evaluation import Scores
 from twostream_utils.lab import widgets
-from twostream_utils.lab.explore import clip as clips_
 from twostream_utils.lab.explore import first_layer, fusion, fusion_layer, pace, quantisation
 from twostream_utils.profiles import get_profile
 from twostream_utils.stacks import StackDataset
@@ -87,43 +83,10 @@ def fits(drawing) -> np.ndarray:
 # --- views --------------------------------------------------------------------------------------
 
 
-def test_every_frame_of_every_clip_can_be_drawn(store):
-    shapes = {
-        fits(clips_.clip_view(store, clip, frame, 2, 2, 3, 1)).shape
-        for clip in store.clips
-        for frame in range(1, store.n_frames(clip) + 1)
-    }
-    assert len(shapes) == 1  # the image does not jump while it plays
-
-
-def test_frames_outside_the_clip_are_refused_by_name(store):
-    for frame in 0, 10:
-        with pytest.raises(IndexError, match=CLIP):
-            clips_.clip_view(store, CLIP, frame)
+def test_fields_outside_the_clip_are_refused_by_name(store):
     for field in 0, 9:
         with pytest.raises(IndexError, match=CLIP):
             quantisation.quantisation_view(store, CLIP, field)
-
-
-def test_stacks_change_the_time_line_only_and_a_long_one_says_that_it_starts_again(store):
-    few, short = clips_.clip_view(store, CLIP, 4, 1, 1, 2, 1)
-    many, long = clips_.clip_view(store, CLIP, 4, 7, 3, 2, 1)
-    changed = np.flatnonzero((few != many).any(axis=(1, 2)))
-    assert len(changed) and changed.min() > few.shape[0] - 84
-    assert "starts again" in long and "starts again" not in short
-
-
-def test_a_store_that_is_dropped_takes_its_cache_along(store):
-    own = FrameStore(store.root, cache_gb=0.1)
-    clips_.clip_view(own, CLIP, 3)
-    _, before = quantisation.quantisation_view(own, CLIP, 3)
-    with mock.patch.object(quantisation, "compute_flow") as compute:
-        assert quantisation.quantisation_view(own, CLIP, 3)[1] == before
-    assert not compute.called  # kept as long as the store is
-    gone = weakref.ref(own)
-    del own
-    gc.collect()
-    assert gone() is None
 
 
 def test_quantisation_can_be_drawn_over_its_range(store):
@@ -254,17 +217,17 @@ def test_png_keeps_pixels_and_an_image_stays_on_its_sheet():
 
 
 def test_controls_redraw_and_follow_the_clip(store):
-    box = clips_.clip_explorer(store, SMALL)
-    (class_menu, clip_menu), (play, frame) = (row.children for row in box.children[:2])
+    box = quantisation.quantisation_explorer(store)
+    class_menu, clip_menu, field = box.children[0].children
     image, sentence = box.children[-2:]
-    assert class_menu.options == ("JumpRope", "PullUps") and frame.max == play.max == 9
+    assert class_menu.options == ("JumpRope", "PullUps") and field.max == 8
     first = image.value
-    frame.value = 6
+    field.value = 6
     assert image.value != first
     clip_menu.value = "v_JumpRope_g01_c02"  # shorter: the slider follows
-    assert frame.max == 5 and frame.value == 5
+    assert field.max == 4 and field.value == 4
     class_menu.value = "PullUps"
-    assert clip_menu.value == "v_PullUps_g01_c01" and frame.max == play.max == 7
+    assert clip_menu.value == "v_PullUps_g01_c01" and field.max == 6
     assert "v_PullUps_g01_c01" in sentence.value
 
 
@@ -298,7 +261,6 @@ def explorers(tmp_path) -> dict:
     logits = rng.normal(3 * np.eye(10)[labels], 2, (2, 280, 10)).astype(np.float32)[:, :, None]
     weight = load_weights(p.weights, p.batch_norm)["features.0.weight"]
     return {
-        "clip": clips_.clip_explorer(store, p),
         "quantisation": quantisation.quantisation_explorer(store),
         "first layer": first_layer.first_layer_explorer(weight, dataset),
         "fusion": fusion.fusion_explorer(*(Scores(clips, labels, x, names) for x in logits)),

@@ -141,3 +141,13 @@ def test_a_small_folder_holds_the_classes_it_should_whatever_the_groups(clips, t
     assert {len(list(path.iterdir())) for path in folder.iterdir()} <= {2, 3, 4, 5, 6, 7, 8}
     small = own_classes(folder, tmp_path / "b", like=own.profile, epoch_clips=0)
     assert small.classes == own.classes and small.profile.channels == own.profile.channels
+
+
+def test_a_small_folder_keeps_the_groups_that_a_pattern_found(tmp_path):
+    for label in "jump", "wave":
+        for k, person in enumerate(("anna", "ben", "carl") * 2):
+            write_video(tmp_path / "v" / label / f"{person}_{k}.avi", moving_frames(8, seed=k))
+    own = own_classes(tmp_path / "v", tmp_path / "a", group_pattern="^([a-z]+)_", **SIZES)
+    small = own_classes(small_folder(own), tmp_path / "b", like=own.profile)
+    assert {small.store.group(k) for k in small.train + small.test} == {"anna", "ben", "carl"}
+    assert len(small.train + small.test) == 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,6 +69,18 @@ def test_saved_networks_answer_the_same_elsewhere(tiny, mine, networks, names, t
         assert not [key for key in file.keys() if key.startswith("conv.spatial.")]
         told = json.loads(file.metadata()["two_stream"])
     assert told["classes"] == tiny.classes
+
+
+def test_conv_fusion_over_several_moments_is_asked_and_carried_away(tiny, networks, tmp_path):
+    profile = replace(tiny.profile, chunks=2, fusion="paper")
+    course = replace(tiny, profile=profile)  # the same streams, whose checkpoints are there
+    mine = trained(course)
+    path = mine.save(tmp_path / "mine.safetensors")
+    saved, clip = course.scores("conv"), course.test[0]
+    row = saved.clip_logits()[saved.clips.index(clip)]
+    for asked in mine, Trained.load(path):
+        np.testing.assert_allclose(asked.predict(course.store, clip).logits["conv"], row, atol=1e-4)
+    assert trained(course, mine.networks).held_out.sum() == len(course.test)
 
 
 def test_other_files_are_refused_in_a_sentence(tiny, mine, tmp_path):

@@ -33,8 +33,6 @@ def close_figures():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: flow_plots.flow_stack_grid(FIELDS, range(1, 8), columns=5),
-        lambda: flow_plots.flow_views(FRAMES[0], FIELDS[0]),
         lambda: flow_plots.with_wheel(plots.contact_sheet(FRAMES[:2], ["a", "b"], 2), 3),
         lambda: flow_plots.with_wheel(plots.batch_of_stacks(FRAMES[None, :10], ["a"])),
         lambda: plots.batch_of_stacks(FRAMES.reshape(3, 4, 36, 48, 3), ["a", "b", "c"]),
@@ -83,9 +81,9 @@ def test_the_scale_of_a_flow_stack_is_its_speed_and_darkens_no_pixel():
     slanting = np.zeros((36, 48, 2), np.float32)
     slanting[:, :24] = 3.0, 4.0  # 5 px per frame, though neither part is more than 4
     assert flow_plots.fastest(slanting) == 5 and flow_plots.fastest(0 * slanting) == 1
-    fig = flow_plots.flow_stack_grid(quantise(slanting)[None], [1])
+    fig = flow_plots.batch_of_flow(quantise(slanting)[None, None], ["a"])
     assert fig.axes[-1].texts[0].get_text().startswith("rim: 5.0 px")
-    assert fig.axes[2].images[0].get_array().max(axis=-1).min() > 240  # full colour, not dark
+    assert fig.axes[0].images[0].get_array().max(axis=-1).min() > 240  # full colour, not dark
 
 
 def test_the_scale_of_a_batch_of_flow_is_that_of_what_moves_in_it():
@@ -99,14 +97,6 @@ def test_the_scale_of_a_batch_of_flow_is_that_of_what_moves_in_it():
         shown = axis.images[0].get_array().astype(int)
         assert np.ptp(shown[20, 20]) > 240  # what moves has full colour, not white
         assert np.ptp(shown[5, 20]) < 20  # what rests is white
-
-
-def test_flow_grid_shows_raw_u_then_v_then_colour():
-    fig = flow_plots.flow_stack_grid(FIELDS[:2], [5, 6], columns=3)
-    titles = [axis.get_title() for axis in fig.axes]
-    colours = ["colour 5", "colour 6", ""]
-    assert titles == ["u 5", "u 6", "", "v 5", "v 6", "", *colours, "direction"]
-    np.testing.assert_array_equal(fig.axes[0].images[0].get_array()[..., 0], FIELDS[0, ..., 0])
 
 
 def test_wheel_is_the_legend_of_flow_colour_and_covers_no_image():
@@ -141,14 +131,6 @@ def test_liveliest_field_moves_against_its_background_and_is_not_the_very_fastes
     assert flow_plots.liveliest(Fields(), ["pan", "patch", "spike"]) == ("patch", 6)
     with pytest.raises(ValueError):
         flow_plots.liveliest(Fields(), [])
-
-
-def test_arrows_say_how_much_they_are_enlarged_and_rest_has_none():
-    drawn, longer = flow_plots.with_arrows(np.zeros((36, 48, 3), np.uint8), RIGHT, 144, every=6)
-    assert longer == 4 and drawn.shape == (144, 192, 3)  # 2 · 6 rows / 3 px
-    rows, columns = np.nonzero(drawn.any(axis=-1))
-    assert 4 * 10 <= rows.min() and rows.max() <= 4 * 24  # the patch, and the width of a line
-    assert 4 * 10 <= columns.min() and columns.max() <= 4 * (30 + 3 * 4)
 
 
 def test_confusion_gives_percent_of_the_true_class():

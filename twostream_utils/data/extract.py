@@ -28,6 +28,7 @@ from .processes import locked, parallel_map
 from .shards import QUALITY, ShardWriter, encode_clip
 from .video import (
     FAST,
+    SLOW,
     VideoError,
     common_rate,
     images_in,
@@ -62,7 +63,8 @@ class Report:
     """What `extract` did: clips written now, shards kept from before, videos left out and why.
 
     `found` counts the files in the class folders, `nested` the clips whose group is the folder
-    that they lie in, `rate` is the common frame rate and `fast` the videos above it. `frames`,
+    that they lie in, `rate` is the common frame rate, `fast` the videos above it and `slow` those
+    far below. `frames`,
     `megabytes` and `ungrouped` (clips that are their own group because no group could be read from
     the name) count the whole of `out` for the classes asked for.
     """
@@ -78,6 +80,7 @@ class Report:
     nested: int = 0
     rate: float = 0.0
     fast: int = 0
+    slow: int = 0
 
     def lines(self) -> list[str]:
         """What a reader should know: what was left out and why, groups, frame rates."""
@@ -90,8 +93,13 @@ class Report:
             said.append(f"{self.nested} clips lie a folder deeper: that folder is their group")
         if self.fast:
             said.append(
-                f"{self.fast} videos have more than {FAST * self.rate:.0f} frames per second: they "
-                f"are read at {self.rate:g}, as flow is measured from frame to frame"
+                f"more than {FAST * self.rate:.0f} frames per second: {self.fast} of the videos, "
+                f"read at {self.rate:g}, as flow is measured from frame to frame"
+            )
+        if 0 < self.slow < self.clips:
+            said.append(
+                f"fewer than {SLOW:g} frames per second: {self.slow} of the videos, read as they "
+                "are, so their motion looks faster than that of the others"
             )
         return said
 
@@ -179,9 +187,11 @@ def class_folders(
         found = (p for p in found if p.resolve() != out.resolve())
         return sorted(found, key=lambda path: (path.name.lower(), path.name))
 
-    tops = [("", source)]
-    if 2 <= len(folders(source)) == sum(p.name.lower() in SIDES for p in folders(source)):
-        tops = [(SIDES[path.name.lower()], path) for path in folders(source)]
+    tops, sides = [("", source)], [p for p in folders(source) if p.name.lower() in SIDES]
+    if len(sides) > 1 and all(map(folders, sides)):
+        tops = [(SIDES[path.name.lower()], path) for path in sides]
+        report.skipped += [(f"{path.name}/", "a folder beside those of the split")
+                           for path in folders(source) if path not in sides]  # fmt: skip
     found = []
     for side, top in tops:
         for folder in folders(top):
@@ -196,6 +206,10 @@ def class_folders(
                 f"{source.resolve().parent}"
             )
         raise FileNotFoundError(f"no videos in the folders of {source}; looked for <class>/<clip>")
+    for path in chain(*(top.iterdir() for top in {source, *(top for _, top in tops)})):
+        if path.is_file() and path.name[0] != "." and said_rate(path):
+            report.found += 1
+            report.skipped.append((_text(path, source), "a video beside the class folders"))
     there = sorted({name for _, name, _ in found})
     wanted = set(there) if classes is None else set(classes)
     if missing := wanted - set(there):
@@ -283,6 +297,7 @@ def _make_shards(
         for label, rates in said.items():
             fast = sum(rate > FAST * pace for rate in rates)
             report.fast += fast
+            report.slow += sum(0 < rate < SLOW for rate in rates)
             if fast:
                 infos[label]["settings"] = settings | {"rate": pace}
     elif rate:
@@ -417,9 +432,11 @@ def make_shards(videos: str | Path, root: Path, profile: Profile, every: int = 1
     )  # fmt: skip
     for line in report.lines():
         print(line)
-    if profile.classes is None and len([*root.glob("*.zip")]) < 2:
+    usable = sorted(path.stem for path in root.glob("*.zip"))
+    if profile.classes is None and len(usable) < 2:
         left = f"{len(report.skipped)} files were left out. " if report.skipped else ""
+        below = ", or the one in it, if its folders are the classes" if report.nested else ""
         raise ValueError(
-            f"{videos} gives one class only, {', '.join(sorted(labels))}, and a course needs two. "
-            f"{left}Give the folder above the class folders"
+            f"{videos} gives one class only, {', '.join(usable)}, and a course needs two. "
+            f"{left}Give the folder above the class folders{below}"
         )

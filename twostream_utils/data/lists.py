@@ -6,19 +6,20 @@ import csv
 import glob
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 from .extract import SIDES
 
 _THREE = {"0": "", "1": "train", "2": "test"}  # HMDB51: not used, training, test
 
 
-def read_sides(where: str, labels: Mapping[str, str]) -> dict[str, str]:
-    """`{clip: "train", "val" or "test"}` from a list; clips that it does not name are not in it.
+def read_lists(where: str, labels: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """`{clip: "train", "val" or "test"}` and `{clip: group}` of the clips that a list names.
 
-    Reads a CSV with the columns path and split (and label), UCF101's lists (give the one of the
-    training clips: that of the test is looked for beside it), HMDB51's (`lists/*_test_split1.txt`)
-    and two files train.txt and test.txt with a path a line. `labels` leads from clip to label.
+    Reads a CSV with the columns path and split or group (and label), UCF101's lists (give the one
+    of the training clips: that of the test is looked for beside it), HMDB51's
+    (`lists/*_test_split1.txt`) and two files train.txt and test.txt with a path a line. `labels`
+    leads from clip to label.
 
     Raises FileNotFoundError: no such file; ValueError: it says nothing of these clips.
     """
@@ -29,28 +30,37 @@ def read_sides(where: str, labels: Mapping[str, str]) -> dict[str, str]:
         files.append(twin)
     known: dict[tuple[str, str], str] = {}
     for clip, label in labels.items():
-        for name in clip, clip.removeprefix(f"v_{label}_"):
+        for name in clip, clip.removeprefix("v_"), clip.removeprefix(f"v_{label}_"):
             for key in (label, name), ("", name):
                 known[key] = clip if known.get(key, clip) == clip else ""  # not which one
-    sides, lines, strangers = {}, 0, []
+    sides, groups, lines, strangers = {}, {}, 0, []
     for file in files:
-        for path, label, side in _entries(file):
+        for path, label, side, group in _entries(file):
             lines += 1
-            stem = re.sub(r"\.\w{2,4}$", "", PureWindowsPath(path).name)
-            label = label or PureWindowsPath(path).parent.name
-            clip = known.get((label, stem)) or known.get(("", stem))
+            *above, name = re.split(r"[/\\]", path)
+            label = label or [*above, ""][-1]
+            names = [  # a folder in between is in a clip's name, and of twins the suffix
+                "_".join([*above[len(above) - k :], last])
+                for last in (name.replace(".", "_"), re.sub(r"\.\w{2,4}$", "", name))
+                for k in range(len(above), -1, -1)
+            ]
+            keys = [(which, name) for name in names for which in (label, "")]
+            clip = next(filter(None, map(known.get, keys)), "")
             if not clip:
                 strangers.append(path)
-            elif side:
+            if clip and side:
                 sides[clip] = side
-    if not {"train", "test"} <= {"test" if s == "val" else s for s in sides.values()}:
+            if clip and group:
+                groups[clip] = group
+    both = {"train", "test"} <= {"test" if s == "val" else s for s in sides.values()}
+    if not both and (sides or not groups):
         raise ValueError(
             f"{where} names {len(sides)} of the {len(labels)} clips, and not some for each of "
             f"training and test; its first line that fits no clip: {[*strangers, 'none'][0]}"
         )
     if strangers:
         print(f"{len(strangers)} of {lines} lines of {where} name no clip here: {strangers[0]}, …")
-    return sides
+    return sides, groups
 
 
 def _twin(file: Path) -> Path | None:
@@ -60,15 +70,18 @@ def _twin(file: Path) -> Path | None:
     return None
 
 
-def _entries(file: Path) -> Iterator[tuple[str, str, str]]:
-    """Path, label and side of each line; an empty side is a clip that is not used."""
-    lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    head = [word.strip().lower() for word in lines[0].split(",")] if lines else []
-    if "split" in head:
-        for row in csv.DictReader(lines, fieldnames=head):
+def _entries(file: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Path, label, side and group of each line; an empty side is a clip that is not used."""
+    lines = [line for line in file.read_text("utf-8-sig", "replace").splitlines() if line.strip()]
+    between = ";" if lines and ";" in lines[0] else ","  # as spreadsheets write where 0,5 is a half
+    head, *rows = csv.reader(lines, delimiter=between) if lines else [[]]
+    head = [word.strip().lower() for word in head]
+    if {"split", "group"} & {*head}:
+        for cells in rows:
+            row = {name: cell.strip() for name, cell in zip(head, cells)}
             path = next((row[key] for key in ("path", "clip", "video", "file") if key in row), "")
-            if row["split"].strip().lower() in SIDES:
-                yield path.strip(), (row.get("label") or "").strip(), SIDES[row["split"].lower()]
+            side = SIDES.get(row.get("split", "").lower(), "")
+            yield path, row.get("label", ""), side, row.get("group", "")
         return
     three = re.fullmatch(r"(.+)_test_split\d\.txt", file.name)
     side = next((SIDES[word] for word in SIDES if word in file.name.lower()), "")
@@ -76,4 +89,5 @@ def _entries(file: Path) -> Iterator[tuple[str, str, str]]:
         path, _, number = line.strip().rpartition(" ")
         if not path or not number.isdigit():
             path, number = line, "0"
-        yield path.strip(), three[1] if three else "", _THREE.get(number, "") if three else side
+        side = _THREE.get(number, "") if three else side
+        yield path.strip(), three[1] if three else "", side, ""

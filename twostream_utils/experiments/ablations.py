@@ -168,7 +168,7 @@ FUSIONS = {
     "sum": {"network": MapFusion, "kind": "sum"},
     "max": {"network": MapFusion, "kind": "max"},
     "concat": {"network": MapFusion, "kind": "concat"},
-    "conv at relu4": {"network": MapFusion, "layer": "relu4"},
+    "conv at relu4": {"block": 4},
     "conv, 3D pool": {"form": "seed"},
 }
 TEST_ONLY = ("temporal / backwards", "temporal / shuffled")

@@ -9,12 +9,12 @@ from . import kept
 from .environment import check_environment
 from .flow_plots import liveliest, with_wheel
 from .plots import LivePlot, confusion, contact_sheet, show
-from .results import write_results
+from .results import share, write_results
 from .sources import get_data, open_source
 from .start import ROOT, choose_profile, setup, shown
 
 __all__ = [
     "LivePlot", "ROOT", "check_environment", "choose_profile", "confusion", "contact_sheet",
-    "get_data", "kept", "liveliest", "open_source", "setup", "show", "shown", "with_wheel",
-    "write_results",
+    "get_data", "kept", "liveliest", "open_source", "setup", "share", "show", "shown",
+    "with_wheel", "write_results",
 ]  # fmt: skip

@@ -1,11 +1,9 @@
-"""Figures of optical flow: raw u and v, colour with its wheel, arrows; and which field to draw."""
+"""Figures of optical flow: raw u and v, colour with its wheel; and which field to draw."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import cv2
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -14,7 +12,7 @@ from ..flow import decode
 from ..stacks import StackDataset
 from ..store import FrameStore
 from .flow_colours import colour_wheel, flow_to_rgb
-from .plots import FLOW_MAP, RED, WIDTH, batch_of_stacks, contact_sheet, rgb_of, spread
+from .plots import WIDTH, batch_of_stacks, spread
 
 
 def liveliest_field(flow: np.ndarray) -> tuple[int, float]:
@@ -92,25 +90,6 @@ def with_small_wheel(image: np.ndarray, side: int) -> np.ndarray:
     return image
 
 
-def flow_stack_grid(q: np.ndarray, indices: Sequence[int], columns: int = 10) -> Figure:
-    """Draw a flow stack ``(T, H, W, 2)`` uint8: three rows a line of fields, u, v and colour.
-
-    u and v are the raw grey JPEGs (rest is 128); the colour is that of ``flow_to_rgb`` at one
-    scale for the whole stack, with the colour wheel beside it; the fastest 0.5 % are darker.
-    """
-    top = fastest(decode(q), 0.995)
-    images, titles = [], []
-    for first in range(0, len(q), columns):
-        part = slice(first, first + columns)
-        empty = columns - len(q[part])
-        rows = {"u": q[part, ..., :1].repeat(3, -1), "v": q[part, ..., 1:].repeat(3, -1)}
-        rows["colour"] = [flow_to_rgb(field, top) for field in decode(q[part])]
-        for kind, row in rows.items():
-            images += [*row, *[np.full((*q.shape[1:3], 3), 255, np.uint8)] * empty]
-            titles += [f"{kind} {i}" for i in indices[part]] + [""] * empty
-    return with_wheel(contact_sheet(images, titles, columns), top)
-
-
 def batch_of_flow(
     q: np.ndarray, titles: Sequence[str], columns: int = 10, width: float = WIDTH
 ) -> Figure:
@@ -124,55 +103,3 @@ def batch_of_flow(
     rim = fastest(flow[:, spread(q.shape[1], columns)], 0.99)
     colours = np.array([[flow_to_rgb(field, rim) for field in stack] for stack in flow])
     return with_wheel(batch_of_stacks(colours, titles, columns, width), rim)
-
-
-def with_arrows(
-    image: np.ndarray, flow: np.ndarray, height: int, every: int | None = None
-) -> tuple[np.ndarray, float]:
-    """Return ``image`` enlarged to ``height`` px with its ``flow`` ``(H, W, 2)`` as arrows.
-
-    One arrow every ``every`` px (default: 14 rows), enlarged so that the longest spans about two
-    rows; the second value says how many times. Where the motion is under 0.3 px per frame there is
-    none.
-    """
-    scale = height / len(image)
-    out = cv2.resize(np.ascontiguousarray(image), None, fx=scale, fy=scale)
-    every = every or max(len(image) // 14, 1)
-    grid = flow[every // 2 :: every, every // 2 :: every]
-    speed = np.hypot(grid[..., 0], grid[..., 1])
-    longer = max(1, round(2 * every / max(float(speed.max()), 1.0)))
-    for row, column in zip(*np.nonzero(speed > 0.3), strict=True):
-        start = np.array([column, row]) * every + every // 2
-        ends = (scale * np.array([start, start + longer * grid[row, column]])).round()
-        (x, y), tip = ends.astype(int).tolist()
-        for ink, thick in ((255, 255, 255), 3), (rgb_of(RED), 1):
-            cv2.arrowedLine(out, (x, y), tip, ink, thick, cv2.LINE_AA, tipLength=0.35)
-    return out, longer
-
-
-def flow_views(frame: np.ndarray, q: np.ndarray) -> Figure:
-    """One frame and its flow ``q`` ``(H, W, 2)`` uint8 five ways: frame, u, v, colour, arrows.
-
-    u and v share a map in px per frame, white at rest; the colour wheel stands in its corner.
-    """
-    flow = decode(q)
-    top = max(float(np.abs(flow).max()), 1.0)
-    height, width = frame.shape[:2]
-    fig, axes = plt.subplots(2, 3, figsize=(WIDTH, 5.8 * height / width + 0.6))
-    drawn, longer = with_arrows(frame, flow, 400)
-    panels = {
-        "frame": frame,
-        "u: to the right": flow[..., 0],
-        "v: downwards": flow[..., 1],
-        "colour: direction": flow_to_rgb(flow),
-        f"arrows, {longer} × as long as the motion": drawn,
-        f"which way; the rim is {fastest(flow):.1f} px per frame": colour_wheel(128),
-    }
-    for axis, (title, panel) in zip(axes.flat, panels.items()):
-        axis.axis("off")
-        axis.set_title(title, fontsize=10)
-        image = axis.imshow(panel, cmap=FLOW_MAP, vmin=-top, vmax=top)
-        if panel.ndim == 2:
-            bar = image
-    fig.colorbar(bar, ax=axes[0, 2], fraction=0.04).set_label("px per frame")
-    return fig

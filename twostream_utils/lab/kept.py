@@ -168,12 +168,6 @@ def table(entries: dict[str, dict]) -> str:
     """Rows as text: what, ours, baseline, ratio with its quartiles, goal and whether it is met."""
     lines = [f"{'row':<20}{'ours':>9}{'base':>9}  {'unit':<11}{'ratio':>7}  {'quartiles':<16}goal"]
     for name, entry in entries.items():
-        if "series" in entry:
-            for series, column in entry["series"].items():
-                pairs = (f"{x:,} → {y:.3g}" for x, y in zip(entry["x"], column["y"]))
-                what = f"{entry['unit']}, {series or entry['what']}, by {entry['x_label']}"
-                lines.append(f"{name:<20}{what}: {', '.join(pairs)}")
-            continue
         low, high = (f"{q:.3g}" for q in entry["quartiles"])
         theirs, ratio = (f"{entry[k]:.3g}" if k in entry else "" for k in ("theirs", "ratio"))
         goal = entry["goal"] + {None: "", True: " met", False: " missed"}[met(entry)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from ..profiles import Profile, get_profile
 from ..stacks import StackDataset, inputs, make_loader
 from ..store import FrameStore
 from ..vgg import VGG
+from .results import FEW
 from .sources import encode_video
 from .start import sentence_alone
 
@@ -111,7 +113,7 @@ def group_warnings(course: Course) -> list[str]:
             found.append(
                 f"no {name} clip of {', '.join(missing)}: film it in more groups (persons, places)"
             )
-    if len(course.test) < 30:
+    if len(course.test) < FEW:
         share = 1 / max(len(course.test), 1)
         found.append(f"only {len(course.test)} test clips: one clip more or less is {share:.0%}")
     return found
@@ -120,11 +122,14 @@ def group_warnings(course: Course) -> list[str]:
 def export_videos(store: FrameStore, clips: Iterable[str], folder: str | os.PathLike) -> Path:
     """Write clips as ``<folder>/<class>/<clip>.avi`` (Motion JPEG, 25 per second); return folder.
 
-    Files that are there are left alone. Raises ``OSError`` if a file cannot be written.
+    A group that no ``_gNN_`` in the clip's name tells is a folder in between, as extraction reads
+    it. Files that are there are left alone. Raises ``OSError`` if a file cannot be written.
     """
     folder = Path(folder)
     for clip in clips:
-        path = folder / store.label(clip) / f"{clip}.avi"
+        group = store.group(clip)
+        named = group == clip or re.fullmatch(r"g\d{2}", group)
+        path = folder.joinpath(store.label(clip), *[group] * (not named), f"{clip}.avi")
         if path.exists():
             continue
         frames = store.images(clip, range(1, store.n_frames(clip) + 1))

@@ -79,14 +79,15 @@ class Trained:
 
     def predict(self, store: FrameStore, clip: str) -> Prediction:
         """Return what the networks predict for one clip, the mean over its test views."""
-        device = pick_device()
+        device, own = pick_device(), self.profile
         size = store.size(clip)
-        views = eval_views(store.n_frames(clip), size, self.profile, self.profile.crops)
         logits = {}
         for name, network in self.networks.items():
+            sizes = own.over_time() if name == "conv" and own.chunks > 1 else own
+            views = eval_views(store.n_frames(clip), size, sizes, sizes.crops)
             stacks = []
             for stream in INPUTS[name]:
-                read = read_stacks(store, clip, views, self.profile, stream)
+                read = read_stacks(store, clip, views, sizes, stream)
                 stacks.append(normalise(read.to(device), stream))
             ready = Prepared(to_model_layout(network, device), device)
             of_views, _ = view_logits(ready, [(stacks, torch.zeros(1))])
@@ -170,7 +171,8 @@ def trained(course: Course, networks: Mapping[str, nn.Module] | None = None) -> 
     logits, own = {}, networks is None
     networks = {name: course.trained(name) for name in INPUTS} if own else dict(networks)
     for name, model in networks.items():
-        found = course.scores(name) if own else score(model, course.dataset("test", INPUTS[name]))
+        clips = course.dataset("test", INPUTS[name], over_time=name == "conv")
+        found = course.scores(name) if own else score(model, clips)
         logits[name], labels = found.clip_logits(), found.labels
     weights = course.weights[0] if own else ()
     methods = fused(logits, weights)

@@ -18,6 +18,14 @@ from .kept import KEPT, load
 
 SAME = "profile", "split", "seed", "n_train", "n_test"
 
+FEW = 30  # clips of which a percentage would promise more than they can tell
+
+
+def share(right: Sequence[bool]) -> str:
+    """Say how many are right: ``"2 of 3 clips"`` of fewer than :data:`FEW`, else in percent."""
+    right = np.asarray(right)
+    return f"{right.sum()} of {len(right)} clips" if len(right) < FEW else f"{right.mean():.1%}"
+
 
 def check_same_clips(a: Scores, b: Scores) -> None:
     """Raise ``ValueError``, naming where two scores' classes, clips or labels part, if they do."""

@@ -19,7 +19,7 @@ import torch
 from ..course import Course
 from ..data.extract import make_shards
 from ..data.fetch import FetchError
-from ..data.lists import read_sides
+from ..data.lists import read_lists
 from ..device import PRECISIONS, describe_device, mixed_precision, pick_device
 from ..profiles import PROFILES, Profile, get_profile
 from ..store import FOLDERS, FrameStore, find_archives
@@ -146,7 +146,8 @@ def setup(
     store = FrameStore(root, cache_gb=chosen.cache_gb)
     workers = 0 if chosen.cache_gb else min(8, joblib.cpu_count())
     given = os.environ.get("TWOSTREAM_SPLIT")
-    sides = read_sides(given, store.labels) if given else None
+    sides, groups = read_lists(given, store.labels) if given else ({}, {})
+    store.regroup(groups)
     runs = runs_folder()
     # A checkpoint an epoch would fill a free Drive's 15 GB: what is replaced stays in its bin.
     scratch = Path("/content/two_stream_unfinished") if runs.is_relative_to(DRIVE) else None

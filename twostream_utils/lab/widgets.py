@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, wraps
-from weakref import WeakKeyDictionary, ref
 
 import cv2
 import ipywidgets as widgets
@@ -131,7 +129,8 @@ def explorer(
     a value. ``rows`` arranges the controls, others such as a play button among them; by default
     they stand in one row. The box's last two children are the ``Image`` and the ``HTML`` sentence.
     """
-    image = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
+    fits = widgets.Layout(max_width="100%", margin="0")  # margins are cut off on a narrow page
+    image = widgets.Image(format="png", layout=fits)
     sentence = widgets.HTML()
     drawn: dict = {}
 
@@ -151,28 +150,6 @@ def explorer(
     boxes = [widgets.HBox(list(row), layout=wrap) for row in rows or [list(controls.values())]]
     start = widgets.Layout(align_items="flex-start")  # images keep their shape
     return widgets.VBox([*boxes, image, sentence], layout=start)
-
-
-def kept_with_store(most: int) -> Callable[[Callable], Callable]:
-    """Return a decorator that keeps a function's last ``most`` results for each store.
-
-    The store is the function's first argument. A plain ``lru_cache`` would hold on to it, and with
-    it to gigabytes of decoded clips, after the reader has dropped it; these results go with it.
-    """
-
-    def decorate(function: Callable) -> Callable:
-        kept: WeakKeyDictionary = WeakKeyDictionary()
-
-        @wraps(function)
-        def remembered(store, *arguments):
-            if store not in kept:
-                weak = ref(store)
-                kept[store] = lru_cache(most)(lambda *rest: function(weak(), *rest))
-            return kept[store](*arguments)
-
-        return remembered
-
-    return decorate
 
 
 def clip_menus(

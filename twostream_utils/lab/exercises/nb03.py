@@ -51,6 +51,17 @@ def _grouped(stack: np.ndarray, parts: int) -> np.ndarray:
     return stack.reshape(-1, parts, SIDE, SIDE).swapaxes(0, 1).reshape(stack.shape)
 
 
+def _mixed(stack: np.ndarray) -> np.ndarray:
+    return stack.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1).reshape(stack.shape)
+
+
+def _negated(stack: np.ndarray, parts: int, flip: bool, top: int = 255) -> np.ndarray:
+    """A stack whose first channel of each image is taken from ``top``, if it is mirrored."""
+    stack = stack.copy()
+    stack[::parts] = (top - stack[::parts]) % 256 if flip else stack[::parts]
+    return stack
+
+
 def _view_of(rgb: np.ndarray, frames: np.ndarray, count: int, step: int) -> tuple:
     """The view (start, top, left, flip) that an RGB stack shows."""
     views = list(product(range(len(frames)), range(HEIGHT - SIDE + 1), range(WIDTH - SIDE + 1),
@@ -65,11 +76,17 @@ def _view_of(rgb: np.ndarray, frames: np.ndarray, count: int, step: int) -> tupl
         "All red channels come first; the order asked for is r1 g1 b1 r2 g2 b2 …": lambda view: (
             _grouped(_stack(frames, view, count, step), 3)
         ),
+        "Colours come before rows and columns: transpose first, a reshape alone mixes them": (
+            lambda view: _mixed(_stack(frames, view, count, step))
+        ),
         "The frames are next to each other: step is ignored": lambda view: (
             _stack(frames, view, count, 1)
         ),
         "The mirror stands upside down: columns are turned round, not rows": lambda view: (
             _stack(frames, view[:3] + (False,), count, step)[:, ::-1]
+        ),
+        "Red is negated in the mirror: only u of the flow is": lambda view: (
+            _negated(_stack(frames, view, count, step), 3, view[3])
         ),
         LOOPS: lambda view: _stuck(frames, view, count, step),
     }  # fmt: skip
@@ -125,6 +142,8 @@ def _check_flow(flow: np.ndarray, fields: np.ndarray, view: tuple, count: int, s
     compare(flow, wanted, "the flow stack", {
         "The flow is mirrored, but u is not negated: 255 - u": _stack(fields, view, count, step,
                                                                      False),
+        "−u of a uint8 is 256 − u, and rest is 127.5: 255 − u": _negated(
+            _stack(fields, view, count, step, False), 2, view[3], 256),
         LOOPS: _stuck(fields, view, count, step),
         "v is negated as well: in a mirror, down stays down": v_too,
         "RGB is mirrored and flow is not: one coin for both": plain,
@@ -150,14 +169,17 @@ def _check_draws(seen: list[tuple], slack: int) -> None:
     if len(starts) == 1:
         raise ExerciseError("Every stack starts at the same frame: draw the start as well")
     for name, found, most in (
-        ("start", starts, slack), ("row", tops, HEIGHT - SIDE), ("column", lefts, WIDTH - SIDE)
+        ("start", starts, slack), ("top row", tops, HEIGHT - SIDE),
+        ("left column", lefts, WIDTH - SIDE),
     ):  # fmt: skip
         if found == set(range(most)):
+            also = " (and only the frames have to fit, not the fields)" if name == "start" else ""
             raise ExerciseError(
-                f"The last {name} is never reached: rng.integers leaves out its upper end"
+                f"The last {name} is never reached: rng.integers leaves out its upper end{also}"
             )
         if found != set(range(most + 1)):
-            raise ExerciseError(f"The {name} takes only {len(found)} of its {most + 1} values")
+            few = f"The {name} takes only {len(found)} of its {most + 1} values: draw it from rng"
+            raise ExerciseError(few)
 
 
 @checker("One of each part, in order, and the whole clip is seen.")

@@ -77,12 +77,12 @@ def fusion_view(swept: Sweep, weight: float = 0.5, space: str = "softmax") -> Dr
     canvas.text(650, 40, count)
     flips = [("+", BLUE, k) for k in won] + [("−", RED, k) for k in lost]
     for line, (sign, colour, k) in enumerate(flips[:LISTED]):
-        y = 62 + 27 * line
+        y = 62 + 29 * line
         canvas.text(650, y, f"{sign} {swept.clips[k]}", size=8.5, color=colour)
         change = f"{swept.classes[before[k]]} → {swept.classes[after[k]]}"
-        canvas.text(664, y + 12, change, size=8.5)
+        canvas.text(664, y + 13, change, size=8.5)
     if len(flips) > LISTED:
-        canvas.text(650, 62 + 27 * LISTED, f"and {len(flips) - LISTED} more", size=8.5)
+        canvas.text(650, 62 + 29 * LISTED, f"and {len(flips) - LISTED} more", size=8.5)
     sentence = (
         f"Average of {SPACES[space]}, {1 - weight:.2f} spatial and {weight:.2f} temporal: top-1 "
         f"{now.mean():.1%} of {len(now)} clips; half and half of softmax: {even.mean():.1%}. "
@@ -101,6 +101,7 @@ def _curves(swept: Sweep) -> Diagram:
                   linewidth=1.5, label=f"average of {SPACES[name]}")  # fmt: skip
     axis.set(xlabel="weight of the temporal stream", xticks=[0, 0.5, 1])
     axis.set_title("top-1 %", fontsize=9.5, loc="left")
+    axis.margins(y=0.22)  # room for the legend below the curves
     axis.legend(fontsize=9, loc="lower center")
     return canvas.diagram(axis)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
+from functools import lru_cache
 
 import cv2
 import ipywidgets as widgets
@@ -22,7 +22,6 @@ from ..widgets import (
     follow_clip,
     heat,
     int_slider,
-    kept_with_store,
     with_mark,
 )
 
@@ -56,38 +55,69 @@ def errors(flow: np.ndarray, bound: float, quality: int) -> tuple[float, float]:
     return tuple(float(gap[those].mean()) if those.any() else 0.0 for those in (moving, ~moving))
 
 
-@kept_with_store(8)
-def _field(store: FrameStore, clip: str, field: int) -> np.ndarray:
-    """Flow as it is before it is stored: computed from two frames."""
-    if not 1 <= field < store.n_frames(clip):
-        raise IndexError(
-            f"clip {clip} has no flow field {field}: they are numbered 1 to "
-            f"{store.n_frames(clip) - 1}"
+class Fields:
+    """A store's flow fields as they were before storage; what was computed last is kept with it."""
+
+    def __init__(self, store: FrameStore):
+        self.store = store
+        self.flow, self.diagram = lru_cache(8)(self.flow), lru_cache(64)(self.diagram)
+
+    def flow(self, clip: str, field: int) -> np.ndarray:
+        """Compute field ``field`` (1-based) from two frames; ``IndexError`` if it is not there."""
+        last = self.store.n_frames(clip) - 1
+        if not 1 <= field <= last:
+            raise IndexError(f"clip {clip} has no flow field {field}: there are 1 to {last}")
+        pair = self.store.read_rgb(clip, [field, field + 1])
+        made_by = self.store.flow_algorithm(clip)
+        made_by = made_by if made_by in ALGORITHMS else "dis_small"
+        return compute_flow(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair), made_by)
+
+    def diagram(self, clip: str, field: int, quality: int, height: int) -> Diagram:
+        """The mean error over the bound, of moving and of resting pixels: all but the mark."""
+        flow = self.flow(clip, field)
+        canvas = Canvas(300, height)
+        axis = canvas.axes(56, 26, 236, height - 80)
+        curves = np.array([errors(flow, bound, quality) for bound in BOUNDS]).T
+        for values, label, colour in zip(curves, ("moving pixels", "at rest"), (BLUE, RED)):
+            axis.plot(BOUNDS, values, color=colour, label=label)
+        axis.set(xscale="log", yscale="log", xlim=(0.25, 64), ylim=(0.01, 10))
+        axis.set_xticks([0.3, 1, 3, 10, 20, 60], ["0.3", "1", "3", "10", "20", "60"])
+        axis.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
+        axis.minorticks_off()
+        axis.set_xlabel("bound, px per frame")
+        axis.set_ylabel("mean error, px", labelpad=1)
+        # Above the frame: the mark of the bound runs through all of it.
+        axis.legend(fontsize=9, loc="lower left", bbox_to_anchor=(-0.03, 0.98), ncols=2)
+        return canvas.diagram(axis)
+
+    def view(self, clip: str, field: int, bound: float = 20, quality: int = 95) -> Drawing:
+        """See :func:`quantisation_view`."""
+        flow = self.flow(clip, field)
+        back, size = store_and_read(flow, bound, quality)
+        fastest = float(np.linalg.norm(flow, axis=-1).max())
+        moving, resting = errors(flow, bound, quality)
+        clamped = float((np.abs(flow) > bound).any(axis=-1).mean())
+        gap = np.linalg.norm(back - flow, axis=-1)
+        width = 205
+        height = round(width * flow.shape[0] / flow.shape[1])
+        tall = max(height, 154) + 74
+        canvas = Canvas(960, tall)
+        panels = {
+            "flow as computed": flow_to_rgb(flow, max(fastest, 1.0)),
+            "stored and read": flow_to_rgb(back, max(fastest, 1.0)),
+            f"error, yellow: {FULL} px or more": heat(gap, 0, FULL),
+        }
+        for k, (title, panel) in enumerate(panels.items()):
+            canvas.image(panel, k * (width + 8), 26, width, height, title)
+        curves, marks = self.diagram(clip, field, quality, tall), np.fmax([moving, resting], 0.01)
+        canvas.image(with_mark(curves, bound, marks, 26, tall - 54), 660, 0, 300, tall)
+        sentence = (
+            f"Flow field {field} of {clip}, fastest pixel {fastest:.1f} px. Bound ±{bound:g} px, "
+            f"JPEG quality {quality}: mean error {moving:.2f} px where it moves and {resting:.2f} "
+            f"px at rest; {clamped:.1%} of the pixels are clamped; one step of the eight bits is "
+            f"{2 * bound / 255:.3f} px; u and v take {size / 1000:.1f} kB."
         )
-    pair = store.read_rgb(clip, [field, field + 1])
-    made_by = store.flow_algorithm(clip)
-    made_by = made_by if made_by in ALGORITHMS else "dis_small"
-    return compute_flow(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair), made_by)
-
-
-@kept_with_store(64)
-def _diagram(store: FrameStore, clip: str, field: int, quality: int, height: int) -> Diagram:
-    """The mean error over the bound, of moving and of resting pixels: all but the mark."""
-    flow = _field(store, clip, field)
-    canvas = Canvas(300, height)
-    axis = canvas.axes(56, 26, 236, height - 80)
-    curves = np.array([errors(flow, bound, quality) for bound in BOUNDS]).T
-    for values, label, colour in zip(curves, ("moving pixels", "at rest"), (BLUE, RED)):
-        axis.plot(BOUNDS, values, color=colour, label=label)
-    axis.set(xscale="log", yscale="log", xlim=(0.25, 64), ylim=(0.01, 10))
-    axis.set_xticks([0.3, 1, 3, 10, 20, 60], ["0.3", "1", "3", "10", "20", "60"])
-    axis.set_yticks([0.01, 0.1, 1, 10], ["0.01", "0.1", "1", "10"])
-    axis.minorticks_off()
-    axis.set_xlabel("bound, px per frame")
-    axis.set_ylabel("mean error, px", labelpad=1)
-    # Above the frame: the mark of the bound runs through all of it.
-    axis.legend(fontsize=9, loc="lower left", bbox_to_anchor=(-0.03, 0.98), ncols=2)
-    return canvas.diagram(axis)
+        return canvas.pixels(), sentence
 
 
 def quantisation_view(
@@ -99,32 +129,7 @@ def quantisation_view(
     the image and a sentence with the errors in px. Raises ``IndexError`` for a field that is not
     there.
     """
-    flow = _field(store, clip, field)
-    back, size = store_and_read(flow, bound, quality)
-    fastest = float(np.linalg.norm(flow, axis=-1).max())
-    moving, resting = errors(flow, bound, quality)
-    clamped = float((np.abs(flow) > bound).any(axis=-1).mean())
-
-    width = 205
-    height = round(width * flow.shape[0] / flow.shape[1])
-    tall = max(height, 154) + 74
-    canvas = Canvas(960, tall)
-    panels = {
-        "flow as computed": flow_to_rgb(flow, max(fastest, 1.0)),
-        "stored and read": flow_to_rgb(back, max(fastest, 1.0)),
-        f"error, yellow: {FULL} px or more": heat(np.linalg.norm(back - flow, axis=-1), 0, FULL),
-    }
-    for k, (title, panel) in enumerate(panels.items()):
-        canvas.image(panel, k * (width + 8), 26, width, height, title)
-    curves, marks = _diagram(store, clip, field, quality, tall), np.maximum((moving, resting), 0.01)
-    canvas.image(with_mark(curves, bound, marks, 26, tall - 54), 660, 0, 300, tall)
-    sentence = (
-        f"Flow field {field} of {clip}, fastest pixel {fastest:.1f} px. Bound ±{bound:g} px, "
-        f"JPEG quality {quality}: mean error {moving:.2f} px where it moves and {resting:.2f} px "
-        f"at rest; {clamped:.1%} of the pixels are clamped; one step of the eight bits is "
-        f"{2 * bound / 255:.3f} px; u and v take {size / 1000:.1f} kB."
-    )
-    return canvas.pixels(), sentence
+    return Fields(store).view(clip, field, bound, quality)
 
 
 def quantisation_explorer(
@@ -151,4 +156,4 @@ def quantisation_explorer(
     quality = int_slider("JPEG quality", 95, 5, 100, 5)
     controls = {"clip": clip, "field": field, "bound": bound, "quality": quality}
     rows = [[class_menu, clip, field], [bound, quality]]
-    return explorer(partial(quantisation_view, store), controls, rows)
+    return explorer(Fields(store).view, controls, rows)
