@@ -86,8 +86,8 @@ ablations: $(STAMP) ## what each choice is worth: the trainings behind notebook 
 bench: $(STAMP) ## how fast it is, and against what: a table, and notebooks/kept/bench.json
 	@$(APART) -u TWOSTREAM_PROFILE $(BIN)/python tests/bench/bench.py
 
-gpu-check: $(STAMP) ## run the GPU's tests and train each network for a minute at full size
-	@$(BIN)/python tests/bench/gpu_check.py --compiled
+gpu-check: $(STAMP) ## what this GPU does at full size, in ten minutes, kept for chapter 11; then its tests
+	@$(BIN)/python tests/bench/gpu_check.py
 
 # Colab's Python; another one if this machine does not have it.
 COLAB_PYTHON ?= $(shell python3.13 -c '' 2>/dev/null && echo python3.13 || echo $(PYTHON))

@@ -1,6 +1,6 @@
 """Folder of labelled videos to RGB and optical-flow shards in the course's data layout.
 
-    python data_scripts/extract.py SOURCE OUT [--short-side 256] [--flow dis] [--every N]
+    python data_scripts/extract.py SOURCE OUT [--flow dis] [--flow-scale 1] [--every N]
 
 SOURCE holds one folder of videos (or of folders of images) per class; above these there may be
 train, val and test. OUT gets one uncompressed zip per class. Interrupted,
@@ -42,6 +42,14 @@ def main(argv: list[str] | None = None) -> int:
         help="only every Nth flow field, for stacks whose fields are N (or 2 N, ...) apart",
     )
     parser.add_argument(
+        "--flow-scale",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="0.5: flow at half size (with --flow dis_small), a quarter of the pixels; its values "
+        "stay px of the whole frame, and it is enlarged when it is read",
+    )
+    parser.add_argument(
         "--group-pattern",
         metavar="REGEX",
         help="its first bracket is the group, e.g. '^([a-z]+)_' for <person>_<action>.avi",
@@ -70,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
             short_side=args.short_side,
             algorithm=args.flow,
             every=args.every,
+            flow_scale=args.flow_scale,
             group_pattern=args.group_pattern,
             rate=args.fps,
             workers=args.workers,

@@ -21,9 +21,8 @@ def pick_device() -> torch.device:
     found = ["cuda"] * cuda + ["mps"] * mps + ["cpu"]
     name = os.environ.get("TWOSTREAM_DEVICE") or found[0]
     if name not in found:
-        there = " and ".join(found)
-        fault = f"no TWOSTREAM_DEVICE {name!r} on this machine; it has {there}"
-        raise ValueError(f"{fault}: name one of these, or none")
+        there = " or ".join(found)
+        raise ValueError(f"no TWOSTREAM_DEVICE {name!r} on this machine: name {there}, or none")
     own = os.environ.get("LOCAL_RANK") if name == "cuda" else None
     return torch.device(name if own is None else f"{name}:{own}")
 

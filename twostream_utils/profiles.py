@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
-from numbers import Integral
 
 from .splits import UCF101_CLASSES
 
@@ -98,8 +97,7 @@ class Profile:
 
     def __post_init__(self):
         for name in SIZES:
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or value < 1:
+            if not hasattr(value := getattr(self, name), "__index__") or value < 1:
                 raise ValueError(f"{name} must be a whole number from 1 up, not {value!r}")
             object.__setattr__(self, name, int(value))  # NumPy's would name other checkpoints
         for name, words in WORDS.items():

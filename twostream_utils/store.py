@@ -169,6 +169,8 @@ class FrameStore:
 
     def _decode(self, clip: str, places: Sequence[int], flow: bool) -> Iterator:
         folders, kinds, shape = self._info(clip)["folders"], (1, 2) if flow else (0,), None
+        # Flow that was kept smaller is enlarged to its frames, in whose px its values are.
+        whole = self.size(clip)[::-1] if flow and self._info(clip).get("scale") else None
         for some in zip(*(self._places(clip, kind)[places].tolist() for kind in kinds)):
             images = []
             for kind, (number, archive, *where) in zip(kinds, some):
@@ -187,7 +189,7 @@ class FrameStore:
                     at = next((path for path, _, end in parts if where[0] < end), parts[-1][0])
                     way_out = "Extract or fetch it again, or leave it out"
                     raise StoreError(f"{name} in {at}: {error}. {way_out}") from error
-                images.append(image)
+                images.append(cv2.resize(image, whole) if whole else image)
             yield images if flow else images[0]
 
 
@@ -215,14 +217,13 @@ class Archive:
 
     def read_at(self, size: int, offset: int) -> bytes:
         """`size` bytes at `offset`, fewer at the end; for any thread, and after a fork too."""
-        keep = hasattr(os, "pread")
-        if keep and not self._files:
+        if hasattr(os, "pread") and not self._files:
             self._files = [open(path, "rb", buffering=0) for path, *_ in self.parts]
         data = b""
         for number, (path, start, end) in enumerate(self.parts):
             if start <= offset < end and size > 0:
                 place, length = offset - start, min(size, end - offset)
-                if keep:
+                if self._files:
                     some = os.pread(self._files[number].fileno(), length, place)
                 else:  # Windows: threads share a file's position, and nobody replaces an open file
                     with open(path, "rb", buffering=0) as file:
@@ -342,5 +343,5 @@ def _build_index(root: Path, archives: Sequence[Archive]) -> tuple[np.ndarray, d
         clips[clip] = {"name": clip, "folders": folders[clip], "rows": rows, "every": every,
                        "label": entry.get("label", ""), "group": entry.get("group", clip),
                        "flow": entry.get("flow"), "side": entry.get("side"), "size": None,
-                       "faults": faults}  # fmt: skip
+                       "scale": entry.get("flow_scale"), "faults": faults}  # fmt: skip
     return np.concatenate(frames), clips

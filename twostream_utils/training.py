@@ -163,10 +163,9 @@ class Training:
                 f"{checkpoint} is a finished training of {len(self.history)} epochs, kept without "
                 f"its optimizer: it cannot go on to {epochs}. Delete it or name another file"
             )
-        if goes_on:
-            for name in "optimizer", "schedule", "scaler":
-                if state[name]:
-                    getattr(self, name).load_state_dict(state[name])
+        for name in ("optimizer", "schedule", "scaler") if goes_on else ():
+            if state[name]:
+                getattr(self, name).load_state_dict(state[name])
 
     def zero_grad(self) -> None:
         """Forget the gradients of the step before."""
@@ -190,8 +189,7 @@ class Training:
             if first:
                 self.model.load_state_dict(first)
             if isinstance(error, KeyboardInterrupt):
-                goes_on = f"it goes on with epoch {begun + 1}"
-                print(f"Interrupted. Nothing is lost: run again, {goes_on}.")
+                print(f"Interrupted. Nothing is lost: the next run goes on with epoch {begun + 1}.")
                 error._render_traceback_ = lambda: ["KeyboardInterrupt"]  # a notebook asks for it
             raise
 

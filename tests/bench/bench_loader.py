@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import clips
@@ -13,7 +14,9 @@ from measure import Sample, Sizes, row, stopwatch
 from torch.utils.data import DataLoader
 
 from twostream_utils.experiments.original_loader import FLOW_FIELDS, RGB_FRAMES, OriginalClips
+from twostream_utils.flow import decode
 from twostream_utils.stacks import POSITIONS, StackDataset, make_loader
+from twostream_utils.store import FrameStore
 
 ORIGINAL = "the original's recipe: PIL, one frame at a time, from folders"
 BARE = "cv2.imdecode alone, the same JPEGs already in memory"
@@ -93,6 +96,44 @@ def loader_plain_bare(sizes: Sizes) -> Iterator:
 @row(JITTER, BARE, goal="≥ 0.85", one_core=True)
 def loader_jitter_bare(sizes: Sizes) -> Iterator:
     yield from against(bare, sizes)
+
+
+HALF = "flow made and kept at half size, dis_small"
+
+
+@row(HALF, "kept at full size", one_core=True)
+def loader_half_flow(sizes: Sizes) -> Iterator:
+    yield epoch(clips.dataset(sizes, flow_scale=0.5), sizes), epoch(clips.dataset(sizes), sizes)
+
+
+@row(HALF, "kept at full size", "MB a clip", rounds=1)
+def bytes_half_flow(sizes: Sizes) -> Iterator:
+    def size(flow_scale: float) -> float:
+        shard = clips.shards(sizes, flow_scale) / "JumpRope.zip"
+        return shard.stat().st_size / 1e6 / sizes.clips
+
+    yield lambda: size(0.5), lambda: size(1.0)
+
+
+def warp_error(store: FrameStore) -> float:
+    """How far the next frame, moved back along the stored flow, is from its frame: grey levels."""
+    found = []
+    for clip in store.clips:
+        for number in range(1, store.n_flow(clip) + 1, 10):
+            pair = store.images(clip, [number, number + 1])
+            now, later = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair)
+            u, v = decode(store.flow(clip, number)).transpose(2, 0, 1)
+            rows, columns = np.indices(now.shape, np.float32)
+            back = cv2.remap(later, columns + u, rows + v, cv2.INTER_LINEAR,
+                             borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+            found.append(cv2.absdiff(back, now).mean())
+    return float(np.mean(found))
+
+
+@row(f"{HALF}: frames moved along it", "kept at full size", "levels off", rounds=1)
+def error_half_flow(sizes: Sizes) -> Iterator:
+    stores = [FrameStore(clips.shards(sizes, scale)) for scale in (0.5, 1.0)]
+    yield tuple(partial(warp_error, store) for store in stores)
 
 
 def with_workers(dataset: StackDataset, batch: int, count: int) -> Sample:

@@ -43,16 +43,20 @@ def moving_texture(label: str, seed: int, height: int, frames: int = 110) -> np.
     return np.stack([np.roll(image, (t * dy, t * dx), axis=(0, 1)) for t in range(frames)])
 
 
-def encode(label: str, group: int, number: int, frames: np.ndarray) -> tuple:
+def encode(
+    label: str, group: int, number: int, frames: np.ndarray, flow_scale: float = 1.0
+) -> tuple:
     """A film as a shard takes it: its label, the members, what is known of it."""
     name = f"v_{label}_g{group:02d}_c{number:02d}"
+    flow = "dis" if flow_scale == 1 else "dis_small"
     meta = {"label": label, "group": f"g{group:02d}", "source": "bench", "fps": 25.0,
-            "frames": len(frames), "flow": "dis"}  # fmt: skip
-    return label, encode_clip(name, frames), {name: meta}
+            "frames": len(frames), "flow": flow}  # fmt: skip
+    meta |= {"flow_scale": flow_scale} if flow_scale != 1 else {}
+    return label, encode_clip(name, frames, flow, flow_scale=flow_scale), {name: meta}
 
 
-def write_shards(root: Path, films: Iterable[tuple[str, int, int, np.ndarray]]) -> None:
-    """Write films ``(label, group, number, frames)``, label by label, to a shard for each label."""
+def write_shards(root: Path, films: Iterable[tuple]) -> None:
+    """Write films, what :func:`encode` takes, label by label, to a shard for each label."""
     # Idle workers leave soon: a process that has some does not end before.
     parallel = Parallel(n_jobs=-1, return_as="generator", idle_worker_timeout=2)
     encoded = parallel(delayed(encode)(*film) for film in films)
@@ -86,12 +90,13 @@ def write_video(path: Path, frames: np.ndarray) -> Path:
     return path
 
 
-def shards(sizes: Sizes) -> Path:
+def shards(sizes: Sizes, flow_scale: float = 1.0) -> Path:
     """Return the folder of the shard with ``sizes.clips`` clips, made if it is not there."""
-    root = sizes.data / f"{sizes.clips}x{sizes.frames}_{sizes.height}px"
+    kind = "" if flow_scale == 1 else f"_flow{flow_scale}"
+    root = sizes.data / f"{sizes.clips}x{sizes.frames}_{sizes.height}px{kind}"
     if not (root / "JumpRope.zip").exists():
         found = enumerate(films(sizes.clips, sizes.frames, sizes.frame), start=1)
-        write_shards(root, (("JumpRope", group, 1, frames) for group, frames in found))
+        write_shards(root, (("JumpRope", group, 1, frames, flow_scale) for group, frames in found))
     return root
 
 
@@ -119,10 +124,12 @@ class PlainCrops(StackDataset):
         return [replace(view, top=int(top), left=int(left), side=side, width=0)]
 
 
-def dataset(sizes: Sizes, of: type = StackDataset, repeat: int = 1, **changes) -> StackDataset:
+def dataset(
+    sizes: Sizes, of: type = StackDataset, repeat: int = 1, flow_scale: float = 1.0, **changes
+) -> StackDataset:
     """Both streams of the bench clips in the full-size profile at ``sizes``: 10 frames 10 apart,
     50 fields 2 apart, a 7/8 crop. ``changes`` go to the profile."""
-    store = FrameStore(shards(sizes))
+    store = FrameStore(shards(sizes, flow_scale))
     profile = get_profile("ucf101", short_side=sizes.height, crop=sizes.crop, **changes)
     both = ("rgb", "flow")
     return of(store, store.clips, ["JumpRope"], profile, both, train=True, repeat=repeat)

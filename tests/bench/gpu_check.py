@@ -1,46 +1,57 @@
-"""Does the course run on this GPU at full size? `make gpu-check`: short trainings, the GPU's tests.
+"""What does the course at full size take on this GPU? `make gpu-check`: figures, then long tests.
 
-    python tests/bench/gpu_check.py        a minute a network, VGG-19 at 224 px: ten minutes in all
-    python tests/bench/gpu_check.py --width 0.1 --crop 64 --seconds 5 --device cpu     a rehearsal
+    python tests/bench/gpu_check.py        VGG-19 at 224 px: ten minutes, then the GPU's tests
+    python tests/bench/gpu_check.py --tiny --device cpu     a rehearsal, its figures mean nothing
 
-The clips are generated: 340×256 px like UCF101's, textures that move in one of four directions, so
-the direction is the class and only the temporal stream can tell it. They stay in data/gpu_check.
-The weights are ImageNet's; where these cannot be fetched, random ones of the same shapes.
+Part by part, each kept in notebooks/kept/gpu_check.json as soon as it is there, for a GPU may be
+lent for minutes: first layers, networks, precisions, loader, decoding. The clips are generated:
+340×256 px like UCF101's, textures that move in one of four directions, so the direction is the
+class and only the temporal stream can tell it; `--shards data/ucf101` takes real ones for what
+depends on them, the first layers. The weights are ImageNet's; where these cannot be fetched, random
+ones of the same shapes.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from unittest.mock import patch
 
 import clips
+import cv2
 import numpy as np
 import psutil
 import torch
 from joblib import cpu_count
-from measure import ROOT
+from measure import ROOT, conditions
 from safetensors.torch import save_file
 from torch import nn
 
 from twostream_utils.conv_fusion import ConvFusion
 from twostream_utils.course import Course
-from twostream_utils.device import describe_device, mixed_precision, pick_device
-from twostream_utils.evaluation import score
+from twostream_utils.device import PRECISIONS, autocast, describe_device, pick_device
+from twostream_utils.experiments import first_layers
 from twostream_utils.files import atomic_write
-from twostream_utils.fusion import late_fusion
+from twostream_utils.lab import kept
 from twostream_utils.profiles import INPUTS, Profile, Recipe
+from twostream_utils.stacks import make_loader, network_input
 from twostream_utils.store import FrameStore
 from twostream_utils.vgg import load_weights, vgg19
 
+FOUND = kept.KEPT / "gpu_check.json"
 GROUPS, NUMBERS = (1, 8, 9, 10), (1, 2)  # group 1 is a test group of UCF101's first split
+FULL = {"width": 1, "crop": 224, "batch_size": 16, "epoch_clips": 320, "seconds": 45, "steps": 100}
+TINY = {"width": 0.1, "crop": 64, "batch_size": 8, "epoch_clips": 24, "seconds": 0.5, "steps": 3}
 # Without the options of pyproject.toml, which want nbval: Colab does not have it.
 TESTS = ("-m", "pytest", "-q", "-p", "no:nbval", "--override-ini", "addopts=", "-m", "gpu",
          "tests/core/test_gpu.py")  # fmt: skip
@@ -63,8 +74,8 @@ def weights(folder: Path, width: float) -> str:
         try:
             load_weights("imagenet", batch_norm=False)
             return "imagenet"
-        except OSError as error:
-            print(f"ImageNet weights cannot be fetched ({error}): random ones instead")
+        except RuntimeError as error:
+            print(f"random weights: {error}")
     path = folder / f"vgg19_random_{width}.safetensors"
     if not path.exists():
         with atomic_write(path) as part:
@@ -76,8 +87,10 @@ class Enough(Exception):
     """The time of one network is up."""
 
 
-def train(course: Course, name: str, model: nn.Module, seconds: float, compiled: bool) -> None:
-    """Train ``model`` by the course's own loop until ``seconds`` are over, and print a line."""
+def train(
+    course: Course, name: str, model: nn.Module, seconds: float, compiled: bool = False
+) -> dict:
+    """Train by the course's own loop until ``seconds`` are over: clips/s, memory, losses."""
     cuda = pick_device().type == "cuda"
     if cuda:
         torch.cuda.empty_cache()
@@ -97,68 +110,169 @@ def train(course: Course, name: str, model: nn.Module, seconds: float, compiled:
     timed = rows[1:] or rows  # the first epoch chooses kernels and starts the loader
     count, batch = len(course.dataset("train")), course.recipe(name).batch_size
     rate = count // batch * batch * len(timed) / sum(row["seconds"] for row in timed)
-    print(
-        f"{name + ', compiled' * compiled:<18}{rate:>9.1f}{used / 1e9:>11.2f}   "
-        f"{rows[0]['loss']:.3f} → {rows[-1]['loss']:.3f} in {len(rows)} epochs",
-        flush=True,
-    )
+    return {
+        "clips_per_second": round(rate, 2), "memory_gb": round(used / 1e9, 2),
+        "losses": [round(rows[place]["loss"], 3) for place in (0, -1)], "epochs": len(rows),
+    }  # fmt: skip
 
 
-def check(options: argparse.Namespace) -> None:
-    """Make the clips, train both streams and conv fusion, score all, and print a line for each."""
+def of_first_layers(course: Course, options: argparse.Namespace) -> dict:
+    """The first steps of both streams from each first layer: do any of them fail?"""
+    found, profile = {}, course.profile
+    store = FrameStore(options.shards) if options.shards else course.store
+    names = sorted(store.clips)[:: len(store.clips) // 64 or 1]
+    for stream, ways in first_layers.WAYS.items():
+        data = first_layers.stacks_of(store, names, profile, stream, train=True)
+        for how in ways:
+            rate, steps = profile.spatial.lr, options.steps
+            run = first_layers.train(data, None, stream, how, rate, profile, steps=steps)
+            row = {what: run[what] for what in ("start", "last_loss", "last_top1", "clipped")}
+            row |= {what: run[what][::10] for what in ("loss", "gradient_norm")}
+            found[f"{stream}, {how}"] = row
+    return found
+
+
+def of_networks(course: Course, options: argparse.Namespace) -> dict:
+    """Both streams and conv fusion, in the precision that the course takes here."""
+    networks, found = {}, {}
+    for name in INPUTS:
+        model = course.new(name) if name != "conv" else ConvFusion(*networks.values())
+        found[name] = train(course, name, model, options.seconds)
+        networks[name] = model.cpu()
+    return found
+
+
+def of_precisions(course: Course, options: argparse.Namespace) -> dict:
+    """The spatial stream in each precision, and how far its logits are from those of float32."""
+    device, found, exact = pick_device(), {}, None
+    batch = next(iter(make_loader(course.dataset("test", ("rgb",)), options.batch_size, 0, 0)))
+    stacks = network_input({"rgb": batch["rgb"].to(device)}, ("rgb",))
+    for precision, word in PRECISIONS.items():
+        if precision == "fp16" and device.type != "cuda":
+            found[word] = "skipped: no CUDA device"
+            continue
+        other = replace(course, run_dir=course.run_dir / precision)
+        model = other.new("spatial").to(device).eval()
+        with torch.no_grad(), autocast(device, precision):
+            logits = model(*stacks).float()
+        exact = logits if exact is None else exact  # float32 is the first
+        found[word] = {"logits_off": ((logits - exact).abs().max() / exact.std()).item()}
+        with patch.dict(os.environ, TWOSTREAM_PRECISION=precision):
+            found[word] |= train(other, "spatial", model, options.seconds / 2)
+    return found
+
+
+def of_loader(course: Course, options: argparse.Namespace) -> dict:
+    """Clips a second of the loader alone, for each network's stacks."""
+    found = {"workers": course.workers}
+    for name, streams in INPUTS.items():
+        data = course.dataset("train", streams)
+        batches = iter(make_loader(data, options.batch_size, course.workers, 0, reuse=True))
+        next(batches)  # with which the workers have started
+        began = time.perf_counter()
+        loaded = sum(len(batch["label"]) for batch in batches)
+        found[name] = round(loaded / (time.perf_counter() - began), 1)
+    return found
+
+
+def of_decoding(course: Course, options: argparse.Namespace) -> dict | str:
+    """JPEGs a second of torchvision on the device and of OpenCV, and how far they are apart."""
+    try:  # deprecated since torchvision 0.29
+        from torchvision.io import ImageReadMode, decode_jpeg
+    except ImportError:
+        return "skipped: this torchvision no longer decodes"
+    device, clip = pick_device(), course.train[0]
+    frames = range(1, course.store.n_frames(clip) + 1)
+    found: dict[str, object] = {"device": device.type}
+    rgb = [cv2.cvtColor(i, cv2.COLOR_RGB2BGR) for i in course.store.images(clip, frames)]
+    u = course.store.read_flow(clip, frames[:-1])[..., 0]
+    for what, images, mode, flag in (
+        ("rgb", rgb, ImageReadMode.RGB, cv2.IMREAD_COLOR_RGB),
+        ("flow", u, ImageReadMode.GRAY, cv2.IMREAD_GRAYSCALE),
+    ):
+        files = [cv2.imencode(".jpg", np.ascontiguousarray(image))[1] for image in images]
+        tensors = [torch.from_numpy(file) for file in files]
+        decode_jpeg(tensors, mode, device=device.type)  # starts the decoder
+        began = time.perf_counter()
+        theirs = [image.cpu() for image in decode_jpeg(tensors, mode, device=device.type)]
+        halfway = time.perf_counter()
+        ours = [cv2.imdecode(file, flag) for file in files]
+        spent = halfway - began, time.perf_counter() - halfway
+        theirs = torch.stack(theirs).permute(0, 2, 3, 1).numpy().reshape(np.shape(ours))
+        off = np.abs(theirs.astype(int) - ours)
+        rates = (round(len(files) / seconds) for seconds in spent)
+        found[what] = dict(zip(("device_per_second", "opencv_per_second"), rates))
+        found[what] |= {"levels_off": int(off.max()), "mean_off": round(float(off.mean()), 3)}
+    return found
+
+
+def of_compiled(course: Course, options: argparse.Namespace) -> dict | str:
+    """The spatial stream through ``torch.compile``."""
+    if pick_device().type != "cuda":
+        return "skipped: no CUDA device"
+    other = replace(course, run_dir=course.run_dir / "compiled")
+    return train(other, "spatial", other.new("spatial"), options.seconds, compiled=True)
+
+
+# In this order: what matters most comes first, where a GPU is lent for minutes.
+PARTS: dict[str, Callable] = {
+    "first_layers": of_first_layers, "networks": of_networks, "precisions": of_precisions,
+    "loader": of_loader, "decoding": of_decoding, "compiled": of_compiled,
+}  # fmt: skip
+
+
+def check(options: argparse.Namespace) -> dict:
+    """Measure part after part; print each and keep it in ``options.results``."""
     height = round(options.crop * 256 / 224)
     # No warm-up to speak of and no end in sight: the clock ends it.
     recipe = Recipe(10**7, 1e-3, options.batch_size, warmup=1e-4)
     profile = Profile(
         "gpu_check", "moving textures", short_side=height, crop=options.crop, width=options.width,
         weights=weights(options.data, options.width), val_fraction=0.0, positions=1,
-        epoch_clips=options.epoch_clips, spatial=recipe, temporal=recipe, conv=recipe,
+        crops="centre", epoch_clips=options.epoch_clips, spatial=recipe, temporal=recipe,
+        conv=recipe,
     )  # fmt: skip
-    device, workers = pick_device(), min(8, cpu_count())
-    print(f"torch {torch.__version__}, {describe_device(device)}, {mixed_precision(device)}")
-    print(f"VGG-19 at width {options.width:g}, {options.crop} px, batch {options.batch_size}\n")
-    print(f"{'network':<18}{'clips/s':>9}{'memory GB':>11}   loss")
+    found = {"run": conditions() | {
+        "device": describe_device(pick_device()), "weights": Path(profile.weights).name,
+        "clips": str(options.shards or "textures"),
+        **{name: getattr(options, name) for name in TINY},
+    }}  # fmt: skip
+    print(json.dumps(found["run"]), flush=True)
     with tempfile.TemporaryDirectory() as runs:
         store = make_clips(options.data / str(height), height)
-        course = Course(profile, store, Path(runs), workers=workers)
-        networks, logits, spent = {}, {}, {}
-        for name, inputs in INPUTS.items():
-            model = course.new(name) if name != "conv" else ConvFusion(*networks.values())
-            train(course, name, model, options.seconds, compiled=False)
+        course = Course(profile, store, Path(runs), workers=min(8, cpu_count()))
+        for name, part in PARTS.items():
             began = time.perf_counter()
-            scores = score(model, course.dataset("test", inputs), workers=workers)
-            logits[name], spent[name] = scores.clip_logits(), time.perf_counter() - began
-            networks[name] = model.cpu()
-        fused = late_fusion(logits["spatial"], logits["temporal"])
-        loss = -np.log(np.maximum(fused[np.arange(len(fused)), scores.labels], 1e-12)).mean()
-        rate = len(fused) / (spent["spatial"] + spent["temporal"])
-        print(f"{'average fusion':<18}{rate:>9.1f}{'':>11}   {loss:.3f} (test clips, scoring only)")
-        if options.compiled:
-            other = replace(course, run_dir=Path(runs) / "compiled")
-            train(other, "spatial", other.new("spatial"), options.seconds, compiled=True)
+            found[name] = part(course, options)
+            spent = time.perf_counter() - began
+            print(f"{name}, {spent:.0f} s: {json.dumps(found[name])}", flush=True)
+            with atomic_write(options.results) as file:
+                file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--width", type=float, default=1.0, help="of VGG-19")
-    parser.add_argument("--crop", type=int, default=224, metavar="PX")
-    parser.add_argument("--batch-size", type=int, default=16, metavar="CLIPS")
-    parser.add_argument("--epoch-clips", type=int, default=320, metavar="CLIPS")
-    parser.add_argument("--compiled", action="store_true", help="one stream more, compiled")
-    parser.add_argument("--seconds", type=float, default=60, help="for each network")
+    parser.add_argument("--tiny", action="store_true", help="sizes that any CPU can do in seconds")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--shards", type=Path, help="real clips for the first layers")
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "gpu_check", metavar="DIR")
+    parser.add_argument("--results", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
-    if options.device == "cpu":
-        os.environ["TWOSTREAM_DEVICE"] = "cpu"
-        check(options)
-        return 0
-    if not torch.cuda.is_available():
+    vars(options).update(TINY if options.tiny else FULL)
+    if options.device == "cuda" and not torch.cuda.is_available():
         print("skipped: no CUDA device here, nothing was checked; run it where there is one")
         return 0
-    check(options)  # first, as it matters most where a GPU is lent for minutes
+    # Only a GPU's figures at full size are worth a chapter's line.
+    real = options.device == "cuda" and not options.tiny
+    options.results = options.results or (FOUND if real else options.data / FOUND.name)
+    os.environ["TWOSTREAM_DEVICE"] = options.device
+    check(options)
+    if options.device == "cpu":
+        print("the GPU's tests: skipped, no CUDA device")
+        return 0
     return subprocess.run([sys.executable, *TESTS], cwd=ROOT).returncode
 
 

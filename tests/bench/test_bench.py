@@ -23,6 +23,7 @@ import torch
 from twostream_utils.flow import compute_flow
 from twostream_utils.lab import kept
 from twostream_utils.stacks import StackDataset, make_loader
+from twostream_utils.vgg import vgg19
 
 # --- figures and the file ---------------------------------------------------------------------
 
@@ -168,16 +169,49 @@ def test_the_tests_of_the_gpu_are_chosen_without_nbval():
     assert len(collected) >= 5 and all("test_gpu.py::" in line for line in collected)
 
 
-def test_a_rehearsal_on_the_cpu_prints_rate_memory_and_loss_of_each(tmp_path, monkeypatch, capsys):
+def test_a_rehearsal_on_the_cpu_measures_every_part_and_keeps_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TWOSTREAM_DEVICE", "cpu")
-    sizes = ["--width", "0.1", "--crop", "64", "--batch-size", "8", "--epoch-clips", "24"]
-    options = ["--seconds", "1", "--device", "cpu", "--data", str(tmp_path)]
-    assert gpu_check.main(sizes + options) == 0
+    monkeypatch.setenv("TWOSTREAM_PRECISION", "no")
+    written = gpu_check.FOUND.exists()
+    assert gpu_check.main(["--tiny", "--device", "cpu", "--data", str(tmp_path)]) == 0
+    assert gpu_check.FOUND.exists() == written  # no figures of a rehearsal in the course
     shards = sorted(path.stem for path in (tmp_path / "73").glob("*.zip"))
     assert shards == sorted(clips.DIRECTIONS)
-    printed, number = capsys.readouterr().out, r"([\d.]+)"
-    for name in ("spatial", "temporal", "conv"):
-        line = re.search(rf"^{name} +{number} +{number} +{number} → {number} in", printed, re.M)
-        rate, memory, first, last = map(float, line.groups())
-        assert rate > 0 and 0.1 < memory < 50 and 0 < last < 10 and 0 < first < 10
-    assert re.search(rf"^average fusion +{number} +{number} \(test clips", printed, re.M)
+    found = kept.load(tmp_path / "gpu_check.json")
+    assert [*found] == ["run", *gpu_check.PARTS] and found["run"]["device"].startswith("CPU")
+    assert [*found["first_layers"]] == [
+        "rgb, mean", "rgb, mean_rescaled", "rgb, inflate", "flow, mean", "flow, mean_rescaled",
+    ]  # fmt: skip
+    for run in found["first_layers"].values():
+        assert 0 < run["last_loss"] < 20 and run["start"]["first"] > 0
+    for run in (*found["networks"].values(), found["precisions"]["bfloat16"]):
+        assert run["clips_per_second"] > 0 and 0.1 < run["memory_gb"] < 50
+        assert all(0 < loss < 20 for loss in run["losses"])
+    assert found["precisions"]["float32"]["logits_off"] == 0
+    assert 0 < found["precisions"]["bfloat16"]["logits_off"] < 0.5
+    assert min(found["loader"][name] for name in ("spatial", "temporal", "conv")) > 0
+    for what in ("rgb", "flow"):
+        assert found["decoding"][what]["device_per_second"] > 0
+        assert found["decoding"][what]["levels_off"] <= 3  # of 255: two libraries round apart
+    skipped = "skipped: no CUDA device"
+    assert found["precisions"]["float16"] == found["compiled"] == skipped
+    assert "the GPU's tests: skipped" in capsys.readouterr().out
+    assert os.environ["TWOSTREAM_PRECISION"] == "no"  # as it was
+
+    chapter = next((measure.ROOT / "notebooks" / "source").glob("11_*.md")).read_text("utf-8")
+    (cell,) = re.findall(r"```python\n(measured = .*?)```", chapter, re.DOTALL)
+    for folder, said in (tmp_path, "temporal takes "), (tmp_path / "none", "Not yet. Nobody"):
+        monkeypatch.setattr(kept, "KEPT", folder)
+        exec(cell, {"kept": kept})
+        assert said in capsys.readouterr().out
+
+
+def test_weights_that_cannot_be_fetched_are_random_ones(tmp_path, monkeypatch, capsys):
+    def offline(*args, **options):
+        raise RuntimeError("the ImageNet weights could not be fetched")
+
+    monkeypatch.setattr(gpu_check, "load_weights", offline)
+    monkeypatch.setattr(gpu_check, "vgg19", lambda *sizes: vgg19(3, 10, 1 / 16))
+    path = gpu_check.weights(tmp_path, 1)
+    assert "could not be fetched" in capsys.readouterr().out
+    assert vgg19(3, 10, 1 / 16, weights=path).features[0].weight.shape == (4, 3, 3, 3)

@@ -69,9 +69,6 @@ def test_groups_widen_what_they_share_and_nothing_else():
     shuffled = rng.permutation(280)
     again = ev.bootstrap_interval(free[shuffled], groups[shuffled])
     assert again == ev.bootstrap_interval(free, groups)  # the order of clips does not matter
-    seeds = np.stack([free, ~free, free])
-    wide, narrow = (np.diff(ev.bootstrap_interval(v, groups))[0] for v in (seeds, free))
-    assert wide > 1.2 * narrow
     with pytest.raises(ValueError, match="values of 280 clips, but 70 groups"):
         ev.bootstrap_interval(free, np.arange(70))
 

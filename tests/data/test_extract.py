@@ -15,6 +15,7 @@ import zipfile
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import psutil
 import pytest
@@ -22,7 +23,7 @@ import torch
 from conftest import REPO, moving_frames, write_video
 from test_video import BAD, bad_video
 
-from twostream_utils.data import processes
+from twostream_utils.data import processes, shards
 from twostream_utils.data.extract import extract
 from twostream_utils.data.processes import locked
 from twostream_utils.data.shards import ShardWriter, encode_clip
@@ -202,6 +203,7 @@ def test_sources_that_are_no_folder_of_classes(video_folder, tmp_path):
         (video_folder, {"algorithm": "horn"}, "'horn'.*dis, dis_small, tvl1, farneback"),
         (video_folder, {"classes": ["Yoyo"]}, "no class Yoyo .*JumpRope, PullUps, YoYo"),
         (video_folder, {"every": 0}, "every must be 1 or more"),
+        (video_folder, {"flow_scale": 2}, "flow_scale must be above 0 and at most 1, got 2"),
         (video_folder, {"group_pattern": "^[a-z]+_"}, "lacks a bracket"),
         (video_folder, {"group_pattern": "("}, "no regular expression"),
     ):
@@ -265,6 +267,39 @@ def test_every_third_field_under_its_own_number_makes_the_same_stacks(
     words = "one flow field in 3.*2 apart.*without --every.*multiple of 3"
     with pytest.raises(ValueError, match=words):
         flow_positions(thin, clip, replace(profile, flow_step=2), 1)
+
+
+# Flow at half size
+
+
+def test_flow_kept_at_half_size_is_read_at_full_size_in_px_of_the_frame(monkeypatch, tmp_path):
+    half = np.zeros((16, 32, 2), np.float32)  # of frames of 32x64 px
+    half[:, :16], half[:, 16:] = (2, 0.5), (-2, 0.5)  # px of the small frames
+    monkeypatch.setattr(shards, "compute_flow", lambda a, b, algorithm: half[: len(a)].copy())
+    made = shards.encode_clip("c", np.zeros((2, 32, 64, 3), np.uint8), flow_scale=0.5)
+    images = [cv2.imdecode(np.frombuffer(data, np.uint8), -1) for _, data in made]
+    assert [image.shape for image in images] == [(32, 64, 3)] * 2 + [(16, 32)] * 2
+    with shards.ShardWriter(tmp_path / "a.zip") as shard:
+        shard.add(made, {"c": {"label": "a", "flow_scale": 0.5}})
+    u, v = cv2.split(FrameStore(tmp_path).flow("c", 1))
+    # 4, -4 and 1 px of the frame; between the halves a quarter and three quarters of the way
+    row = [153] * 31 + [140, 115] + [102] * 31  # 127.5 + 25.5 … 127.5 - 25.5
+    assert u.tolist() == [row] * 32 and v.tolist() == [[134] * 64] * 32  # 127.5 + 6.375
+
+
+def test_flow_of_videos_at_half_size(whole, video_folder, tmp_path):
+    half = {"algorithm": "dis_small", "flow_scale": 0.5}
+    assert [len(make(video_folder, tmp_path, **half).written) for _ in range(2)] == [9, 0]
+    meta = json.loads(members(tmp_path / "YoYo.zip")["clips.json"])["v_YoYo_g03_c01"]
+    assert meta["flow_scale"] == 0.5 and "flow_every" not in meta
+    fields = [
+        FrameStore(root).read_flow("v_YoYo_g03_c01", range(1, 10)) for root in (whole, tmp_path)
+    ]
+    assert fields[0].shape == fields[1].shape == (9, 48, 64, 2)
+    for found in map(decode, fields):  # 2 px to the right and 1 px down, in either
+        assert np.median(found, axis=(0, 1, 2)) == pytest.approx([2, 1], abs=0.25)
+    done = run_script(video_folder, tmp_path, "--flow", "dis_small", "--flow-scale", "0.5")
+    assert "9 clips (0 new)" in done.stdout
 
 
 # Interruptions

@@ -44,9 +44,8 @@ def test_a_profile_without_data_names_the_commands(monkeypatch, tmp_path, profil
     for script in re.findall(r"python (\S+)", str(refused.value)):
         assert (ROOT / script).is_file()
     monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
-    with pytest.raises(
-        FileNotFoundError, match=f"python {tmp_path}/data_scripts/extract.py .*/data"
-    ):
+    place = re.escape(tmp_path.as_posix())
+    with pytest.raises(FileNotFoundError, match=f"python {place}/data_scripts/extract.py .*/data"):
         start.prepare_data(get_profile(profile))  # cells run in another folder there
 
 
@@ -98,8 +97,11 @@ def test_setup_says_what_is_missing_changed_and_lost(at_tiny, monkeypatch, tmp_p
     monkeypatch.delenv("TWOSTREAM_RUNS")
     monkeypatch.setattr(start, "DRIVE", tmp_path / "MyDrive")
     assert start.shown(start.runs_folder()) == "runs"
+    assert start.setup("folder", quiet=True).scratch is None
     (tmp_path / "MyDrive").mkdir()
     course = start.setup("folder")
+    # An unfinished checkpoint an epoch would fill Drive: they go to the session's own disk.
+    assert course.scratch and not course.scratch.is_relative_to(tmp_path / "MyDrive")
     assert "finished networks and scores are kept on Google Drive" in capsys.readouterr().out
     assert course.checkpoint("spatial").is_relative_to(tmp_path / "MyDrive" / "two_stream_runs")
 

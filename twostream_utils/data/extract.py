@@ -111,9 +111,9 @@ class Report:
 
 def extract(
     source: str | os.PathLike, out: str | os.PathLike, *, short_side: int = 256,
-    algorithm: str = "dis", every: int = 1, group_pattern: str | None = None,
-    rate: float | None = None, workers: int | None = None, classes: Iterable[str] | None = None,
-    progress: bool = True,
+    algorithm: str = "dis", every: int = 1, flow_scale: float = 1.0,
+    group_pattern: str | None = None, rate: float | None = None, workers: int | None = None,
+    classes: Iterable[str] | None = None, progress: bool = True,
 ) -> Report:  # fmt: skip
     """Folder of class folders of videos → `<out>/<Class>.zip`, one shard per class.
 
@@ -130,6 +130,9 @@ def extract(
         algorithm: of the flow, see `flow.compute_flow`; `clips.json` of each shard says which.
         every: N extracts only the flow fields 1, 1 + N, 1 + 2 N, …: enough for stacks whose
             `flow_step` is a multiple of N, in an Nth of the time.
+        flow_scale: flow is made of frames scaled by it and kept at their size, in px of the full
+            frame as ever; `FrameStore` enlarges it again. Below 1 take "dis_small", which is as
+            good at half size as "dis" on the whole frame.
         group_pattern: regular expression whose first bracket finds the group in the file's stem,
             e.g. `^([a-z]+)_`; by default `_gNN_`. A clip without a match belongs to the folder
             between class and clip, and without one it is a group by itself.
@@ -141,7 +144,8 @@ def extract(
 
     Raises:
         FileNotFoundError: no such source, or no videos in it.
-        ValueError: unknown algorithm or class, a broken pattern, nothing readable.
+        ValueError: unknown algorithm or class, a scale not in (0, 1], a broken pattern, nothing
+            readable.
         OSError, RuntimeError: another command writes to `out`, the disk is full, a worker was
             killed; whole shards are kept.
     """
@@ -151,12 +155,15 @@ def extract(
         raise ValueError(f"unknown flow algorithm {algorithm!r}; choose one of {known}")
     if every < 1:
         raise ValueError(f"every must be 1 or more, got {every}")
+    if not 0 < flow_scale <= 1:
+        raise ValueError(f"flow_scale must be above 0 and at most 1, got {flow_scale}")
     settings = {
         "format": 1, "short_side": short_side, "flow": algorithm, "group_pattern": group_pattern,
         "quality": QUALITY, "bound": BOUND,
     }  # fmt: skip
-    if every > 1:  # left out otherwise, so that older shards stay good
-        settings["flow_every"] = every
+    thinned = {"flow_every": every, "flow_scale": flow_scale}
+    # Left out where all is kept, so that older shards stay good.
+    settings |= {name: value for name, value in thinned.items() if value != 1}
     report = Report()
     plan = _plan(source, class_folders(source, out, classes, report), group_pattern, report)
     out.mkdir(parents=True, exist_ok=True)
@@ -384,7 +391,7 @@ def _content(path: Path) -> list:
 
 def _encode(settings: dict, rate: float, always: bool, video: _Video) -> tuple[list, dict | str]:
     """Members of a clip and its entry of `clips.json`, or the reason why it cannot be used."""
-    every = settings.get("flow_every", 1)
+    thinned = {name: settings[name] for name in ("flow_every", "flow_scale") if name in settings}
     try:
         if video.path.is_symlink() and not video.path.exists():
             return [], "a broken link"
@@ -393,7 +400,8 @@ def _encode(settings: dict, rate: float, always: bool, video: _Video) -> tuple[l
             pace = measure_pace(video.path)
             read_at = rate if always else paced(pace, rate)
         rate, frames = open_video(video.path, settings["short_side"], read_at, pace)
-        members = encode_clip(video.clip, frames, settings["flow"], every=every)
+        every, scale = thinned.get("flow_every", 1), thinned.get("flow_scale", 1.0)
+        members = encode_clip(video.clip, frames, settings["flow"], every=every, flow_scale=scale)
     except VideoError as error:
         return [], error.reason
     except (ValueError, OSError, cv2.error) as error:
@@ -402,8 +410,7 @@ def _encode(settings: dict, rate: float, always: bool, video: _Video) -> tuple[l
     if len(set(frames)) == 1:
         return [], "all frames are equal: a still image, or a decoder that failed"
     meta = {"label": video.label, "group": video.group, "source": video.name, "fps": rate}
-    meta |= {"frames": len(frames), "flow": settings["flow"]}
-    meta |= {"flow_every": every} if every > 1 else {}
+    meta |= {"frames": len(frames), "flow": settings["flow"]} | thinned
     return members, meta | ({"side": video.side} if video.side else {})
 
 

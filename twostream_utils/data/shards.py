@@ -20,7 +20,7 @@ QUALITY = 95
 
 def encode_clip(
     name: str, frames: Iterable[np.ndarray], algorithm: str = "dis", quality: int = QUALITY,
-    every: int = 1,
+    every: int = 1, flow_scale: float = 1.0,
 ) -> list[tuple[str, bytes]]:  # fmt: skip
     """One clip → the members of its shard: RGB frames, then u, then v, as JPEG files.
 
@@ -31,6 +31,8 @@ def encode_clip(
         algorithm: one of `flow.ALGORITHMS`.
         quality: JPEG quality, 0 to 100.
         every: 1 for all fields; N for the fields 1, 1 + N, 1 + 2 N, … only.
+        flow_scale: flow is computed and kept at so much of the frames' height and width. Its
+            values stay px of the frames per frame: 4 px at full size are 4 px at half size.
 
     Returns `[(member name, JPEG bytes), ...]`: T frames, and T - 1 u and v fields or every Nth of
     them. Field i is the flow from frame i to frame i + 1, quantised.
@@ -42,8 +44,14 @@ def encode_clip(
         jpeg = _jpeg(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
         rgb.append((f"jpegs_256/{name}/frame{number:06d}.jpg", jpeg))
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        if flow_scale != 1:
+            size = [round(side * flow_scale) for side in grey.shape[::-1]]
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         if before is not None and (number - 2) % every == 0:
-            u, v = cv2.split(quantise(compute_flow(before, grey, algorithm)))
+            flow = compute_flow(before, grey, algorithm)
+            if flow_scale != 1:
+                flow *= np.divide(frame.shape[1::-1], grey.shape[::-1])
+            u, v = cv2.split(quantise(flow))
             file = f"{name}/frame{number - 1:06d}.jpg"
             us.append((f"tvl1_flow/u/{file}", _jpeg(u, quality)))
             vs.append((f"tvl1_flow/v/{file}", _jpeg(v, quality)))
@@ -105,7 +113,8 @@ class ShardWriter:
         """Add a clip's `members` (as from `encode_clip`) and its entry of `clips.json`.
 
         `meta` is `{clip: {"label", "group", "source", "fps", "frames", "flow"}}`, where "flow" is
-        the algorithm, and "flow_every" where fields were left out.
+        the algorithm, "flow_every" where fields were left out, and "flow_scale" where they are
+        smaller than the frames.
         """
         for clip in meta:
             if clip in self.clips:

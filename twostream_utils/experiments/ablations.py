@@ -29,7 +29,6 @@ from ..course import INPUTS, Course
 from ..data.processes import parallel_map
 from ..device import PRECISIONS, mixed_precision, pick_device
 from ..evaluation import score
-from ..flow import decode
 from ..fusion import late_fusion
 from ..lab import kept
 from ..lab.start import command, setup
@@ -38,6 +37,7 @@ from ..training import fit
 from ..vgg import load_weights
 from . import original
 from .accuracy import WAYS, made, row
+from .camera import drift
 from .fusions import MapFusion
 from .lessons import LESSONS
 
@@ -100,16 +100,6 @@ def mean_flow(run: Run, course: Course) -> Found:
     subtract = run.variant == "temporal / mean subtracted"
     course = replace(course, profile=replace(course.profile, subtract_mean=subtract))
     return course.trained("temporal"), course.dataset("test", ("flow",)), []
-
-
-def drift(course: Course, clips: list[str]) -> list[float]:
-    """How far the whole image of each clip moves between frames, px: the median of the means."""
-    found = []
-    for clip in clips:
-        fields = course.store.read_flow(clip, range(1, course.store.n_flow(clip) + 1))
-        mean = decode(fields).mean(axis=(1, 2))
-        found.append(round(float(np.median(np.linalg.norm(mean, axis=1))), 3))
-    return found
 
 
 def fusion(run: Run, course: Course) -> Found:
@@ -237,7 +227,7 @@ def carry_out(run: Run) -> list[dict]:
         scores = score(model, test, workers=course.workers)
         found = {run.variant: (scores.clip_logits(), history)}
     if run.group == "mean_flow":
-        more["drift"] = drift(course, clips)
+        more["drift"] = [drift(course.store, clip) for clip in clips]
     more |= made() | {"seconds": round(time.perf_counter() - began)}
     if run.group == "original":
         more["precision"] = PRECISIONS[original.precision()]

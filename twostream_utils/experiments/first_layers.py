@@ -57,7 +57,7 @@ def stacks_of(
 
 
 @torch.inference_mode()
-def at_the_start(model: nn.Module, stacks: torch.Tensor, stream: str, weights: str) -> dict:
+def at_the_start(model: nn.Module, stacks: torch.Tensor, stream: str, profile: Profile) -> dict:
     """Deviations before training: of the first layer's response, bias included, and of the maps.
 
     ``one_frame`` are the same of one RGB frame under the weights as they were trained, for which
@@ -69,7 +69,7 @@ def at_the_start(model: nn.Module, stacks: torch.Tensor, stream: str, weights: s
     by_clip = model.features[0](x).std(dim=(1, 2, 3))
     found["first_of_clips"] = by_clip.quantile(torch.tensor([0.0, 0.5, 1.0]).to(x)).tolist()
     if stream == "rgb":
-        old = vgg19(3, 1, 0.25, weights=weights).to(x.device).eval()
+        old = vgg19(3, 1, profile.width, weights=profile.weights).to(x.device).eval()
         frame = normalise(stacks[:, :3].to(x.device), "rgb")
         found["one_frame"] = {
             "first": old.features[0](frame).std().item(), "maps": old.maps(frame).std().item()
@@ -79,9 +79,9 @@ def at_the_start(model: nn.Module, stacks: torch.Tensor, stream: str, weights: s
 
 def train(
     train_set: tuple[torch.Tensor, torch.Tensor], test_set: tuple | None, stream: str,
-    how: str, rate: float, profile: Profile, seed: int = 0,
+    how: str, rate: float, profile: Profile, seed: int = 0, steps: int = STEPS,
 ) -> dict:  # fmt: skip
-    """Train one stream for ``STEPS`` steps; loss and gradient norm of each step, rounded."""
+    """Train one stream for ``steps`` steps; loss and gradient norm of each step, rounded."""
     (stacks, labels), device = train_set, pick_device()
     torch.manual_seed(seed)
     model = vgg19(
@@ -90,13 +90,13 @@ def train(
     )  # fmt: skip
     to_model_layout(model, device)
     result = {"stream": stream, "how": how, "rate": rate, "seed": seed}
-    result |= {"start": at_the_start(model.eval(), stacks[:64], stream, profile.weights)}
+    result |= {"start": at_the_start(model.eval(), stacks[:64], stream, profile)}
     optimizer = torch.optim.SGD(model.parameters(), rate, 0.9, weight_decay=5e-4)
     losses, norms, right = [], [], []
     model.train()
-    for step in range(STEPS):
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate * warmup_cosine(step, STEPS, 0.1)
+            group["lr"] = rate * warmup_cosine(step, steps, 0.1)
         rows = torch.randint(len(stacks), (BATCH,))
         logits = model(normalise(stacks[rows].to(device), stream))
         loss = nn.functional.cross_entropy(logits, labels[rows].to(device))
