@@ -21,9 +21,8 @@ def pick_device() -> torch.device:
     found = ["cuda"] * cuda + ["mps"] * mps + ["cpu"]
     name = os.environ.get("TWOSTREAM_DEVICE") or found[0]
     if name not in found:
-        there = " and ".join(found)
-        fault = f"no TWOSTREAM_DEVICE {name!r} on this machine; it has {there}"
-        raise ValueError(f"{fault}: name one of these, or none")
+        there = " or ".join(found)
+        raise ValueError(f"no TWOSTREAM_DEVICE {name!r} on this machine: name {there}, or none")
     own = os.environ.get("LOCAL_RANK") if name == "cuda" else None
     return torch.device(name if own is None else f"{name}:{own}")
 
@@ -46,10 +45,9 @@ def precision_to_go_on(device: torch.device, begun: str, checkpoint: Path) -> st
     """Return ``begun``, or what ``device`` has; ValueError if TWOSTREAM_PRECISION is another."""
     own = mixed_precision(device)
     if os.environ.get("TWOSTREAM_PRECISION") and own != begun:
-        raise ValueError(
-            f"{checkpoint} was trained in {PRECISIONS[begun]} so far, and TWOSTREAM_PRECISION asks "
-            f"for {PRECISIONS[own]}: unset the variable to go on, or delete the file to train again"
-        )
+        fault = f"{checkpoint} was trained in {PRECISIONS[begun]} so far, and TWOSTREAM_PRECISION"
+        way_out = "unset the variable to go on, or delete the file to train again"
+        raise ValueError(f"{fault} asks for {PRECISIONS[own]}: {way_out}")
     both = {"cuda": {"fp16", "no", own}, "cpu": {"bf16", "no"}, "mps": {"no"}}
     return begun if begun in both[device.type] else own
 

@@ -12,8 +12,8 @@ from pathlib import Path
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a name beside `path` that is renamed to it when the block ends; make the folder.
 
-    Raises PermissionError that says so if something else keeps the old file open (Windows).
     What a kill left goes with a write an hour later: its writer may live on another machine.
+    Raises PermissionError if something else keeps the old file open (Windows).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,14 +23,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     part = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         yield part
-        for pause in 0.1, 0.4, 1.0, None:  # a virus scanner holds a file for a moment
-            try:
-                os.replace(part, path)
-                break
-            except PermissionError as error:
-                if pause is None:
-                    fault = f"{path} is open elsewhere: close it there, then do the same again"
-                    raise PermissionError(error.errno, fault) from error
-                time.sleep(pause)
+        for pause in 0.1, 0.4, 1.0:  # a virus scanner holds a file for a moment
+            with suppress(PermissionError):
+                return os.replace(part, path)
+            time.sleep(pause)
+        raise PermissionError(13, f"{path} is open elsewhere: close it there, then do it again")
     finally:
         part.unlink(missing_ok=True)

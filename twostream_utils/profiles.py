@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
-from numbers import Integral
 
 from .splits import UCF101_CLASSES
 
@@ -98,8 +97,7 @@ class Profile:
 
     def __post_init__(self):
         for name in SIZES:
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or value < 1:
+            if not hasattr(value := getattr(self, name), "__index__") or value < 1:
                 raise ValueError(f"{name} must be a whole number from 1 up, not {value!r}")
             object.__setattr__(self, name, int(value))  # NumPy's would name other checkpoints
         for name, words in WORDS.items():
@@ -126,10 +124,10 @@ class Profile:
         """All sizes that the weights of ``network`` depend on, as plain values."""
         free = {"title", "data", "source", "flow", "cache_gb", "positions", "crops", "val_every"}
         free |= {"fusion", "fusion_block", "chunks"}  # choices: see ``Course.checkpoint``
-        free |= set() if self.recipe_clips else {"recipe_clips"}
         if network != "conv":
             free |= set(INPUTS) - {network}
-        return {name: value for name, value in asdict(self).items() if name not in free}
+        told = asdict(self).items()
+        return {k: v for k, v in told if k not in free and (k, v) != ("recipe_clips", 0)}
 
 
 def _recipes(profile: Profile, *steps: int, **changes) -> dict[str, Recipe]:

@@ -217,14 +217,13 @@ class Archive:
 
     def read_at(self, size: int, offset: int) -> bytes:
         """`size` bytes at `offset`, fewer at the end; for any thread, and after a fork too."""
-        keep = hasattr(os, "pread")
-        if keep and not self._files:
+        if hasattr(os, "pread") and not self._files:
             self._files = [open(path, "rb", buffering=0) for path, *_ in self.parts]
         data = b""
         for number, (path, start, end) in enumerate(self.parts):
             if start <= offset < end and size > 0:
                 place, length = offset - start, min(size, end - offset)
-                if keep:
+                if self._files:
                     some = os.pread(self._files[number].fileno(), length, place)
                 else:  # Windows: threads share a file's position, and nobody replaces an open file
                     with open(path, "rb", buffering=0) as file:

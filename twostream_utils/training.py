@@ -159,10 +159,9 @@ class Training:
         if state:
             model.load_state_dict(state["model"])
         if goes_on and not state["optimizer"]:
-            raise ValueError(
-                f"{checkpoint} is a finished training of {len(self.history)} epochs, kept without "
-                f"its optimizer: it cannot go on to {epochs}. Delete it or name another file"
-            )
+            fault = f"{checkpoint} is a finished training of {len(self.history)} epochs, kept"
+            way_out = f"it cannot go on to {epochs}. Delete it or name another file"
+            raise ValueError(f"{fault} without its optimizer: {way_out}")
         for name in ("optimizer", "schedule", "scaler") if goes_on else ():
             if state[name]:
                 getattr(self, name).load_state_dict(state[name])
@@ -189,8 +188,7 @@ class Training:
             if first:
                 self.model.load_state_dict(first)
             if isinstance(error, KeyboardInterrupt):
-                goes_on = f"it goes on with epoch {begun + 1}"
-                print(f"Interrupted. Nothing is lost: run again, {goes_on}.")
+                print(f"Interrupted. Nothing is lost: the next run goes on with epoch {begun + 1}.")
                 error._render_traceback_ = lambda: ["KeyboardInterrupt"]  # a notebook asks for it
             raise
 

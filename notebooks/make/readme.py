@@ -46,7 +46,11 @@ def results_line(results: dict) -> str:
     top1 = {key: 100 * row["top1"] for key, row in results["methods"].items()}
     shares = " · ".join(f"{method.title} {top1[key]:.1f} %" for key, method in METHODS.items())
     profile, seed = results["profile"], results["seed"]
-    return f"**{shares}** of {results['n_test']} test clips (profile `{profile}`, seed {seed})."
+    count, ends = elsewhere(results)
+    widest = max(100 * (high - low) for low, high in ends.values())
+    moves = f" On another machine the same seed moved them by up to {widest:.1f} points."
+    line = f"**{shares}** of {results['n_test']} test clips (profile `{profile}`, seed {seed})."
+    return line + moves * (count > 1)
 
 
 def results_rows(results: dict) -> list[tuple[str, ...]]:

@@ -152,7 +152,7 @@ class InWorkers(stacks.StackDataset):
 
     def __getitem__(self, index):
         if self.trouble == "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
         raise RuntimeError(self.trouble)
 
 

@@ -329,7 +329,7 @@ def test_the_device_can_be_given(monkeypatch):
     assert device.pick_device() == torch.device("cuda", 1)
     for name in ("mps", "gpu"):
         monkeypatch.setenv("TWOSTREAM_DEVICE", name)
-        with pytest.raises(ValueError, match=f"{name}' on this machine; it has cuda and cpu"):
+        with pytest.raises(ValueError, match=f"{name}' on this machine: name cuda or cpu, "):
             device.pick_device()
 
 

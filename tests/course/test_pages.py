@@ -114,6 +114,7 @@ def test_results_are_in_percent(monkeypatch):
     assert "split 1: 640 training, 80 validation and 280 test clips, seed 0" in said
     assert "640 training and 280 test clips" in readme.caption(RESULTS | {"n_val": 0})
     monkeypatch.setattr(readme, "elsewhere", lambda found: (2, dict.fromkeys(METHODS, (0.5, 0.6))))
+    assert "the same seed moved them by up to 10.0 points." in readme.results_line(RESULTS)
     said = readme.caption(RESULTS)
     assert "in 2 runs with other machines, threads or precisions: Spatial stream 50.0 to" in said
 

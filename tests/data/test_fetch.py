@@ -386,7 +386,7 @@ def test_no_name_in_an_archive_leads_out_of_the_folder(nginx, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["zip", "backslashes", "flat", "tar", "folder"])
-def test_archives_and_folders_of_this_disk(tmp_path, kind):
+def test_archives_and_folders_of_this_disk(tmp_path, kind, monkeypatch):
     source = tmp_path / "UCF101_subset.tar.gz"  # the real one is not packed in spite of its name
     forms = {"backslashes": "UCF-101\\{label}\\{name}", "flat": "UCF101/{name}"}
     if kind == "tar":
@@ -409,6 +409,9 @@ def test_archives_and_folders_of_this_disk(tmp_path, kind):
         with pytest.raises(FetchError, match="no whole zip or tar"):
             get(source, tmp_path / "cut", "YoYo")
         assert files_in(tmp_path / "cut") == {} and nothing_half(tmp_path)
+        monkeypatch.delattr(tarfile, "data_filter")  # the last 3.10 that installs on Windows
+        with pytest.raises(FetchError, match="Python 3.10.12, 3.11.4 or newer is needed"):
+            get(source, tmp_path / "cut", "YoYo")
 
 
 @pytest.mark.parametrize("tool", ["unrar", "unar", "bsdtar", "7zz", "7z", None])

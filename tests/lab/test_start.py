@@ -44,9 +44,8 @@ def test_a_profile_without_data_names_the_commands(monkeypatch, tmp_path, profil
     for script in re.findall(r"python (\S+)", str(refused.value)):
         assert (ROOT / script).is_file()
     monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
-    with pytest.raises(
-        FileNotFoundError, match=f"python {tmp_path}/data_scripts/extract.py .*/data"
-    ):
+    place = re.escape(tmp_path.as_posix())
+    with pytest.raises(FileNotFoundError, match=f"python {place}/data_scripts/extract.py .*/data"):
         start.prepare_data(get_profile(profile))  # cells run in another folder there
 
 

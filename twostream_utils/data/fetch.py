@@ -295,6 +295,8 @@ def _download(session: _Session, where: str, path: Path, progress: bool) -> None
 def _unpack(path: Path, folder: Path) -> Path:
     """Unpack a tar, or with a program of this machine a rar, into `folder`."""
     with contextlib.suppress(*_DAMAGED), tarfile.open(path) as tar:
+        if not hasattr(tarfile, "data_filter"):
+            raise FetchError(f"to unpack {path} safely, Python 3.10.12, 3.11.4 or newer is needed")
         tar.extractall(folder, filter="data")
         return folder
     tools = {

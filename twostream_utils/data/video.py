@@ -18,6 +18,8 @@ from av.video.reformatter import VideoReformatter
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # for the chapter that reads with OpenCV
 
+# A title in another encoding is no reason to refuse a video; PyAV 19 has no such word any more.
+_METADATA = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 # Formats that are opened and are no video: text as a terminal shows it, lists of other files.
 _NO_VIDEO = {"tty", "concat", "hls", "srt", "webvtt", "ass", "lrc", "dash", "ffmetadata"}
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -119,7 +121,7 @@ def _opened(path: str | os.PathLike) -> av.container.InputContainer:
         raise VideoError(path, "the file is empty")
     try:
         text = os.fsencode(path).decode("utf-8", "ignore") == str(path)
-        file = av.open(str(path) if text else open(path, "rb"), metadata_errors="replace")
+        file = av.open(str(path) if text else open(path, "rb"), **_METADATA)
     except PermissionError:
         raise VideoError(path, "this user may not read the file") from None
     except av.FFmpegError:

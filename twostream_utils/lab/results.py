@@ -107,5 +107,6 @@ def elsewhere(found: dict) -> tuple[int, dict[str, tuple[float, float]]]:
     kept = [load(KEPT / "readme_results.json"), *load(KEPT / "elsewhere.json").get("runs", [])]
     others = [run for run in kept if run and run["methods"] != found["methods"]]
     runs = [run["methods"] for run in (found, *others) if all(run[k] == found[k] for k in SAME)]
-    tops = {key: [methods[key]["top1"] for methods in runs] for key in found["methods"]}
+    every = [key for key in found["methods"] if all(key in run for run in runs)]
+    tops = {key: [run[key]["top1"] for run in runs] for key in every}
     return len(runs), {key: (min(values), max(values)) for key, values in tops.items()}
