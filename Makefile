@@ -80,7 +80,7 @@ book: $(STAMP) ## the course with its outputs as a web site, in build/book
 slides: $(STAMP) ## a deck of slides a chapter, in build/slides
 	@$(BIN)/python notebooks/make/slides.py
 
-ablations: $(STAMP) ## what each choice is worth: the trainings behind notebook 12, half an hour on 2 cores
+ablations: $(STAMP) ## what each choice is worth: the trainings behind notebook 12, 45 minutes on 2 cores
 	@$(APART) -u TWOSTREAM_PROFILE $(BIN)/python -m twostream_utils.experiments.ablations
 
 bench: $(STAMP) ## how fast it is, and against what: a table, and notebooks/kept/bench.json

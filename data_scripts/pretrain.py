@@ -134,7 +134,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help=clock)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=0.05)
-    parser.add_argument("--start", help="go on from this small network, such as stills")
+    parser.add_argument("--start", help="go on from this small network: stills, or a file")
+    parser.add_argument("--crop", type=int, help="crops of one size, in px, from start to end")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="default: beside the shipped weights")
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/pretrain.pt"))
@@ -162,10 +163,12 @@ def main() -> None:
         "images": f"{len(images)} photographs of {model.sizes[0]} classes" if o.photos
         else f"{len(images)} generated stills, tasks scene and pose",
         "held_out_images": len(held_images), "terms": o.terms, "epochs_planned": o.epochs,
-        "crops": SIZES, "batch_size": o.batch_size, "peak_learning_rate": o.lr,
-        "label_smoothing": 0.1, "start": o.start, "seed": o.seed,
+        "crops": o.crop or SIZES, "batch_size": o.batch_size, "peak_learning_rate": o.lr,
+        "label_smoothing": 0.1, "start": o.start and Path(o.start).name, "seed": o.seed,
         "torch": str(torch.__version__), "epochs": [],
     }  # fmt: skip
+    if o.start and (earlier := Path(o.start).with_suffix(".json")).is_file():
+        log["before"] = json.loads(earlier.read_text())
     step, elapsed = 0, 0.0
     if o.checkpoint.is_file():
         saved = torch.load(o.checkpoint, weights_only=True)
@@ -181,7 +184,8 @@ def main() -> None:
         torch.save(state, o.checkpoint.with_suffix(".new"))
         o.checkpoint.with_suffix(".new").replace(o.checkpoint)
 
-    done, losses, size = step >= steps, [], SIZES[0][1]
+    sizes = ((0.0, o.crop),) if o.crop else SIZES
+    done, losses, size = step >= steps, [], sizes[0][1]
     while not done:
         epoch = step // per_epoch
         rng = np.random.default_rng((o.seed, epoch, step))
@@ -192,7 +196,7 @@ def main() -> None:
             done = share >= 1
             if done:
                 break
-            size = [size for start, size in SIZES if share >= start][-1]
+            size = [size for start, size in sizes if share >= start][-1]
             for group in optimizer.param_groups:
                 group["lr"] = o.lr * warmup_cosine(int(share * steps), steps, 0.05)
             rows = order[first * o.batch_size : (first + 1) * o.batch_size]

@@ -67,15 +67,13 @@ class Course:
             if not 1 <= self.split <= len(folds):
                 raise ValueError(f"split {self.split}: this data set has folds 1 to {len(folds)}")
             self.train, self.test = folds[self.split - 1]
-        for part in "train", "test":
-            if not getattr(self, part):
-                raise ValueError(
-                    f"no clips to {part} on: of the {len(groups)} clips in {self.store.root} that "
-                    f"profile {self.profile.name!r} takes, split {self.split} has none for it. "
-                    "data_scripts/verify.py lists what is missing"
-                )
-        share = self.profile.val_fraction
-        if share > 0 and not self.val:
+        for part in [name for name in ("train", "test") if not getattr(self, name)]:
+            raise ValueError(
+                f"no clips to {part} on: of the {len(groups)} clips in {self.store.root} that "
+                f"profile {self.profile.name!r} takes, split {self.split} has none for it. "
+                "data_scripts/verify.py lists what is missing"
+            )
+        if (share := self.profile.val_fraction) > 0 and not self.val:
             self.train, self.val = hold_out_groups(self.train, groups, share, 0, labels)
 
     def dataset(
@@ -143,10 +141,8 @@ class Course:
 
     def _choices(self, choices: dict) -> dict:
         """What conv fusion is made with: ``choices``, and the profile's where they say nothing."""
-        own = {"train_trunks": self.recipe("conv").trunk_lr > 0}
-        if "network" not in choices:
-            own |= self.profile.fusion_choices
-        return own | choices
+        own = {} if "network" in choices else self.profile.fusion_choices
+        return {"train_trunks": self.recipe("conv").trunk_lr > 0} | own | choices
 
     @cached_property
     def _data(self) -> str:
@@ -192,8 +188,7 @@ class Course:
         which = [f"{self.profile.positions}x2", *sorted({part, crops} - {"test", "centre"})]
         checkpoint = self.checkpoint(name, **choices)
         path = checkpoint.with_name(f"{checkpoint.stem}_{'_'.join(which)}.npz")
-        over = self._over_time(name, choices)
-        dataset = self.dataset(part, INPUTS[name], crops, over)
+        dataset = self.dataset(part, INPUTS[name], crops, self._over_time(name, choices))
         if path.exists() and (kept := Scores.load(path)).clips == tuple(dataset.clips):
             return kept
         model = self.new(name, **choices)
@@ -207,30 +202,27 @@ class Course:
         return scores
 
     def held_out(self) -> list[tuple[Course, str]]:
-        """Return courses, and which part of their clips is of groups that they do not train on.
+        """Return courses, each with the part of its clips whose groups it does not train on.
 
-        This one and "val", or, for all seeds, two that test on each half of the training groups;
-        none if that is one group.
+        This one and "val", or, for all seeds, one for each half of the training groups; or none.
         """
         if self.val:
             return [(self, "val")]
-        found, groups = [], {clip: self.store.group(clip) for clip in self.train}
-        for k, fold in enumerate(group_folds(groups, 2) if len({*groups.values()}) > 1 else ()):
-            sides = dict.fromkeys(fold.train, "train") | dict.fromkeys(fold.test, "test")
-            folder = self.run_dir / f"half{k + 1}"
-            found.append((replace(self, seed=0, run_dir=folder, sides=sides), "test"))
-        return found
+        groups = {clip: self.store.group(clip) for clip in self.train}
+        folds = group_folds(groups, 2) if len({*groups.values()}) > 1 else []
+        sides = [dict.fromkeys(a, "train") | dict.fromkeys(b, "test") for a, b in folds]
+        return [(replace(self, seed=0, run_dir=self.run_dir / f"half{k}", sides=half), "test")
+                for k, half in enumerate(sides, 1)]  # fmt: skip
 
     @cached_property
     def weights(self) -> tuple[tuple[float, ...], float]:
         """``fusion.weigh`` of all networks on :meth:`held_out`, and the seconds that it took."""
-        scores = {n: [c.scores(n, part) for c, part in self.held_out()] for n in INPUTS}
-        if not (of_conv := scores["conv"]):
+        found = [[c.scores(name, part) for name in INPUTS] for c, part in self.held_out()]
+        if not found:
             return (1.0,) * len(INPUTS), 0.0
-        logits = [np.concatenate([s.clip_logits() for s in found]) for found in scores.values()]
-        chosen = weigh(np.array(logits), np.concatenate([s.labels for s in of_conv]))
-        own = 0 if self.val else sum(s.seconds for found in scores.values() for s in found)
-        return chosen, own
+        logits = np.concatenate([[s.clip_logits() for s in each] for each in found], axis=1)
+        seconds = sum(s.seconds for each in found for s in each) * (not self.val)
+        return weigh(logits, np.concatenate([each[0].labels for each in found])), seconds
 
     def method_scores(self, crops: str | None = None, view: int | None = None) -> dict[str, tuple]:
         """Return ``{method: (probabilities (N, classes), labels (N,), seconds)}`` of ``METHODS``.
@@ -241,12 +233,11 @@ class Course:
         for key, method in METHODS.items():
             logits, seconds = {}, 0.0
             for name in method.networks:
-                choices = method.choices if name == "conv" else {}
-                scores = self.scores(name, crops=crops, **choices)
-                logits[name] = scores.clip_logits() if view is None else scores.logits[:, view]
-                seconds += scores.seconds
+                told = self.scores(name, crops=crops, **(method.choices if name == "conv" else {}))
+                logits[name] = told.clip_logits() if view is None else told.logits[:, view]
+                seconds += told.seconds
             if method.weighted:
                 logits["weights"], more = self.weights
                 seconds += more
-            found[key] = method.fuse(logits), scores.labels, seconds
+            found[key] = method.fuse(logits), told.labels, seconds
         return found

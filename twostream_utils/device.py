@@ -45,10 +45,9 @@ def precision_to_go_on(device: torch.device, begun: str, checkpoint: Path) -> st
     """Return ``begun``, or what ``device`` has; ValueError if TWOSTREAM_PRECISION is another."""
     own = mixed_precision(device)
     if os.environ.get("TWOSTREAM_PRECISION") and own != begun:
-        raise ValueError(
-            f"{checkpoint} was trained in {PRECISIONS[begun]} so far, and TWOSTREAM_PRECISION asks "
-            f"for {PRECISIONS[own]}: unset the variable to go on, or delete the file to train again"
-        )
+        fault = f"{checkpoint} was trained in {PRECISIONS[begun]} so far, and TWOSTREAM_PRECISION"
+        way_out = "unset the variable to go on, or delete the file to train again"
+        raise ValueError(f"{fault} asks for {PRECISIONS[own]}: {way_out}")
     both = {"cuda": {"fp16", "no", own}, "cpu": {"bf16", "no"}, "mps": {"no"}}
     return begun if begun in both[device.type] else own
 

@@ -98,8 +98,7 @@ def score(model: nn.Module, dataset: StackDataset, batch_size: int = 8, workers:
     loader = make_loader(dataset, batch_size, workers, 0)
     batches = inputs(loader, device, dataset.streams, "scoring")
     network = Prepared(to_model_layout(model, device), device)
-    mine = list(view_logits(network, batches)[0].cpu().numpy())
-    shares = [mine]
+    shares = [mine := list(view_logits(network, batches)[0].cpu().numpy())]
     if (count := processes()[1]) > 1:
         shares = [None] * count
         torch.distributed.all_gather_object(shares, mine)

@@ -45,19 +45,18 @@ def late_fusion(
 def weigh(logits: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
     """Return weights w, from 0 up, with which softmax(Σ wₖ·zₖ) fits held-out clips best.
 
-    ``logits`` are those of K networks, ``(K, N, classes)``, for clips whose groups none of them was
-    trained on; ``labels`` is ``(N,)``. Best is the lowest mean negative log-likelihood, on a grid.
-    The sum of w is free: a network that is less sure than it may be is no worse for that.
+    ``logits`` z are those of K networks, ``(K, N, classes)``, for clips whose groups none of them
+    was trained on; ``labels`` is ``(N,)``. Best is the lowest mean negative log-likelihood. The sum
+    of w is free, so that a network that is less sure than it may be does not count as worse.
     """
-    best, lowest = (), np.inf
-    for shares in product(range(11), repeat=len(logits)):
-        for total in (0.5, 1, 2, 4, 8) if sum(shares) == 10 else ():
-            weights = tuple(total * share / 10 for share in shares)
-            fused = softmax(np.tensordot(weights, logits, axes=1))
-            loss = -np.log(fused[np.arange(len(labels)), labels] + 1e-12).mean()
-            if loss < lowest:
-                best, lowest = weights, loss
-    return best
+    shares = [s for s in product(range(11), repeat=len(logits)) if sum(s) == 10]
+    grid = [tuple(total * s / 10 for s in share) for share in shares for total in (0.5, 1, 2, 4, 8)]
+
+    def loss(weights: tuple[float, ...]) -> float:
+        fused = softmax(np.tensordot(weights, logits, axes=1))
+        return -np.log(fused[np.arange(len(labels)), labels] + 1e-12).mean()
+
+    return min(grid, key=loss)
 
 
 @dataclass(frozen=True)

@@ -124,10 +124,10 @@ class Profile:
         """All sizes that the weights of ``network`` depend on, as plain values."""
         free = {"title", "data", "source", "flow", "cache_gb", "positions", "crops", "val_every"}
         free |= {"fusion", "fusion_block", "chunks"}  # choices: see ``Course.checkpoint``
-        free |= set() if self.recipe_clips else {"recipe_clips"}
         if network != "conv":
             free |= set(INPUTS) - {network}
-        return {name: value for name, value in asdict(self).items() if name not in free}
+        told = asdict(self).items()
+        return {k: v for k, v in told if k not in free and (k, v) != ("recipe_clips", 0)}
 
 
 def _recipes(profile: Profile, *steps: int, **changes) -> dict[str, Recipe]:

@@ -60,10 +60,9 @@ def flow_positions(
     """
     every, step = store.flow_every(clip), profile.flow_step
     if step % every:
-        raise ValueError(
-            f"{clip} has only one flow field in {every}, profile {profile.name} takes them {step} "
-            f"apart: extract all (extract.py without --every), or take a multiple of {every}"
-        )
+        fault = f"{clip} has only one flow field in {every}, profile {profile.name} takes them"
+        way_out = f"extract all (extract.py without --every), or take a multiple of {every}"
+        raise ValueError(f"{fault} {step} apart: {way_out}")
     first = (start - 1) // every + 1
     chosen = profile.flow_fields, step // every, profile.sampling, first, seed
     return (sampled_positions(store.n_flow(clip), *chosen) - 1) * every + 1

@@ -159,10 +159,9 @@ class Training:
         if state:
             model.load_state_dict(state["model"])
         if goes_on and not state["optimizer"]:
-            raise ValueError(
-                f"{checkpoint} is a finished training of {len(self.history)} epochs, kept without "
-                f"its optimizer: it cannot go on to {epochs}. Delete it or name another file"
-            )
+            fault = f"{checkpoint} is a finished training of {len(self.history)} epochs, kept"
+            way_out = f"it cannot go on to {epochs}. Delete it or name another file"
+            raise ValueError(f"{fault} without its optimizer: {way_out}")
         for name in ("optimizer", "schedule", "scaler") if goes_on else ():
             if state[name]:
                 getattr(self, name).load_state_dict(state[name])

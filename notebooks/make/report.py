@@ -39,7 +39,8 @@ body { color: var(--ink); background: var(--paper); max-width: 62rem; margin: 0 
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
 table { border-collapse: collapse; } caption { text-align: left; font-weight: 600; }
 th, td { padding: .15rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child, td:first-child, .said td { text-align: left; }
+th:first-child, td:first-child, .said td, .said th { text-align: left; }
+summary { margin: 1.5rem 0; }
 .wide { overflow-x: auto; } .row { display: flex; flex-wrap: wrap; gap: 1.5rem; }
 .matrix { font-size: .85rem; } .matrix caption { font-size: 1rem; }
 .matrix td { text-align: center; padding: .15rem .4rem; min-width: 1.4rem; overflow-wrap: normal;

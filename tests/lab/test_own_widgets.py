@@ -101,7 +101,7 @@ def test_answers_hold_record_notes_bars_and_film_with_alt_text(tiny, tmp_path):
         assert page.count("<img ") == 2 == page.count('alt="')
         assert "data:image/webp" in page and "data:image/png" in page
         assert ("loop" in page) == (source != tiny.test[0])
-        assert "Average fusion says" in page and "On held-out clips" in page
+        assert "Weighted fusion says" in page and "On held-out clips" in page
     with pytest.raises(VideoError, match="letter.mp4"):
         own_widgets.answer_html(mine, ("letter.mp4", b"dear reader"), tiny.store, tmp_path)
 

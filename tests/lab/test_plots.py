@@ -42,11 +42,7 @@ def close_figures():
         lambda: plots.filters(RNG.normal(size=(4, 1, 3, 3)), ["a", "b", "c", "d"]),
         lambda: plots.training_curves(HISTORY, "spatial"),
         lambda: plots.training_curves([row | {"val_loss": 1, "val_top1": 1} for row in HISTORY]),
-        lambda: plots.confusion(np.eye(3, dtype=int), ["a", "b", "c"]),
-        lambda: plots.confusion(np.zeros((101, 101), int), [str(k) for k in range(101)]),
         lambda: plots.predictions(FRAMES[0], BOTH, "abcde", 1),
-        lambda: plots.class_bars(BOTH, "abcde"),
-        lambda: plots.class_bars({"spatial": np.ones(101)}, [str(k) for k in range(101)]),
     ],
 )
 def test_every_figure_can_be_drawn_and_is_readable_in_width(draw):
@@ -133,11 +129,6 @@ def test_liveliest_field_moves_against_its_background_and_is_not_the_very_fastes
         flow_plots.liveliest(Fields(), [])
 
 
-def test_confusion_gives_percent_of_the_true_class():
-    fig = plots.confusion(np.array([[3, 1], [0, 2]]), ["a", "b"])
-    np.testing.assert_allclose(fig.axes[0].images[0].get_array(), [[75, 25], [0, 100]])
-
-
 def test_intervals_name_seeds_only_where_their_dots_show():
     rows = [("a", 0.5, (0.4, 0.6), [0.5]), ("b", 0.7, (0.6, 0.8), [0.7])]
     legend = lambda fig: [t.get_text() for t in fig.axes[0].get_legend().get_texts()]  # noqa: E731
@@ -154,11 +145,6 @@ def test_predictions_mark_the_true_class_and_leave_out_what_no_stream_expects():
     assert [bar.get_width() for bar in right.patches] == pytest.approx([20, 10, 70, 0])
     colours = [bar.get_facecolor() for bar in left.patches]
     assert colours[3] != colours[0] == colours[1]
-
-
-def test_class_bars_draw_one_bar_a_class_and_method():
-    widths = [bar.get_width() for bar in plots.class_bars(BOTH, "abcde").axes[0].patches]
-    assert widths == pytest.approx([*(100 * SCORE), *(100 * SCORE[::-1])])
 
 
 def test_stage_bars_name_every_stage_and_give_the_sums():

@@ -1,6 +1,6 @@
 """What each choice is worth: trains every variant on the same clips and keeps its answers.
 
-    make ablations                                        # all of it: about half an hour on 2 cores
+    make ablations                                        # all of it: about 45 minutes on 2 cores
     python -m twostream_utils.experiments.ablations defects fusion --seeds 0    # two groups, a seed
 
 What each test clip was taken for, the learning curve, commit and versions go to

@@ -194,26 +194,6 @@ def training_curves(history: Sequence[Mapping[str, float]], title: str = "") -> 
     return fig
 
 
-def confusion(matrix: np.ndarray, classes: Sequence[str], title: str = "") -> Figure:
-    """Draw a confusion matrix ``(C, C)`` of counts as % of each row; rows are the true classes."""
-    share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    count = len(classes)
-    side = min(3.0 + 0.32 * count, WIDTH - 0.8)
-    fig, axis = plt.subplots(figsize=(side + 0.8, side))
-    image = axis.imshow(share, cmap="cividis", vmin=0, vmax=100)
-    axis.grid(False)
-    if count <= 22:
-        axis.set_xticks(range(count), classes, rotation=60, ha="right", rotation_mode="anchor")
-        axis.set_yticks(range(count), classes)
-        for row, column in zip(*np.nonzero(share >= 0.5), strict=True):
-            colour = "black" if share[row, column] > 60 else "white"
-            text = f"{share[row, column]:.0f}"
-            axis.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
-    axis.set(xlabel="predicted", ylabel="true class", title=title)
-    fig.colorbar(image, ax=axis, fraction=0.046, label="% of the true class")
-    return fig
-
-
 def predictions(
     frame: np.ndarray, scores: Mapping[str, np.ndarray], classes: Sequence[str], truth: int
 ) -> Figure:
@@ -239,19 +219,6 @@ def predictions(
     return fig
 
 
-def class_bars(accuracy: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
-    """Draw the accuracy of each class ``(C,)``, fractions of 1, one bar for each method."""
-    rows, thick = np.arange(len(classes)), 0.8 / len(accuracy)
-    fig, axis = plt.subplots(figsize=(8, 0.8 + len(classes) * (0.16 + 0.13 * len(accuracy))))
-    for k, (name, values) in enumerate(accuracy.items()):
-        axis.barh(rows + (k + 0.5) * thick - 0.4, 100 * values, thick, label=name)
-    axis.set_yticks(rows, classes)
-    axis.invert_yaxis()
-    axis.set(xlabel="% of the class's test clips", xlim=(0, 101), ylim=(len(classes) - 0.5, -0.5))
-    axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4)
-    return fig
-
-
 def intervals(
     rows: Sequence[tuple[str, float, tuple[float, float], Sequence[float]]],
     xlabel: str = "top-1 %",
@@ -273,7 +240,6 @@ def intervals(
     if any(len(each) > 1 for *_, each in rows):
         axis.plot([], [], "o", color=ORANGE, markersize=4, label="each seed")
     axis.set_yticks(range(len(rows)), [name for name, *_ in rows])
-    axis.invert_yaxis()
-    axis.set_xlabel(xlabel)
+    axis.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
     return fig

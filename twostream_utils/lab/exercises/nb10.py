@@ -1,4 +1,4 @@
-"""Checkers of notebook 10: fine-tuning, frame times, and what flow and Grad-CAM can tell."""
+"""Checkers of notebook 10: fine-tuning, frame times, and flow of half the frames."""
 
 import copy
 
@@ -7,16 +7,9 @@ import torch
 from torch import nn
 
 from ...vgg import vgg19
-from .checking import (
-    ExerciseError,
-    as_array,
-    checker,
-    choice_question,
-    compare,
-    number_question,
-)
+from .checking import ExerciseError, as_array, checker, compare, number_question
 
-__all__ = ["fine_tune", "steady_frames", "growth", "coarse"]
+__all__ = ["fine_tune", "steady_frames", "growth"]
 
 
 class _Batches:
@@ -154,14 +147,4 @@ growth = number_question(
         "Both u and v double, and so does their length; it is not squared": 4.0,
     },
     0.01,
-)
-
-
-coarse = choice_question(
-    "ReLU5 has one cell for 16 × 16 px; the picture of the evidence is no finer than that.",
-    "b",
-    {
-        "a": "The frames are sharp enough: look at the picture below the light",
-        "c": "It may look at fine things; the map that is shown cannot tell where within a cell",
-    },
 )
