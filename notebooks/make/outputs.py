@@ -62,7 +62,8 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str) -> None:
             except CellExecutionError as error:
                 trace = re.sub(r"\x1b\[[0-9;]*m", "", error.traceback).strip()
                 said = f"{error.ename}: {error.evalue}"  # all there is where a reader can mend it
-                trace = f"\n\n{trace}" if trace != said else ""
+                alone = trace.rpartition("-" * 18)[2].strip() == said  # below the text of the cell
+                trace = "" if alone else f"\n\n{trace}"
                 raise OutputProblem(f"{where}: {said}{trace}") from None
             except DeadKernelError:
                 raise OutputProblem(
