@@ -141,12 +141,12 @@ def curves(runs: list[dict], key: str = "top1") -> np.ndarray:
 
 
 def commit() -> str:
-    """The commit that runs, with a plus sign where files other than kept figures differ from it."""
+    """The commit that runs, with a plus sign where the package's files differ from it."""
     git = ["git", "-C", str(ROOT)]
     done = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     if done.returncode:
         return "unknown"
-    others = [*git, "diff", "--quiet", "HEAD", "--", ".", ":(exclude)notebooks/kept"]
+    others = [*git, "diff", "--quiet", "HEAD", "--", "twostream_utils"]
     return done.stdout.strip() + ("+" if subprocess.run(others).returncode else "")
 
 
