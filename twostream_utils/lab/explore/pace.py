@@ -52,11 +52,12 @@ def _time_line(canvas: Canvas, cores: int, decode_ms: float, gpu_clips: float) -
     drawn = min(cores, SHOWN)
     rows = [f"worker {k + 1}" for k in range(drawn)] + ["GPU"]
     axis = canvas.axes(75, 36, 560, 214)
-    for who, clip, start, end in jobs:
-        if who in rows and start < span:
-            colour = GREEN if who == "GPU" else (BLUE, ORANGE)[clip // cores % 2]
-            axis.barh(rows.index(who), end - start, left=start, height=0.7, color=colour,
-                      edgecolor="white", linewidth=0.8)  # fmt: skip
+    for row, who in enumerate(rows):
+        own = [job for job in jobs if job[0] == who and job[2] < span]
+        two = (GREEN,) * 2 if who == "GPU" else (BLUE, ORANGE)
+        colours = [two[clip // cores % 2] for _, clip, *_ in own]
+        boxes = [(start, end - start) for *_, start, end in own]
+        axis.broken_barh(boxes, (row - 0.35, 0.7), color=colours, edgecolor="white", linewidth=0.8)
     axis.set_yticks(range(len(rows)), rows)
     axis.invert_yaxis()
     axis.set(xlim=(0, span), xlabel="ms from the start")
