@@ -8,6 +8,7 @@ import time
 from itertools import combinations
 
 import cv2
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -277,14 +278,27 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def test_every_control_changes_the_image_within_150_ms(explorers, one_thread):
+def plain_figure() -> float:
+    """Processor time of a plain figure of two axes with a line and a legend each, ms."""
+    work = time.process_time()
+    fig, axes = plt.subplots(1, 2, figsize=(9.6, 3.0), dpi=100)
+    for axis in axes:
+        axis.plot(range(9), label="a line")
+        axis.set(xlabel="x", ylabel="y", title="title")
+        axis.legend()
+    fig.canvas.draw()
+    plt.close(fig)
+    return 1e3 * (time.process_time() - work)
+
+
+def test_every_control_changes_the_image_before_a_plain_figure_is_drawn(explorers, one_thread):
     """The median of nine moves of each control, in processor time of one core.
 
-    That is what a reader waits at most on a free machine. The time on the clock is printed beside
-    it; where other programs run it is theirs as well, and several threads of torch would wait for
-    each other.
+    About 0.2 s on a laptop: a reader waits as long on a free machine. The time on the clock is printed beside it; where
+    other programs run it is theirs as well, and several threads of torch would wait for each other.
     """
     late = {}
+    plain = statistics.median(plain_figure() for _ in range(9))
     for name, box in explorers.items():
         controls = list(controls_of(box))
         assert len(controls) >= 2
@@ -297,8 +311,9 @@ def test_every_control_changes_the_image_within_150_ms(explorers, one_thread):
                 works.append(1e3 * (time.process_time() - work))
                 seen.add(box.children[-2].value)
             what, median = f"{name}: {control.description}", statistics.median(works)
-            print(f"{what:<38}{median:6.1f} ms ({statistics.median(waits):.1f} on the clock)")
+            print(f"{what:<38}{median:6.1f} ms ({statistics.median(waits):.1f} on the clock, "
+                  f"{median / plain:.1f} plain figures)")  # fmt: skip
             assert len(seen) > 1, what
-            if median >= 150:
+            if median >= plain:
                 late[what] = works
     assert not late
