@@ -294,8 +294,9 @@ def plain_figure() -> float:
 def test_every_control_changes_the_image_before_a_plain_figure_is_drawn(explorers, one_thread):
     """The median of nine moves of each control, in processor time of one core.
 
-    About 0.2 s on a laptop: a reader waits as long on a free machine. The time on the clock is printed beside it; where
-    other programs run it is theirs as well, and several threads of torch would wait for each other.
+    About 0.2 s on a laptop: a reader waits as long on a free machine. The time on the clock is
+    printed beside it; where other programs run it is theirs as well, and several threads of torch
+    would wait for each other.
     """
     late = {}
     plain = statistics.median(plain_figure() for _ in range(9))
