@@ -67,12 +67,13 @@ class Course:
             if not 1 <= self.split <= len(folds):
                 raise ValueError(f"split {self.split}: this data set has folds 1 to {len(folds)}")
             self.train, self.test = folds[self.split - 1]
-        for part in [name for name in ("train", "test") if not getattr(self, name)]:
-            raise ValueError(
-                f"no clips to {part} on: of the {len(groups)} clips in {self.store.root} that "
-                f"profile {self.profile.name!r} takes, split {self.split} has none for it. "
-                "data_scripts/verify.py lists what is missing"
-            )
+        for part in "train", "test":
+            if not getattr(self, part):
+                raise ValueError(
+                    f"no clips to {part} on: of the {len(groups)} clips in {self.store.root} that "
+                    f"profile {self.profile.name!r} takes, split {self.split} has none for it. "
+                    "data_scripts/verify.py lists what is missing"
+                )
         if (share := self.profile.val_fraction) > 0 and not self.val:
             self.train, self.val = hold_out_groups(self.train, groups, share, 0, labels)
 
