@@ -317,8 +317,8 @@ def longer(tmp_path_factory):
 
 
 @contextmanager
-def interrupted(longer, out):
-    """The script at work on `longer`; what is there after it is whole.
+def interrupted(longer, out, begun=lambda process, out: any(out.glob("*.partial"))):
+    """The script at work on `longer` as soon as it has `begun`; what is there after it is whole.
 
     Its messages go to a file, since workers of a killed process hold on to a pipe for a while.
     """
@@ -328,10 +328,15 @@ def interrupted(longer, out):
             script(source, out, "--workers", 2), env=ENV, stdout=subprocess.DEVNULL, stderr=errors,
             start_new_session=True,
         )  # fmt: skip
-    wait_for(lambda: any(out.glob("*.partial")) or process.poll() is not None)
+    wait_for(lambda: process.poll() is not None or begun(process, out))
     yield process
     process.wait(timeout=30)
     assert contents(out).items() <= unbroken.items()
+
+
+def workers(process, out=None):
+    children = psutil.Process(process.pid).children()
+    return [c for c in children if any("spawn_main" in word for word in c.cmdline())]
 
 
 def wait_for(condition, seconds=60):
@@ -346,9 +351,9 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(longer, tmp_path):
     for _ in range(2):
         with interrupted(longer, tmp_path) as process:
             time.sleep(random.uniform(0, 0.6))
-            workers = psutil.Process(process.pid).children() if process.poll() is None else []
+            begun = workers(process) if process.poll() is None else []
             process.kill()
-            assert not psutil.wait_procs(workers, timeout=10)[1], "workers outlived it"
+            assert not psutil.wait_procs(begun, timeout=10)[1], "workers outlived it"
         assert len(list(tmp_path.glob("*.partial"))) <= 1
     kept = len(contents(tmp_path))
     assert len(make(longer[0], tmp_path).reused) == kept
@@ -356,26 +361,21 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(longer, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no process groups to interrupt")
-def test_ctrl_c_keeps_whole_shards_and_says_so_in_a_sentence(longer, tmp_path):
-    with interrupted(longer, tmp_path) as process:
-        wait_for(lambda: contents(tmp_path) or process.poll() is not None)
+@pytest.mark.parametrize("begun", [workers, lambda _, out: contents(out)], ids=["workers", "shard"])
+def test_ctrl_c_keeps_whole_shards_and_says_so_in_a_sentence(longer, tmp_path, begun):
+    with interrupted(longer, tmp_path, begun) as process:
+        time.sleep(random.uniform(0, 0.4))  # workers take about a second to import
         os.killpg(process.pid, signal.SIGINT)
     if process.returncode != 0:  # it may have been done already
         errors = (tmp_path / "errors").read_text().splitlines()
         assert process.returncode == 130 and errors[-1].startswith("Interrupted: the whole shards")
-        assert not any("Traceback" in line or "Warning" in line for line in errors)
+        assert not [line for line in errors if "Traceback" in line or "Warning" in line], errors
         assert not list(tmp_path.glob("*.partial"))
 
 
 def test_killed_worker_is_reported(longer, tmp_path):
-    with interrupted(longer, tmp_path) as process, suppress(psutil.Error):
-
-        def workers():
-            children = psutil.Process(process.pid).children()
-            return [c for c in children if any("spawn_main" in word for word in c.cmdline())]
-
-        wait_for(lambda: process.poll() is not None or workers())
-        workers()[0].kill()
+    with interrupted(longer, tmp_path, workers) as process, suppress(psutil.Error):
+        workers(process)[0].kill()
     if process.returncode != 0:  # the workers may have had nothing more to do
         errors = (tmp_path / "errors").read_text()
         assert process.returncode == 2 and "fewer workers" in errors and "Traceback" not in errors

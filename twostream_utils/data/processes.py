@@ -37,7 +37,8 @@ def parallel_map(function: Callable, tasks: Sequence, workers: int | None = None
     try:
         waiting: deque = deque()
         for task in tasks:
-            waiting.append(pool.submit(function, task))
+            with _without_ctrl_c():
+                waiting.append(pool.submit(function, task))
             if len(waiting) == 2 * workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -54,6 +55,22 @@ def parallel_map(function: Callable, tasks: Sequence, workers: int | None = None
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Processes started in the block never get Ctrl-C; this one gets it after the block.
+
+    A worker that is still importing would end in a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker() -> None:
