@@ -1,7 +1,7 @@
 """Videos of UCF101 into data/ucf101_videos/<class>/<clip>.avi, only the classes that you want.
 
-python data_scripts/fetch_ucf101.py --profile ucf20 --dry-run
-python data_scripts/fetch_ucf101.py --classes YoYo JumpRope --source ~/Downloads/UCF101.rar
+    python data_scripts/fetch_ucf101.py --profile ucf20 --dry-run
+    python data_scripts/fetch_ucf101.py --classes YoYo JumpRope --source ~/Downloads/UCF101.rar
 """
 
 import argparse

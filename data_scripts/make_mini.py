@@ -1,6 +1,6 @@
 """Generate the mini set: 1000 clips of 10 actions with their optical flow, about 300 MB.
 
-python data_scripts/make_mini.py [--root data/mini] [--seed 0]
+    python data_scripts/make_mini.py [--root data/mini] [--seed 0]
 """
 
 from __future__ import annotations
