@@ -94,16 +94,6 @@ def test_channel_order_is_frame_by_frame():
     assert flow[0, 0, 0] < flow[0, 0, -1]
 
 
-def test_flip_mirrors_both_streams_and_negates_u():
-    profile = get_profile("mini")
-    item = dataset(profile, train=False)[0]
-    plain, flipped = item["flow"][0], item["flow"][1]
-    u, u_flipped = plain[0::2].int(), flipped[0::2].int()
-    assert torch.equal(u_flipped, 255 - u.flip(-1))
-    assert torch.equal(flipped[1::2], plain[1::2].flip(-1))
-    assert torch.equal(item["rgb"][1], item["rgb"][0].flip(-1))
-
-
 def test_one_view_for_the_whole_clip_and_both_streams():
     profile = get_profile("mini", crop=72, min_scale=1.0, subtract_mean=False)
     for index in range(6):
