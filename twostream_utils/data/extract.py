@@ -85,10 +85,10 @@ class Report:
     def lines(self) -> list[str]:
         """What a reader should know: what was left out and why, groups, frame rates."""
         said = [f"skipped {name}: {reason}" for name, reason in self.skipped[:SHOWN]]
-        left = sum(not name.endswith("/") for name, _ in self.skipped)
-        if left:
-            kinds = ", ".join(f"{count} × {reason}" for reason, count in self.kinds().items())
-            said.append(f"{self.found} files found, {left} of them left out: {kinds}")
+        if left := [reason for name, reason in self.skipped if not name.endswith("/")]:
+            kinds = Counter(re.split(r"[:,]", reason)[0] for reason in left).most_common()
+            counts = ", ".join(f"{count} × {kind}" for kind, count in kinds)
+            said.append(f"{self.found} files found, {len(left)} of them left out: {counts}")
         if self.nested:
             said.append(f"{self.nested} clips lie a folder deeper: that folder is their group")
         if self.fast:
@@ -102,11 +102,6 @@ class Report:
                 "are, so their motion looks faster than that of the others"
             )
         return said
-
-    def kinds(self) -> dict[str, int]:
-        """How many files were left out for each kind of reason, the most frequent first."""
-        reasons = Counter(re.split(r"[:,]", reason)[0] for _, reason in self.skipped)
-        return dict(reasons.most_common())
 
 
 def extract(
