@@ -21,6 +21,7 @@ import fetch_ucf101
 import numpy as np
 import pytest
 import trustme
+from conftest import largest_file
 from servers import FaultyServer, Nginx, wait_for
 
 from twostream_utils.data import fetch as fetching
@@ -337,15 +338,9 @@ def test_too_little_room_is_said_before_anything_is_fetched(nginx, tmp_path, mon
 
 
 def test_full_disk_keeps_what_came(nginx, tmp_path):
-    """No file may have more than 120 KB, as if the disk was full."""
-    resource = pytest.importorskip("resource")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, limits[1]))
-    try:
-        with pytest.raises(FetchError, match="File too large.*the same call goes on"):
-            get(nginx.url + "/UCF-101.zip", tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    words = "File too large.*the same call goes on"
+    with largest_file(120_000), pytest.raises(FetchError, match=words):
+        get(nginx.url + "/UCF-101.zip", tmp_path)
     assert files_in(tmp_path).items() <= expected(*CLASSES).items() and nothing_half(tmp_path)
     get(nginx.url + "/UCF-101.zip", tmp_path)
     assert files_in(tmp_path) == expected(*CLASSES)
