@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -401,6 +402,16 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path, monkey
     monkeypatch.setattr(processes.FileLock, "acquire", acquire)
     with locked(tmp_path):
         pass
+
+
+def test_a_worker_that_is_killed_while_it_answers_is_not_waited_for():
+    results = processes.parallel_map(bytes, [10_000_000] * 6, 2)  # more than a pipe holds
+    assert not any(next(results))
+    time.sleep(0.2)
+    for process in multiprocessing.active_children():
+        process.kill()
+    with pytest.raises(RuntimeError, match="fewer workers"):
+        list(results)
 
 
 def test_a_script_without_a_guard_is_told_of_it(tmp_path):
