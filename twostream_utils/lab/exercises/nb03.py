@@ -5,15 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from .checking import (
-    ExerciseError,
-    as_array,
-    checker,
-    compare,
-    number_question,
-    picture,
-    unchanged,
-)
+from .checking import ExerciseError, as_array, checker, compare, number_question, picture, unchanged
 
 __all__ = ["item", "segment_positions", "enlarged_flow", "picture"]
 
