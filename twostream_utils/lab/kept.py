@@ -28,7 +28,7 @@ def save_runs(path: Path, runs: Iterable[dict], made: Mapping | None = None) -> 
     ``classes``; ``curve``, a dict an epoch; and whatever says how it was made. What runs share,
     the clips above all, is written once. ``made`` goes beside them.
     """
-    content = _read(path) if path.exists() else {"tests": [], "runs": []}
+    content = {"tests": [], "runs": []} | load(path)
     rows = {_identity(row): row for row in content["runs"]}
     for run in runs:
         test = {key: list(run[key]) for key in ("clips", "labels", "groups", "classes")}
@@ -51,7 +51,7 @@ def load_runs(path: str | Path) -> dict[str, list[dict]]:
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"no kept runs in {path}; make them with: make ablations")
-    content, variants = _read(Path(path)), defaultdict(list)
+    content, variants = load(Path(path)), defaultdict(list)
     for row in sorted(content["runs"], key=lambda row: (row["seed"], row["split"])):
         run = content["tests"][row["test"]] | row
         labels, said = np.array(run["labels"]), np.array(run["said"])
@@ -68,10 +68,6 @@ def load_group(group: str) -> dict[str, list[dict]]:
 def load_accuracy(profile: str) -> dict[str, list[dict]]:
     """Return those of ``experiments.accuracy``, by method, over all splits and seeds."""
     return load_runs(KEPT / f"accuracy_{profile}.json")
-
-
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _identity(row: dict) -> tuple:
@@ -101,9 +97,11 @@ def top1(
     runs: list[dict], only: Collection[str] | None = None
 ) -> tuple[float, Interval, list[float]]:
     """Return the mean top-1, its interval over groups and seeds, and that of each seed."""
-    hits, groups = hits_by_seed(runs, only)
-    interval = bootstrap_interval(hits, groups)
-    return float(hits.mean()), interval, hits.mean(axis=1).tolist()
+    return _figures(*hits_by_seed(runs, only))
+
+
+def _figures(values: np.ndarray, groups: np.ndarray) -> tuple[float, Interval, list[float]]:
+    return float(values.mean()), bootstrap_interval(values, groups), values.mean(axis=1).tolist()
 
 
 def gain(
@@ -120,9 +118,7 @@ def gain(
         of = " and ".join(repr(side[0]["variant"]) for side in (runs, baseline))
         raise ValueError(f"{of} were not tested on the same clips with the same seeds")
     (hits, groups), (others, _) = hits_by_seed(a, only), hits_by_seed(b, only)
-    difference = hits.astype(float) - others
-    interval = bootstrap_interval(difference, groups)
-    return float(difference.mean()), interval, difference.mean(axis=1).tolist()
+    return _figures(hits.astype(float) - others, groups)
 
 
 def unpaired_gain(runs: list[dict], baseline: list[dict]) -> tuple[float, Interval]:
@@ -151,7 +147,7 @@ def commit() -> str:
 
 
 def load(path: Path = RESULTS) -> dict:
-    """Read bench.json, ``{name: entry}``; nothing measured yet is an empty dict."""
+    """Read a kept file, bench.json ``{name: entry}`` by default; one that is not there is empty."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 

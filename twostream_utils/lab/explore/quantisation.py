@@ -133,9 +133,7 @@ def quantisation_view(
 
 
 def quantisation_explorer(
-    store: FrameStore,
-    clips: Iterable[str] | None = None,
-    start: tuple[str, int] | None = None,
+    store: FrameStore, clips: Iterable[str] | None = None, start: tuple[str, int] | None = None
 ) -> widgets.VBox:
     """Return the explorer over the flow fields of ``clips`` (default: all).
 
