@@ -38,9 +38,6 @@ MEASURING = (
 US = r"(?i)\b(?:we|our|ours|us|let[’']s)\b"
 FIGURE = r"(?:plt|fig|figure|ax|axes|axis|axs|left|right)"
 PLOTTING = re.compile(rf"^(?:print|show|display|{FIGURE}\b[\w.\[\], ]*\.\w+)$")
-NETWORKS = {
-    "stacks", "first_layer", "spatial_stream", "temporal_stream", "average_fusion", "conv_fusion",
-}  # fmt: skip
 LOOPS = ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp
 # Column, what is counted for it, on how many of what (none: as it is), decimals.
 COLUMNS = [
@@ -63,20 +60,17 @@ def code_lines(text: str) -> int:
     return sum(line.strip() != "" and line.lstrip()[0] != "#" for line in text.split("\n"))
 
 
-def called(node: ast.AST) -> set[str]:
-    """First names of all that is called inside a node: `c` of ``c.store.rgb(clip, 1)``."""
-    calls = [ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)]
-    return {re.match(r"\w*", call)[0] for call in calls}
+def calls(node: ast.AST) -> list[str]:
+    """What is called inside a node, such as `c.store.rgb` of ``c.store.rgb(clip, 1)``."""
+    return [ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)]
 
 
 def plotting_lines(tree: ast.AST) -> int:
     """Lines of the innermost statements that print or plot."""
     rows: set[int] = set()
     for node in ast.walk(tree):
-        if not isinstance(node, ast.stmt) or hasattr(node, "body"):
-            continue
-        calls = [ast.unparse(c.func) for c in ast.walk(node) if isinstance(c, ast.Call)]
-        if any(PLOTTING.match(call) for call in calls):
+        innermost = isinstance(node, ast.stmt) and not hasattr(node, "body")
+        if innermost and any(map(PLOTTING.match, calls(node))):
             rows |= set(range(node.lineno, node.end_lineno + 1))
     return len(rows)
 
@@ -92,7 +86,8 @@ def of_code(text: str, setup: bool, known: set[str]) -> Counter:
             names |= {a.name for a in node.names} if module == "twostream_utils" else {module}
     known.discard("show")
     counts = Counter({
-        "code cells": 1, "module": bool(called(tree) & known), "imports": setup * len(names),
+        "code cells": 1, "imports": setup * len(names),
+        "module": any(re.match(r"\w*", call)[0] in known for call in calls(tree)),
         "lines": code_lines(text), "nodes": len(nodes), "print": plotting_lines(tree),
         "loops": sum(isinstance(node, LOOPS) for node in nodes),
         "specs": sum(getattr(node, "format_spec", None) is not None for node in nodes),
@@ -140,7 +135,7 @@ def table(root: Path) -> str:
     sources = sorted((root / "notebooks" / "source").glob("[0-9][0-9]_*.md"))
     chapters = {source.stem: measure(source) for source in sources}
     rows = {stem[:2]: row(counts) for stem, counts in chapters.items()}
-    networks = [row(chapters[stem]) for stem in chapters if stem[3:] in NETWORKS]
+    networks = [row(counts) for stem, counts in chapters.items() if "03" <= stem < "09"]
     others = [counts for stem, counts in chapters.items() if stem[3:] != "results"]
     rows["median"] = [statistics.median(column) for column in zip(*rows.values(), strict=True)]
     rows["03-08, median"] = [statistics.median(column) for column in zip(*networks, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -138,6 +139,8 @@ def curves(runs: list[dict], key: str = "top1") -> np.ndarray:
 
 def commit() -> str:
     """The commit that runs, with a plus sign where the package's files differ from it."""
+    if not shutil.which("git"):
+        return "unknown"
     git = ["git", "-C", str(ROOT)]
     done = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     if done.returncode:
