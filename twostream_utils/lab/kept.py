@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ KEPT = ROOT / "notebooks" / "kept"
 RESULTS = KEPT / "bench.json"
 
 Interval = tuple[float, float]
+_identity = itemgetter("variant", "profile", "split", "seed")
 
 
 def save_runs(path: Path, runs: Iterable[dict], made: Mapping | None = None) -> None:
@@ -53,7 +55,7 @@ def load_runs(path: str | Path) -> dict[str, list[dict]]:
     if not Path(path).exists():
         raise FileNotFoundError(f"no kept runs in {path}; make them with: make ablations")
     content, variants = load(Path(path)), defaultdict(list)
-    for row in sorted(content["runs"], key=lambda row: (row["seed"], row["split"])):
+    for row in sorted(content["runs"], key=itemgetter("seed", "split")):
         run = content["tests"][row["test"]] | row
         labels, said = np.array(run["labels"]), np.array(run["said"])
         right = {"labels": labels, "said": said, "right": said == labels}
@@ -69,10 +71,6 @@ def load_group(group: str) -> dict[str, list[dict]]:
 def load_accuracy(profile: str) -> dict[str, list[dict]]:
     """Return those of ``experiments.accuracy``, by method, over all splits and seeds."""
     return load_runs(KEPT / f"accuracy_{profile}.json")
-
-
-def _identity(row: dict) -> tuple:
-    return row["variant"], row["profile"], row["split"], row["seed"]
 
 
 def hits_by_seed(
