@@ -247,18 +247,11 @@ def test_scores_of_a_model_do_not_depend_on_the_batch_and_validation_sums_them_u
         score(model, dataset(PROFILE, streams=("rgb",)))
 
 
-def test_the_probe_of_bfloat16_runs_on_one_thread_and_draws_nothing(monkeypatch):
-    set_to, real = [], torch.set_num_threads
-    monkeypatch.setattr(torch, "set_num_threads", lambda n: set_to.append(n) or real(n))
-    before, seed = torch.get_num_threads(), torch.random.get_rng_state()
+def test_precision_is_probed_without_a_trace_and_can_be_given(monkeypatch):
+    cpu, seed, threads = torch.device("cpu"), torch.random.get_rng_state(), torch.get_num_threads()
     device.bf16_gain.cache_clear()
     assert device.bf16_gain() > 0
-    assert set_to == [1, before] and torch.get_num_threads() == before
-    assert torch.equal(torch.random.get_rng_state(), seed)
-
-
-def test_precision_is_probed_and_can_be_given(monkeypatch):
-    cpu = torch.device("cpu")
+    assert torch.equal(torch.random.get_rng_state(), seed) and torch.get_num_threads() == threads
     monkeypatch.delenv("TWOSTREAM_PRECISION", raising=False)
     for gain, name in ((0.7, "no"), (1.1, "no"), (1.9, "bf16")):
         monkeypatch.setattr(device, "bf16_gain", lambda gain=gain: gain)
