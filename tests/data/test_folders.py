@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import av
 import cv2
+import joblib
 import numpy as np
 import pytest
 from conftest import moving_frames, read_video, texture, write_video
@@ -30,6 +31,12 @@ from twostream_utils.lab import start
 from twostream_utils.lab.sources import open_source
 from twostream_utils.profiles import get_profile
 from twostream_utils.store import FrameStore
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    """As on a machine of one core: films of eight frames need no worker processes."""
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 1)
 
 
 def encode(path, frames, rate=30, codec="mpeg4", times=None, form=None, **settings):

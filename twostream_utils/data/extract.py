@@ -84,11 +84,10 @@ class Report:
     def lines(self) -> list[str]:
         """What a reader should know: what was left out and why, groups, frame rates."""
         said = [f"skipped {name}: {reason}" for name, reason in self.skipped[:SHOWN]]
-        left = [reason for name, reason in self.skipped if not name.endswith("/")]
-        if left:
+        if left := [reason for name, reason in self.skipped if not name.endswith("/")]:
             kinds = Counter(re.split(r"[:,]", reason)[0] for reason in left).most_common()
-            why = ", ".join(f"{n} × {reason}" for reason, n in kinds)
-            said.append(f"{self.found} files found, {len(left)} of them left out: {why}")
+            counts = ", ".join(f"{count} × {kind}" for kind, count in kinds)
+            said.append(f"{self.found} files found, {len(left)} of them left out: {counts}")
         if self.nested:
             said.append(f"{self.nested} clips lie a folder deeper: that folder is their group")
         if self.fast:
