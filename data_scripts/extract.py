@@ -47,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
         default=1.0,
         metavar="S",
         help="0.5: flow at half size (with --flow dis_small), a quarter of the pixels; its values "
-        "stay px of the whole frame, and it is enlarged when it is read",
+        "stay px of the whole frame, and it is enlarged when it is read. It cost a temporal "
+        "stream 17 points on frames 80 px high",
     )
     parser.add_argument(
         "--group-pattern",
