@@ -32,7 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     words = "only every Nth flow field, for stacks whose fields are N (or 2 N, ...) apart"
     add("--every", type=int, default=1, metavar="N", help=words)
     words = "0.5: flow at half size (with --flow dis_small), a quarter of the pixels; its values "
-    words += "stay px of the whole frame, and it is enlarged when it is read"
+    words += "stay px of the whole frame, and it is enlarged when it is read. It cost a temporal "
+    words += "stream 17 points on frames 80 px high"
     add("--flow-scale", type=float, default=1.0, metavar="S", help=words)
     words = "its first bracket is the group, e.g. '^([a-z]+)_' for <person>_<action>.avi"
     add("--group-pattern", metavar="REGEX", help=words)
