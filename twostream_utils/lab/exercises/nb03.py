@@ -5,15 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from .checking import (
-    ExerciseError,
-    as_array,
-    checker,
-    compare,
-    number_question,
-    picture,
-    unchanged,
-)
+from .checking import ExerciseError, as_array, checker, compare, number_question, picture, unchanged
 
 __all__ = ["item", "segment_positions", "enlarged_flow", "picture"]
 
@@ -67,27 +59,24 @@ def _view_of(rgb: np.ndarray, frames: np.ndarray, count: int, step: int) -> tupl
     views = list(product(range(len(frames)), range(HEIGHT - SIDE + 1), range(WIDTH - SIDE + 1),
                          (False, True)))  # fmt: skip
 
+    def shown(view: tuple, step: int = step) -> np.ndarray:
+        return _stack(frames, view, count, step)
+
     def found(kind: Callable) -> tuple | None:
         return next((view for view in views if np.array_equal(kind(view), rgb)), None)
 
-    if (view := found(lambda view: _stack(frames, view, count, step))) is not None:
+    if (view := found(shown)) is not None:
         return view
     slips = {
-        "All red channels come first; the order asked for is r1 g1 b1 r2 g2 b2 …": lambda view: (
-            _grouped(_stack(frames, view, count, step), 3)
-        ),
-        "Colours come before rows and columns: transpose first, a reshape alone mixes them": (
-            lambda view: _mixed(_stack(frames, view, count, step))
-        ),
-        "The frames are next to each other: step is ignored": lambda view: (
-            _stack(frames, view, count, 1)
-        ),
-        "The mirror stands upside down: columns are turned round, not rows": lambda view: (
-            _stack(frames, view[:3] + (False,), count, step)[:, ::-1]
-        ),
-        "Red is negated in the mirror: only u of the flow is": lambda view: (
-            _negated(_stack(frames, view, count, step), 3, view[3])
-        ),
+        "All red channels come first; the order asked for is r1 g1 b1 r2 g2 b2 …":
+            lambda view: _grouped(shown(view), 3),
+        "Colours come before rows and columns: transpose first, a reshape alone mixes them":
+            lambda view: _mixed(shown(view)),
+        "The frames are next to each other: step is ignored": lambda view: shown(view, 1),
+        "The mirror stands upside down: columns are turned round, not rows":
+            lambda view: shown((*view[:3], False))[:, ::-1],
+        "Red is negated in the mirror: only u of the flow is":
+            lambda view: _negated(shown(view), 3, view[3]),
         LOOPS: lambda view: _stuck(frames, view, count, step),
     }  # fmt: skip
     for slip, kind in slips.items():
