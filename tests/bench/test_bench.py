@@ -35,13 +35,6 @@ def test_the_ratio_is_the_median_of_the_rounds_own_ratios():
     assert alone == {"ours": 3.0, "quartiles": [1.75, 4.25]}
 
 
-def test_all_run_in_turns_after_a_warm_up():
-    calls: list[str] = []
-    samples = [lambda name=name: calls.append(name) or name for name in "AB"]
-    taken = measure.in_turns(samples, 3)
-    assert "".join(calls) == "ABABABAB" and taken == [("A",) * 3, ("B",) * 3]
-
-
 def test_rows_measured_anew_replace_their_own_and_leave_the_others(tmp_path):
     path = tmp_path / "bench.json"
     measure.keep({"loader-plain": {"ours": 1}, "fit-memory": {"ours": 2}}, path)
@@ -88,8 +81,9 @@ def sizes(tmp_path_factory) -> measure.Sizes:
     return replace(measure.TINY, data=tmp_path_factory.mktemp("bench"))
 
 
-@pytest.mark.parametrize("name", measure.ROWS)
+@pytest.mark.parametrize("name", [name for name in measure.ROWS if name != "loader-plain"])
 def test_every_row_can_be_measured(name, sizes, monkeypatch):
+    """But the one that the next test measures."""
     monkeypatch.setattr(measure, "pin", lambda: None)  # the other tests want their cores
     entry = measure.measure(name, sizes, rounds=1)
     assert set(entry["run"]) >= {"date", "commit", "cores", "torch", "opencv", "python"}
@@ -129,7 +123,7 @@ def memory(pid: int) -> float:
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="only Linux says")
 @pytest.mark.parametrize(("kind", "grows"), [(StackDataset, False), (Leaking, True)])
 def test_memory_of_a_worker_does_not_grow_in_an_epoch(sizes, kind, grows):
-    dataset = clips.dataset(replace(sizes, height=256), kind, repeat=20)
+    dataset = clips.dataset(replace(sizes, height=128), kind, repeat=20)
     before = set(multiprocessing.active_children())
     batches = iter(make_loader(dataset, sizes.batch, 1, 0))
     (worker,) = set(multiprocessing.active_children()) - before

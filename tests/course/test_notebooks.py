@@ -271,18 +271,18 @@ def test_building_executing_and_cleaning(sources, tmp_path):
     assert without_outputs(notebook) == bn.build(sources[0], sources)
 
 
-def test_a_failing_cell_is_named(sources, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("1 / 0", "ZeroDivisionError: division by zero"), ("import os; os._exit(1)", "kernel died"),
+     ("from twostream_utils.lab import setup; setup('minni', quiet=True)", "no profile 'minni'")],
+)  # fmt: skip
+def test_a_failing_cell_is_named(code, said, tmp_path, monkeypatch):
     monkeypatch.delenv("TWOSTREAM_PROFILE", raising=False)  # it goes before the word in a cell
-    notebook = bn.build(sources[0], sources)
-    for code, said in ("1 / 0", "ZeroDivisionError"), ("import os; os._exit(1)", "kernel died"):
-        notebook.cells[3] = nbformat.v4.new_code_cell(code)
-        with pytest.raises(no.OutputProblem, match=f"01_a, cell 2 of 4: .*{said}"):
-            no.execute(notebook, tmp_path, "01_a")
-    sentence = "from twostream_utils.lab import setup; setup('minni', quiet=True)"
-    notebook.cells[3] = nbformat.v4.new_code_cell(sentence)
-    with pytest.raises(no.OutputProblem) as failed:
-        no.execute(notebook, tmp_path, "01_a")
-    assert str(failed.value).count("no profile 'minni'") == 1
+    cells = [nbformat.v4.new_code_cell(text) for text in ("0", code, "0")]
+    with pytest.raises(no.OutputProblem, match=f"01_a, cell 2 of 3: .*{said}") as failed:
+        no.execute(nbformat.v4.new_notebook(cells=cells), tmp_path, "01_a")
+    if "setup" in code:  # the sentence alone
+        assert str(failed.value).count(said) == 1 and "Traceback" not in str(failed.value)
 
 
 @pytest.mark.parametrize("side", [60, 300])

@@ -145,13 +145,12 @@ def test_matched_pairs_are_found_where_they_were_put():
 def test_pairs_of_a_clip_are_the_strongest_that_answer_on_it(dataset, model):
     layer = fusion_layer.FusionLayer(model, dataset)
     model.spatial.train()
-    for clip in dataset.clips:
-        for own in False, True:
-            listed = layer.answering(clip, own)
-            assert 1 <= len(listed) <= fusion_layer.PAIRS
-            answers = [p for p in layer.pairs[own] if "nowhere" not in layer.view(clip, p)[1]]
-            assert listed == answers[: fusion_layer.PAIRS]
-            fits(layer.view(clip, listed[0]))
+    for clip, own in zip(dataset.clips, (False, True)):
+        listed = layer.answering(clip, own)
+        assert 1 <= len(listed) <= fusion_layer.PAIRS
+        answers = [p for p in layer.pairs[own] if "nowhere" not in layer.view(clip, p)[1]]
+        assert listed == answers[: fusion_layer.PAIRS]
+        fits(layer.view(clip, listed[0]))
     assert model.spatial.training and not model.temporal[0].weight.requires_grad
 
 
@@ -174,7 +173,7 @@ def test_no_view_of_the_fusion_layer_explorer_is_dark_and_a_pair_outlives_its_cl
             class_menu.value = label
             for name in clip.options:
                 clip.value = name
-                for _, value in pair.options:
+                for _, value in pair.options[::10]:
                     pair.value = value
                     assert lit(box), (name, value)
     class_menu.value, own.value = "JumpRope", False
@@ -240,20 +239,20 @@ def controls_of(widget):
 
 
 def values_of(control) -> list:
-    """Nine values all over the range of a control, none of them twice in a row."""
+    """Five values all over the range of a control, none of them twice in a row."""
     if options := getattr(control, "options", ()):  # names, or pairs of title and value
         values = [option[1] if isinstance(option, tuple) else option for option in options]
         start = values.index(control.value) + 1
-        return [values[(start + k) % len(values)] for k in range(9)]
+        return [values[(start + k) % len(values)] for k in range(5)]
     if isinstance(control.value, bool):
-        return [control.value ^ (k % 2 == 0) for k in range(9)]
-    return [type(control.value)(x) for x in np.linspace(control.max, control.min, 9)]
+        return [control.value ^ (k % 2 == 0) for k in range(5)]
+    return [type(control.value)(x) for x in np.linspace(control.max, control.min, 5)]
 
 
 @pytest.fixture
 def explorers(tmp_path) -> dict:
-    """All explorers at the sizes of the mini profile: its frames, its networks, 12 clips."""
-    store = make_store(tmp_path, dict.fromkeys(("JumpRope", "PullUps"), [60] * 6), 72, 96)
+    """All explorers at the sizes of the mini profile: its frames, its networks, 6 clips."""
+    store = make_store(tmp_path, dict.fromkeys(("JumpRope", "PullUps"), [60] * 3), 72, 96)
     p = get_profile("mini", positions=1)
     dataset = both_streams(store, p)
     streams = [vgg19(n, 2, p.width, p.batch_norm, p.weights) for n in p.channels.values()]
@@ -292,7 +291,7 @@ def plain_figure() -> float:
 
 
 def test_every_control_changes_the_image_before_a_plain_figure_is_drawn(explorers, one_thread):
-    """The median of nine moves of each control, in processor time of one core.
+    """The median of five moves of each control, in processor time of one core.
 
     About 0.2 s on a laptop: a reader waits as long on a free machine. The time on the clock is
     printed beside it; where other programs run it is theirs as well, and several threads of torch
