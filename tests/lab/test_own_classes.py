@@ -30,6 +30,12 @@ SIZES = dict(
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    """Starting workers takes longer than extracting these clips."""
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+
+
 def film(folder, labels, names):
     """Write a short video of each name for each class, and return their folder."""
     for label in labels:
