@@ -52,7 +52,7 @@ FOUND = kept.KEPT / "gpu_check.json"
 GROUPS, NUMBERS = (1, 8, 9, 10), (1, 2)  # group 1 is a test group of UCF101's first split
 FULL = {"width": 1, "crop": 224, "batch_size": 16, "epoch_clips": 320, "seconds": 45,
         "steps": 100, "frames": 110}  # fmt: skip
-TINY = {"width": 0.1, "crop": 64, "batch_size": 8, "epoch_clips": 16, "seconds": 0.2,
+TINY = {"width": 0.1, "crop": 32, "batch_size": 8, "epoch_clips": 16, "seconds": 0.2,
         "steps": 3, "frames": 12}  # fmt: skip
 # Without the options of pyproject.toml, which want nbval: Colab does not have it.
 TESTS = ("-m", "pytest", "-q", "-p", "no:nbval", "--override-ini", "addopts=", "-m", "gpu",
