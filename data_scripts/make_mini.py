@@ -18,12 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--root",
-        type=Path,
-        default=ROOT / "data" / "mini",
-        help="folder for the shards (default: data/mini)",
-    )
+    where = "folder for the shards (default: data/mini)"
+    parser.add_argument("--root", type=Path, default=ROOT / "data" / "mini", help=where)
     parser.add_argument("--seed", type=int, default=0, help="another seed gives another set")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     args = parser.parse_args()
@@ -31,10 +27,8 @@ def main() -> int:
     try:
         shards = make_mini(args.root, args.seed, args.workers)
     except KeyboardInterrupt:
-        print(
-            f"\nInterrupted: the whole shards in {args.root} are kept; the same command goes on.",
-            file=sys.stderr,
-        )
+        kept = f"the whole shards in {args.root} are kept; the same command goes on."
+        print(f"\nInterrupted: {kept}", file=sys.stderr)
         return 130
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)

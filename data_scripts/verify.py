@@ -27,10 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("root", metavar="ROOT", type=Path)
     parser.add_argument(
-        "--split",
-        type=int,
-        choices=(1, 2, 3),
-        help="all clips of this UCF101 split must be there",
+        "--split", type=int, choices=(1, 2, 3), help="all clips of this UCF101 split must be there"
     )
     parser.add_argument(
         "--profile",

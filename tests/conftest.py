@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -57,6 +59,18 @@ def read_video(path: Path, short_side: int = 256) -> tuple[np.ndarray, float]:
     """All frames of a video `(T, H, W, 3)` and its rate."""
     rate, frames = open_video(path, short_side)
     return np.stack(list(frames)), rate
+
+
+@contextlib.contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file may have more bytes in the block, as if the disk was full."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture(scope="session")

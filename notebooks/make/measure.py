@@ -1,7 +1,7 @@
 """Measure how the chapters are written: a table, a row a chapter and one for all.
 
     python notebooks/make/measure.py                    the sources as they lie here
-    python notebooks/make/measure.py --against main     and those of another commit, before them
+    python notebooks/make/measure.py --against FOLDER   before them those of another checkout
 
 Code is that of the solved notebooks; blank lines and comments don't count. The columns:
 
@@ -24,15 +24,13 @@ import ast
 import json
 import re
 import statistics
-import subprocess
-import sys
 from collections import Counter
+from pathlib import Path
 
 import jupytext
 from build import solve_code
 from index import ROOT
 
-SOURCES = "notebooks/source"
 MEASURING = (
     r"(?i)\b(?:confidence|interval|bootstrap|paired|resampl\w*|significan\w*|seeds?|(?:not )?shown|"
     r"standard (?:error|deviation)|McNemar\w*|percentiles?|intervals|by chance)\b"
@@ -40,9 +38,6 @@ MEASURING = (
 US = r"(?i)\b(?:we|our|ours|us|let[’']s)\b"
 FIGURE = r"(?:plt|fig|figure|ax|axes|axis|axs|left|right)"
 PLOTTING = re.compile(rf"^(?:print|show|display|{FIGURE}\b[\w.\[\], ]*\.\w+)$")
-NETWORKS = {
-    "stacks", "first_layer", "spatial_stream", "temporal_stream", "average_fusion", "conv_fusion",
-}  # fmt: skip
 LOOPS = ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp
 # Column, what is counted for it, on how many of what (none: as it is), decimals.
 COLUMNS = [
@@ -61,41 +56,21 @@ def row(counts: Counter) -> list[float]:
     ]
 
 
-def git(*words: str) -> str:
-    """What git prints. Raises ``CalledProcessError``."""
-    return subprocess.run(
-        ["git", *words], cwd=ROOT, check=True, capture_output=True, text=True, encoding="utf-8"
-    ).stdout
-
-
-def read(revision: str | None, folder: str, ending: str) -> dict[str, str]:
-    """Texts of the numbered files of a folder, by stem; of a commit if one is given."""
-    if revision is None:
-        paths = sorted((ROOT / folder).glob(f"[0-9][0-9]_*{ending}"))
-        return {path.stem: path.read_text(encoding="utf-8") for path in paths}
-    names = git("ls-tree", "--name-only", f"{revision}:{folder}").split()
-    names = [name for name in names if re.fullmatch(rf"\d\d_\w+\{ending}", name)]
-    return {n.removesuffix(ending): git("show", f"{revision}:{folder}/{n}") for n in names}
-
-
 def code_lines(text: str) -> int:
     return sum(line.strip() != "" and line.lstrip()[0] != "#" for line in text.split("\n"))
 
 
-def called(node: ast.AST) -> set[str]:
-    """First names of all that is called inside a node: `c` of ``c.store.rgb(clip, 1)``."""
-    calls = [ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)]
-    return {re.match(r"\w*", call)[0] for call in calls}
+def calls(node: ast.AST) -> list[str]:
+    """What is called inside a node, such as `c.store.rgb` of ``c.store.rgb(clip, 1)``."""
+    return [ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)]
 
 
 def plotting_lines(tree: ast.AST) -> int:
     """Lines of the innermost statements that print or plot."""
     rows: set[int] = set()
     for node in ast.walk(tree):
-        if not isinstance(node, ast.stmt) or hasattr(node, "body"):
-            continue
-        calls = [ast.unparse(c.func) for c in ast.walk(node) if isinstance(c, ast.Call)]
-        if any(PLOTTING.match(call) for call in calls):
+        innermost = isinstance(node, ast.stmt) and not hasattr(node, "body")
+        if innermost and any(map(PLOTTING.match, calls(node))):
             rows |= set(range(node.lineno, node.end_lineno + 1))
     return len(rows)
 
@@ -111,7 +86,8 @@ def of_code(text: str, setup: bool, known: set[str]) -> Counter:
             names |= {a.name for a in node.names} if module == "twostream_utils" else {module}
     known.discard("show")
     counts = Counter({
-        "code cells": 1, "module": bool(called(tree) & known), "imports": setup * len(names),
+        "code cells": 1, "imports": setup * len(names),
+        "module": any(re.match(r"\w*", call)[0] in known for call in calls(tree)),
         "lines": code_lines(text), "nodes": len(nodes), "print": plotting_lines(tree),
         "loops": sum(isinstance(node, LOOPS) for node in nodes),
         "specs": sum(getattr(node, "format_spec", None) is not None for node in nodes),
@@ -134,10 +110,10 @@ def of_prose(text: str) -> Counter:
     return Counter(found | {name: len(re.findall(p, text)) for name, p in words.items()})
 
 
-def measure(text: str, notebook: str) -> Counter:
-    """Count one source (with its front matter) and the outputs of its notebook."""
+def measure(source: Path) -> Counter:
+    """Count one source and the outputs of its notebook."""
     counts, known = Counter(), set()
-    body = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
+    body = re.sub(r"\A---\n.*?\n---\n", "", source.read_text("utf-8"), flags=re.DOTALL)
     for cell in jupytext.reads(body, fmt="md").cells:
         counts["cells"] += 1
         if cell.cell_type == "code":
@@ -145,7 +121,8 @@ def measure(text: str, notebook: str) -> Counter:
             counts += of_code(solve_code(cell.source), setup, known)
         else:
             counts += of_prose(cell.source)
-    for cell in json.loads(notebook)["cells"] if notebook else ():
+    notebook = source.parents[1] / f"{source.stem}.ipynb"
+    for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
         for output in cell.get("outputs", []):
             said = [*output.get("text", ""), "\n", *output.get("data", {}).get("text/plain", "")]
             named = re.findall(r"\bnot shown\b(?:: (.+))?", "".join(said))
@@ -153,12 +130,12 @@ def measure(text: str, notebook: str) -> Counter:
     return counts
 
 
-def table(revision: str | None) -> str:
-    """The table of a commit, or of the files as they lie here."""
-    sources, notebooks = read(revision, SOURCES, ".md"), read(revision, "notebooks", ".ipynb")
-    chapters = {stem: measure(text, notebooks.get(stem, "")) for stem, text in sources.items()}
+def table(root: Path) -> str:
+    """The table of a checkout of the course."""
+    sources = sorted((root / "notebooks" / "source").glob("[0-9][0-9]_*.md"))
+    chapters = {source.stem: measure(source) for source in sources}
     rows = {stem[:2]: row(counts) for stem, counts in chapters.items()}
-    networks = [row(chapters[stem]) for stem in chapters if stem[3:] in NETWORKS]
+    networks = [row(counts) for stem, counts in chapters.items() if "03" <= stem < "09"]
     others = [counts for stem, counts in chapters.items() if stem[3:] != "results"]
     rows["median"] = [statistics.median(column) for column in zip(*rows.values(), strict=True)]
     rows["03-08, median"] = [statistics.median(column) for column in zip(*networks, strict=True)]
@@ -171,21 +148,16 @@ def table(revision: str | None) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--against", metavar="REV", help="a commit to measure first")
+    parser.add_argument("--against", metavar="FOLDER", type=Path, help="a checkout, measured first")
     options = parser.parse_args()
     if options.against:
-        try:
-            print(f"{options.against}\n{table(options.against)}\n")
-        except subprocess.CalledProcessError as error:
-            print(error.stderr.strip(), file=sys.stderr)
-            return 1
-    print(table(None))
-    return 0
+        print(f"{options.against}\n{table(options.against)}\n")
+    print(table(ROOT))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from index import ROOT
 from matplotlib.font_manager import FontProperties, findfont
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from twostream_utils.course import Course
 from twostream_utils.flow import decode
 from twostream_utils.lab import setup
 from twostream_utils.lab.flow_colours import flow_to_rgb
-from twostream_utils.lab.flow_plots import fastest, with_small_wheel
+from twostream_utils.lab.flow_plots import fastest, field_at, with_small_wheel
+from twostream_utils.profiles import INPUTS
 from twostream_utils.stacks import network_input
 from twostream_utils.views import span
 
@@ -34,7 +36,6 @@ NETWORKS = {
     "temporal": ("temporal stream", "#D55E00"),
     "conv": ("both, fused", "#009E73"),
 }
-INPUTS = {"spatial": ("rgb",), "temporal": ("flow",), "conv": ("rgb", "flow")}
 CLIPS = 3
 EVERY, FRAME_MS, HOLD_MS = 2, 80, 1500  # of a clip: shown frames, how long, and the last one
 WIDTH, HEIGHT, GAP, TITLE, PANEL = 320, 240, 12, 30, 260
@@ -88,7 +89,7 @@ def watch(c: Course, networks: dict[str, torch.nn.Module], clip: str) -> Story:
             whole = network_input({stream: item[stream][None, :1].to(device)}, [stream])[0]
             stacks.append(torch.cat([so_far(whole, stream, number, p) for number in shown]))
         answers[name] = model.eval()(*stacks).float().softmax(1).cpu().numpy()
-    return Story(clip, data.classes.index(c.store.label(clip)), shown, answers)
+    return Story(clip, item["label"], shown, answers)
 
 
 def so_far(stack: torch.Tensor, stream: str, number: int, p) -> torch.Tensor:
@@ -108,21 +109,18 @@ def so_far(stack: torch.Tensor, stream: str, number: int, p) -> torch.Tensor:
 def frames(c: Course, story: Story) -> list[Image.Image]:
     """The images of one clip."""
     rgb = c.store.read_rgb(story.clip, story.shown)
-    every = c.store.flow_every(story.clip)
-    fields = [1 + (number - 1) // every * every for number in story.shown]
+    fields = [field_at(c.store, story.clip, number) for number in story.shown]
     flow = decode(c.store.read_flow(story.clip, fields))
     top = max(fastest(flow, 0.995), SLOWEST)
     images = []
     for k, (picture, field) in enumerate(zip(rgb, flow, strict=True)):
-        coloured = np.asarray(enlarged(flow_to_rgb(field, top)))
+        coloured = with_small_wheel(np.asarray(enlarged(flow_to_rgb(field, top))), HEIGHT // 5)
         image = Image.new("RGB", (2 * WIDTH + PANEL + 4 * GAP, HEIGHT + TITLE + GAP), "white")
         draw = ImageDraw.Draw(image)
         draw.text((GAP, 6), "what it looks like", INK, font(15, bold=True))
         draw.text((WIDTH + 2 * GAP, 6), "how it moves", INK, font(15, bold=True))
         image.paste(enlarged(picture), (GAP, TITLE))
-        image.paste(
-            Image.fromarray(with_small_wheel(coloured, HEIGHT // 5)), (WIDTH + 2 * GAP, TITLE)
-        )
+        image.paste(Image.fromarray(coloured), (WIDTH + 2 * GAP, TITLE))
         panel(draw, 2 * WIDTH + 3 * GAP, c.classes, story, k)
         images.append(image)
     return images
@@ -130,12 +128,8 @@ def frames(c: Course, story: Story) -> list[Image.Image]:
 
 def enlarged(picture: np.ndarray) -> Image.Image:
     """A picture at the size of the figure, cut to its shape."""
-    height, width = picture.shape[:2]
-    scale = max(WIDTH / width, HEIGHT / height)
-    size = round(width * scale), round(height * scale)
-    image = Image.fromarray(np.ascontiguousarray(picture)).resize(size, Image.Resampling.BICUBIC)
-    left, top = (size[0] - WIDTH) // 2, (size[1] - HEIGHT) // 2
-    return image.crop((left, top, left + WIDTH, top + HEIGHT))
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    return ImageOps.fit(image, (WIDTH, HEIGHT), Image.Resampling.BICUBIC)
 
 
 def panel(draw: ImageDraw.ImageDraw, x: int, classes: list[str], story: Story, k: int) -> None:
@@ -167,11 +161,9 @@ def main() -> None:
     os.environ.setdefault("TWOSTREAM_PROFILE", "mini")
     c = setup("mini", quiet=True)
     networks = {name: c.trained(name) for name in NETWORKS}
-    found = []
-    for clip in rescued(c):
-        story = watch(c, networks, clip)
-        if story.answers["conv"][-1].argmax() == story.truth and len(found) < CLIPS:
-            found.append(story)
+    stories = (watch(c, networks, clip) for clip in rescued(c))
+    right = (story for story in stories if story.answers["conv"][-1].argmax() == story.truth)
+    found = [*islice(right, CLIPS)]
     if not found:
         raise SystemExit("no test clip that conv fusion alone gets right")
     for story in found:

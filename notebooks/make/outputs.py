@@ -19,7 +19,6 @@ from PIL import Image
 
 from twostream_utils.files import atomic_write
 
-ROOT = Path(__file__).resolve().parents[2]
 MAX_BYTES = 1_000_000  # of a notebook
 LARGE = 100_000  # characters of a figure in base64
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -75,23 +75,17 @@ def results_table(results: dict) -> str:
 def caption(results: dict) -> str:
     """Where the figures come from: profile, split, clips, seed, versions."""
     counts = [f"{results[key]} {part}" for part, key in PARTS.items() if results.get(key)]
-    return (
+    said = (
         f"Profile `{results['profile']}`, {len(results['classes'])} classes, split "
         f"{results['split']}: {', '.join(counts[:-1])} and {counts[-1]} clips, seed "
         f"{results['seed']}, torch {results['torch']} on {results['device']}. Intervals: bootstrap "
-        f"over whole groups of test clips.{moved(results)}"
+        "over whole groups of test clips."
     )
-
-
-def moved(results: dict) -> str:
-    """How far the figures of this split and seed move with machine, threads and precision."""
-    count, ends = elsewhere(results)
-    if count == 1:
-        return ""
+    count, ends = elsewhere(results)  # how far figures move with machine, threads and precision
     words = (f"{METHODS[key].title} {100 * low:.1f} to {100 * high:.1f}"
              for key, (low, high) in ends.items())  # fmt: skip
-    return (f" The same split and seed in {count} runs with other machines, threads or precisions: "
-            f"{', '.join(words)}.")  # fmt: skip
+    moves = " The same split and seed in {} runs with other machines, threads or precisions: {}."
+    return said + moves.format(count, ", ".join(words)) * (count > 1)
 
 
 def accuracy_table(runs: list[dict]) -> str:

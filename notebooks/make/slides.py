@@ -184,7 +184,9 @@ def main() -> int:
     )
     parser.add_argument("numbers", nargs="*", metavar="NN", help="which chapters (default: all)")
     parser.add_argument("--reveal", metavar="FOLDER", type=Path, help="a copy of reveal.js")
-    options = parser.parse_args()
+    options, sources = parser.parse_args(), read_sources()
+    if unknown := {*options.numbers} - {source.number for source in sources}:
+        parser.error(f"no chapter {', '.join(sorted(unknown))}")
     shutil.rmtree(OUT, ignore_errors=True)
     shutil.copytree(NOTEBOOKS / "figures", OUT / "figures")
     reveal = None
@@ -194,7 +196,7 @@ def main() -> int:
         )
         reveal = "reveal"
     links = []
-    for source in read_sources():
+    for source in sources:
         if options.numbers and source.number not in options.numbers:
             continue
         write(source, OUT, reveal)

@@ -23,6 +23,8 @@ def test_top_k_by_hand():
     assert ev.correct(LOGITS, LABELS).tolist() == [True, False, True, False]
     assert ev.correct(LOGITS, LABELS, k=2).tolist() == [True, True, True, True]
     assert ev.correct(LOGITS, LABELS, k=5).all()
+    with pytest.raises(ValueError, match="scores of 4 clips, but 1 labels"):
+        ev.correct(LOGITS, LABELS[:1])
 
 
 def test_bootstrap_interval_agrees_with_the_normal_approximation():
@@ -85,7 +87,7 @@ def test_paired_difference_is_tighter_than_two_intervals():
     assert 0 < low < 0.1 < high < 0.16
 
 
-def test_scores_round_trip(tmp_path):
+def test_scores_round_trip_and_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "deep" / "scores.npz"
     make().save(path)
     loaded = ev.Scores.load(path)
@@ -94,11 +96,6 @@ def test_scores_round_trip(tmp_path):
     np.testing.assert_array_equal(loaded.logits, make().logits)
     np.testing.assert_allclose(loaded.clip_logits(), LOGITS)
     assert [p.name for p in path.parent.iterdir()] == ["scores.npz"]
-
-
-def test_damaged_score_file_is_named(tmp_path):
-    path = tmp_path / "scores.npz"
-    make().save(path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="scores.npz.*score again"):
         ev.Scores.load(path)
@@ -120,8 +117,3 @@ def test_scores_of_other_clips_are_named(changes, said):
     check_same_clips(make(), make())
     with pytest.raises(ValueError, match=f"scores of different {said}"):
         check_same_clips(make(), make(**changes))
-
-
-def test_scores_and_labels_of_other_numbers_are_refused():
-    with pytest.raises(ValueError, match="scores of 4 clips, but 1 labels"):
-        ev.correct(LOGITS, LABELS[:1])

@@ -1,6 +1,7 @@
 """Which frames a stack holds, and that one augmentation covers the whole clip and both streams."""
 
 import os
+import pickle
 import signal
 import time
 
@@ -63,26 +64,16 @@ def dataset(profile, train=True, streams=("rgb", "flow"), store=None, **options)
     )
 
 
-def test_positions_of_the_original():
+def test_positions_and_starts_by_hand():
     rgb = views.stack_positions(100, ORIGINAL.rgb_frames, ORIGINAL.rgb_step)
     assert rgb.tolist() == [1, 11, 21, 31, 41, 51, 61, 71, 81, 91]
     flow = views.stack_positions(99, ORIGINAL.flow_fields, ORIGINAL.flow_step)
-    assert flow.tolist() == list(range(1, 100, 2))
-    assert views.span(ORIGINAL) == 100
-
-
-def test_short_clips_loop():
-    assert views.stack_positions(4, 6, 1, start=3).tolist() == [3, 4, 1, 2, 3, 4]
+    assert flow.tolist() == list(range(1, 100, 2)) and views.span(ORIGINAL) == 100
+    assert views.stack_positions(4, 6, 1, start=3).tolist() == [3, 4, 1, 2, 3, 4]  # short: it loops
     assert views.stack_positions(5, 4, 3, start=2).tolist() == [2, 5, 3, 1]
-
-
-@pytest.mark.parametrize("arguments", [(0, 10, 1), (5, 0, 1), (5, 5, 0), (5, 5, 1, 0)])
-def test_impossible_stacks_are_refused(arguments):
-    with pytest.raises(ValueError, match="a stack needs"):
-        views.stack_positions(*arguments)
-
-
-def test_view_starts_reach_both_ends():
+    for arguments in (0, 10, 1), (5, 0, 1), (5, 5, 0), (5, 5, 1, 0):
+        with pytest.raises(ValueError, match="a stack needs"):
+            views.stack_positions(*arguments)
     assert views.view_starts(120, 100, 1) == [11]
     assert views.view_starts(120, 100, 3) == [1, 11, 21]
     assert views.view_starts(60, 100, 3) == [1, 1, 1]
@@ -103,16 +94,6 @@ def test_channel_order_is_frame_by_frame():
     assert flow[0, 0, 0] < flow[0, 0, -1]
 
 
-def test_flip_mirrors_both_streams_and_negates_u():
-    profile = get_profile("mini")
-    item = dataset(profile, train=False)[0]
-    plain, flipped = item["flow"][0], item["flow"][1]
-    u, u_flipped = plain[0::2].int(), flipped[0::2].int()
-    assert torch.equal(u_flipped, 255 - u.flip(-1))
-    assert torch.equal(flipped[1::2], plain[1::2].flip(-1))
-    assert torch.equal(item["rgb"][1], item["rgb"][0].flip(-1))
-
-
 def test_one_view_for_the_whole_clip_and_both_streams():
     profile = get_profile("mini", crop=72, min_scale=1.0, subtract_mean=False)
     for index in range(6):
@@ -126,18 +107,22 @@ def test_one_view_for_the_whole_clip_and_both_streams():
         assert (item["flow"][0, 0::2].numpy() == u).all()
 
 
-def test_items_depend_on_seed_and_epoch_only():
-    profile = get_profile("mini")
-    first, again, other = dataset(profile), dataset(profile), dataset(profile, seed=1)
+def test_items_depend_on_seed_and_epoch_only_and_repeats_are_new_views():
+    profile = get_profile("mini", rgb_frames=2, flow_fields=2)
+    first, again, other = dataset(profile), dataset(profile, repeat=3), dataset(profile, seed=1)
     assert torch.equal(first[3]["flow"], again[3]["flow"])
     assert first.views(3) != other.views(3)
+    assert len(again) == 18 and again[3]["label"] == again[9]["label"] == 0
+    assert again.views(3) != again.views(9)
     again.epoch = 1
     assert first.views(3) != again.views(3)
+    assert len(dataset(profile, train=False, repeat=3)) == 6
 
 
 def test_loaders_and_workers_give_the_same_clips():
     cv2.resize(np.zeros((2000, 2000), np.uint8), (1500, 1500))  # OpenCV has threads before the fork
-    data = dataset(get_profile("mini", crop=400))  # large enough for OpenCV to share the work out
+    # Crops large enough for OpenCV to share the work out.
+    data = dataset(get_profile("mini", crop=400, rgb_frames=2, flow_fields=2))
     for epoch in range(2):
         data.epoch = epoch
         ours, theirs = make_loader(data, 6, 0, 0), make_loader(data, 6, 2, 0)
@@ -162,33 +147,24 @@ def in_workers(trouble, train=True):
     return data
 
 
-def test_batches_that_are_kept_stay_as_they_are():
+def test_workers_batches_are_shared_and_stay_or_with_reuse_are_whole_until_the_next():
     data = dataset(get_profile("mini"), streams=("rgb",), repeat=10)
-    kept, expected = list(make_loader(data, 3, 1, 0)), list(make_loader(data, 3, 0, 0))
+    expected, kept = list(make_loader(data, 3, 0, 0)), list(make_loader(data, 3, 1, 0))
     assert all(torch.equal(a["rgb"], b["rgb"]) for a, b in zip(kept, expected, strict=True))
-
-
-def test_workers_write_where_the_other_process_reads_and_with_reuse_in_the_same_places():
-    """A batch is whole while the two after it are there."""
-    data = dataset(get_profile("mini"), streams=("rgb",), repeat=10)
-    expected, places = iter(make_loader(data, 3, 0, 0)), set()
-    for batch in make_loader(data, 3, 1, 0, reuse=True):
+    for batch, same in zip(make_loader(data, 3, 1, 0, reuse=True), expected, strict=True):
         time.sleep(0.02)  # so that the worker is as far ahead as it can be
-        assert batch["rgb"].is_shared() and torch.equal(batch["rgb"], next(expected)["rgb"])
-    ring = stacks.SharedRing()
-    for _ in range(9):
-        places.add(ring("rgb", (2, 1, 3, 4, 4)).data_ptr())
-    assert len(places) == ring.SLOTS
+        assert batch["rgb"].is_shared() and torch.equal(batch["rgb"], same["rgb"])
 
 
-def test_loaders_work_in_spawned_processes():
+def test_loaders_work_in_spawned_processes(tiny):
     """As they do on Windows and macOS: all that a worker needs can be pickled."""
-    data = dataset(get_profile("mini"), repeat=2)
-    for clips, reuse in (data, True), (DefectiveClips(data, {"rotated"}), False):
-        loader, expected = make_loader(clips, 6, 1, 0, reuse), make_loader(clips, 6, 0, 0)
-        loader.multiprocessing_context = "spawn"
-        for a, b in zip(loader, expected, strict=True):
-            assert all(torch.equal(a[name], b[name]) for name in ("rgb", "flow", "label"))
+    data = tiny.dataset("train")
+    loader, expected = make_loader(data, 6, 1, 0, reuse=True), make_loader(data, 6, 0, 0)
+    loader.multiprocessing_context = "spawn"
+    for a, b in zip(loader, expected, strict=True):
+        assert all(torch.equal(a[name], b[name]) for name in ("rgb", "flow", "label"))
+    defective = DefectiveClips(data, {"rotated"})
+    assert torch.equal(pickle.loads(pickle.dumps(defective))[0]["rgb"], defective[0]["rgb"])
 
 
 @pytest.mark.parametrize(("device", "at_once"), [("cuda", True), ("mps", False)])
@@ -338,27 +314,11 @@ def test_five_crops_are_the_corners_and_the_centre():
         views.eval_views(120, (72, 96), profile, "ten")
 
 
-def test_repeat_draws_new_views_of_the_same_clips():
-    data = dataset(get_profile("mini"), repeat=3)
-    assert len(data) == 18
-    assert data[0]["label"] == data[6]["label"] == 1
-    assert data.views(0) != data.views(6)
-    assert len(dataset(get_profile("mini"), train=False, repeat=3)) == 6
-
-
 def test_normalise_by_hand():
-    rgb = torch.full((1, 6, 2, 2), 255, dtype=torch.uint8)
-    x = stacks.normalise(rgb, "rgb")[0, :, 0, 0]
-    expected = [(1 - m) / s for m, s in zip(stacks.RGB_MEAN, stacks.RGB_STD)] * 2
-    assert x.tolist() == pytest.approx(expected)
-    flow = torch.tensor([127, 255], dtype=torch.uint8).view(1, 2, 1, 1)
-    assert stacks.normalise(flow, "flow").flatten().tolist() == pytest.approx(
-        [-0.5 / 57.63, 127.5 / 57.63], abs=1e-6
-    )
     values = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1)
     for stream, mean, std in (
-        ("rgb", 255 * np.array(stacks.RGB_MEAN), 255 * np.array(stacks.RGB_STD)),
-        ("flow", np.full(2, 127.5), np.full(2, 57.63)),
+        ("rgb", 255 * np.tile(stacks.RGB_MEAN, 2), 255 * np.tile(stacks.RGB_STD, 2)),
+        ("flow", np.full(4, 127.5), np.full(4, 57.63)),
     ):
         found = stacks.normalise(values.expand(-1, len(mean), 2, 2), stream)[:, :, 1, 1]
         exact = (np.arange(256)[:, None] - mean) / std

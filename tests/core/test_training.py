@@ -34,13 +34,12 @@ def train(path, model=None, **options):
     return model, training.fit(model, data, RECIPE, path, val, **options)
 
 
-def without_seconds(history):
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
-
-
-def assert_same(a, b):
-    for name, value in a.state_dict().items():
-        assert torch.equal(value, b.state_dict()[name]), name
+def assert_same(found, expected):
+    """Two networks with their histories, but for the seconds."""
+    (model, rows), (other, others) = found, expected
+    assert [row | {"seconds": 0} for row in rows] == [row | {"seconds": 0} for row in others]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
 
 
 @pytest.fixture(scope="module")
@@ -51,29 +50,27 @@ def whole(tmp_path_factory):
 
 
 def test_resume_is_exact(whole, tmp_path):
-    _, model, history = whole
     for epochs in (1, 3, None):
-        mended, again = train(tmp_path / "broken.pt", stop_after=epochs)
-    assert without_seconds(again) == without_seconds(history)
-    assert_same(model, mended)
+        mended = train(tmp_path / "broken.pt", stop_after=epochs)
+    assert_same(mended, whole[1:])
 
 
 def test_only_what_is_finished_leaves_the_scratch_folder(whole, tmp_path):
     path, scratch = tmp_path / "drive" / "a.pt", tmp_path / "local"
     train(path, stop_after=2, scratch=scratch)
     assert not path.exists() and (scratch / "a.pt").exists()
-    model, history = train(path, scratch=scratch)
-    assert path.exists() and without_seconds(history) == without_seconds(whole[2])
-    assert_same(whole[1], model)
-    assert train(path, scratch=tmp_path / "other")[1] == history
+    trained = train(path, scratch=scratch)
+    assert path.exists()
+    assert_same(trained, whole[1:])
+    assert train(path, scratch=tmp_path / "other")[1] == trained[1]
 
 
 def test_a_finished_checkpoint_is_loaded_and_cannot_go_on(whole):
-    path, model, history = whole
+    path, *trained = whole
     called = []
-    again, history_again = train(path, on_epoch=called.append)
-    assert history_again == history and not called and not again.training
-    assert_same(model, again)
+    again = train(path, on_epoch=called.append)
+    assert again[1] == trained[1] and not called and not again[0].training
+    assert_same(again, trained)
     data = dataset(PROFILE, streams=("rgb",))
     with pytest.raises(ValueError, match=r"a\.pt is a finished training of 4 epochs.* go on to 9"):
         training.fit(network(), data, Recipe(18, 0.01, batch_size=3), path)
@@ -82,15 +79,15 @@ def test_a_finished_checkpoint_is_loaded_and_cannot_go_on(whole):
 def test_a_network_that_was_scored_can_still_be_trained(whole, tmp_path):
     model = network()
     score(model, dataset(PROFILE, train=False, streams=("rgb",)))
-    _, history = train(tmp_path / "a.pt", model, stop_after=1)
-    assert without_seconds(history) == without_seconds(whole[2][:1])
+    _, (row,) = train(tmp_path / "a.pt", model, stop_after=1)
+    assert row | {"seconds": 0} == whole[2][0] | {"seconds": 0}
 
 
 def test_an_epoch_is_not_lost_where_its_folder_went(whole, tmp_path):
     folder = tmp_path / "runs" / "mini"
     train(folder / "a.pt", on_epoch=lambda history: shutil.rmtree(folder.parent))
-    _, history = train(folder / "a.pt", stop_after=1, on_epoch=lambda history: None)
-    assert without_seconds(history) == without_seconds(whole[2][:1])
+    _, (row,) = train(folder / "a.pt", stop_after=1, on_epoch=lambda history: None)
+    assert row | {"seconds": 0} == whole[2][0] | {"seconds": 0}
 
 
 def test_killed_in_the_middle_of_writing(tmp_path, monkeypatch):
@@ -152,9 +149,7 @@ def test_interrupted_in_the_first_epoch_the_same_model_starts_anew(whole, tmp_pa
     assert capsys.readouterr().out.startswith("Interrupted. ") and not path.exists()
     assert stopped.value._render_traceback_() == ["KeyboardInterrupt"]  # a line, no page
     hook.remove()
-    _, history = train(path, model)
-    assert without_seconds(history) == without_seconds(whole[2])
-    assert_same(whole[1], model)
+    assert_same(train(path, model), whole[1:])
 
 
 def test_a_batch_that_does_not_fit_goes_through_in_equal_parts(tmp_path, precision):
@@ -247,18 +242,11 @@ def test_scores_of_a_model_do_not_depend_on_the_batch_and_validation_sums_them_u
         score(model, dataset(PROFILE, streams=("rgb",)))
 
 
-def test_the_probe_of_bfloat16_runs_on_one_thread_and_draws_nothing(monkeypatch):
-    set_to, real = [], torch.set_num_threads
-    monkeypatch.setattr(torch, "set_num_threads", lambda n: set_to.append(n) or real(n))
-    before, seed = torch.get_num_threads(), torch.random.get_rng_state()
+def test_precision_is_probed_without_a_trace_and_can_be_given(monkeypatch):
+    cpu, seed, threads = torch.device("cpu"), torch.random.get_rng_state(), torch.get_num_threads()
     device.bf16_gain.cache_clear()
     assert device.bf16_gain() > 0
-    assert set_to == [1, before] and torch.get_num_threads() == before
-    assert torch.equal(torch.random.get_rng_state(), seed)
-
-
-def test_precision_is_probed_and_can_be_given(monkeypatch):
-    cpu = torch.device("cpu")
+    assert torch.equal(torch.random.get_rng_state(), seed) and torch.get_num_threads() == threads
     monkeypatch.delenv("TWOSTREAM_PRECISION", raising=False)
     for gain, name in ((0.7, "no"), (1.1, "no"), (1.9, "bf16")):
         monkeypatch.setattr(device, "bf16_gain", lambda gain=gain: gain)
@@ -274,24 +262,23 @@ def test_a_training_goes_on_in_its_precision(tmp_path, precision, monkeypatch):
     """bfloat16 in the first session; the second one's probe would choose float32."""
     path = tmp_path / "broken.pt"
     precision("bf16")
-    model, history = train(tmp_path / "whole.pt")
+    unbroken = train(tmp_path / "whole.pt")
     train(path, stop_after=2)
     precision("no")
     with pytest.raises(ValueError, match="in bfloat16 so far, .* asks for float32: unset "):
         train(path)
     monkeypatch.delenv("TWOSTREAM_PRECISION")
     monkeypatch.setattr(device, "bf16_gain", lambda: 0.5)
-    mended, again = train(path)
-    assert without_seconds(again) == without_seconds(history)
-    assert_same(model, mended)
+    mended = train(path)
+    assert_same(mended, unbroken)
     (made,) = sessions(path)
     assert made["precision"] == "bf16" and made["torch"] == torch.__version__
     precision("no")
-    assert train(path)[1] == again  # finished: loaded, whatever is asked for
+    assert train(path)[1] == mended[1]  # finished: loaded, whatever is asked for
     kept = torch.load(path, weights_only=True)
     del kept["trained_with"]  # as in checkpoints of before
     torch.save(kept, path)
-    assert train(path)[1] == again
+    assert train(path)[1] == mended[1]
     assert sessions(path) == sessions(tmp_path / "none.pt") == []
 
 

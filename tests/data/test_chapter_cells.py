@@ -45,9 +45,9 @@ def served(tmp_path, monkeypatch):
     videos = UCF101._replace(sources=address, clips=dict.fromkeys(LABELS, 6))
     for name, value in dict(DIRECTORY=2_000, TIMEOUT=(2, 1), TRIES=2).items():
         monkeypatch.setattr(fetching, name, value)
-    monkeypatch.setattr(sources, "UCF101", videos)
+    monkeypatch.setattr(fetching.time, "sleep", lambda _: None)
+    monkeypatch.setitem(sources.SERVED, "ucf101", videos)
     monkeypatch.setattr(sources, "ROOT", tmp_path)
-    monkeypatch.setattr(sources, "VIDEOS", tmp_path / "data")
     for name in "TWOSTREAM_DATA", "TWOSTREAM_PROFILE":
         monkeypatch.delenv(name, raising=False)
     yield replace(get_profile("ucf10"), classes=LABELS, short_side=48), server, tmp_path / "data"

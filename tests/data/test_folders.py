@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import zipfile
 from dataclasses import replace
 from fractions import Fraction
 
 import av
 import cv2
+import joblib
 import numpy as np
 import pytest
 from conftest import moving_frames, read_video, texture, write_video
@@ -31,6 +31,12 @@ from twostream_utils.lab import start
 from twostream_utils.lab.sources import open_source
 from twostream_utils.profiles import get_profile
 from twostream_utils.store import FrameStore
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    """As on a machine of one core: films of eight frames need no worker processes."""
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 1)
 
 
 def encode(path, frames, rate=30, codec="mpeg4", times=None, form=None, **settings):
@@ -404,17 +410,6 @@ def test_one_class_is_refused_with_what_was_left_out(tmp_path, course_of):
     words = "one class only, jump, .*1 files were left out. Give the folder"
     with pytest.raises(ValueError, match=words):
         course_of(tmp_path / "in")
-
-
-def test_frames_and_fields_of_other_numbers_are_said(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
-        jpeg = cv2.imencode(".jpg", moving_frames(1)[0])[1].tobytes()
-        for folder, n in ("jpegs_256", 4), ("tvl1_flow/u", 3), ("tvl1_flow/v", 2):
-            for k in range(1, n + 1):
-                file.writestr(f"{folder}/v_YoYo_g01_c01/frame{k:06d}.jpg", jpeg)
-    store = FrameStore(tmp_path)
-    with pytest.raises(ValueError, match="lacks tvl1_flow/v/v_YoYo_g01_c01/frame000003.jpg"):
-        store.flow("v_YoYo_g01_c01", 1)
 
 
 def test_videos_in_memory_are_written_without_loss_that_matters():

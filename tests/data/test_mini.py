@@ -123,7 +123,7 @@ def test_people_stay_on_the_ground_and_in_reach_of_what_they_wipe():
 
 
 def test_which_side_the_board_is_on_and_which_hand_moves_tell_no_wiping_class():
-    """Of 100 clips each, the hand that moves is left or right in the image about equally often."""
+    """Of 20 clips each, the hand that moves is left or right in the image about equally often."""
     for label in ("WipeBoard", "WipeWindow"):
         left = 0
         for group, number in itertools.product(range(1, 6), range(1, 5)):
@@ -146,10 +146,6 @@ def test_shards_hold_named_clips_with_frames_and_flow(small):
         assert json.loads(file.read("clips.json"))["v_WipeBoard_g01_c02"]["flow"] == "dis_small"
 
 
-def test_two_runs_write_the_same_bytes_in_one_process_and_in_two(small, tmp_path):
-    assert checksums(make(tmp_path, workers=2)) == checksums(small[1])
-
-
 def test_whole_shards_are_kept_and_stale_or_broken_ones_are_remade(tmp_path, monkeypatch):
     monkeypatch.setattr(generate, "CLIPS_PER_GROUP", 1)
     clap, wipe = make(tmp_path)
@@ -165,9 +161,10 @@ def test_whole_shards_are_kept_and_stale_or_broken_ones_are_remade(tmp_path, mon
 
 
 def test_of_two_calls_at_once_one_makes_the_shards_and_the_other_waits(small, tmp_path):
+    """By two workers, with the same bytes as this process alone."""
     code = (
         "import sys\nfrom twostream_utils.mini import make_mini\n"
-        "make_mini(sys.argv[1], classes=('ClapOffice', 'WipeBoard'), groups=1, workers=1)\n"
+        "make_mini(sys.argv[1], classes=('ClapOffice', 'WipeBoard'), groups=1, workers=2)\n"
     )
     both = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=ENV, text=True,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
+import sys
 import zipfile
 
 import cv2
 import numpy as np
 import pytest
-from conftest import moving_frames
+import verify as script
+from conftest import REPO, moving_frames
 from test_extract import make, members, run_script
 
 from twostream_utils.data.shards import ShardWriter, encode_clip
@@ -117,33 +120,35 @@ def test_damage_is_found_and_named(shards, tmp_path, how, form):
     assert quick.problems == ([] if how == "corrupt" else full.problems)
 
 
-def test_script_and_its_exit_status(copy):
-    def verified(*args):
-        return run_script(*args, name="verify.py")
-
-    done = verified(copy, "--full", "--workers", 2)
+def test_script_and_its_exit_status(copy, capsys):
+    done = run_script(copy, "--full", "--workers", 2, name="verify.py")
     assert done.returncode == 0, done.stderr
     assert "Nothing is missing." in done.stdout and "decoding" in done.stderr
+    root = str(copy)
     (copy / "skipped.txt").write_text("YoYo/x.avi\tthe file is empty\n")
-    done = verified(copy, "--split", 1, "--profile", "ucf20")
-    assert done.returncode == 1
-    assert "no clip at all of 20 classes: ApplyEyeMakeup," in done.stdout
-    assert "1 video could not be extracted" in done.stdout and MEND in done.stdout
+    assert script.main([root, "--split", "1", "--profile", "ucf20"]) == 1
+    said = capsys.readouterr().out
+    assert "no clip at all of 20 classes: ApplyEyeMakeup," in said
+    assert "1 video could not be extracted" in said and MEND in said
     data = bytearray((copy / "YoYo.zip").read_bytes())
     data[2000:2100] = bytes(100)  # in the first frame: seen only when that is decoded
     (copy / "YoYo.zip").write_bytes(data)
-    done = verified(copy, "--full")
-    assert done.returncode == 1 and "1 problem:" in done.stdout, done.stderr
+    assert script.main([root, "--full", "--workers", "1"]) == 1
+    assert "1 problem:" in capsys.readouterr().out
     os.truncate(copy / "YoYo.zip", 100)
-    done = verified(copy)
-    assert done.returncode == 2 and "YoYo.zip" in done.stderr and "Traceback" not in done.stderr
-    assert verified(copy, "--profile", "ucf20").returncode == 2
+    assert script.main([root]) == 2 and "YoYo.zip" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        script.main([root, "--profile", "ucf20"])
+    assert "--profile says whose clips must be there" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["extract", "verify", "make_mini", "pretrain"])
-def test_help_can_be_printed_on_any_console(name):
-    done = run_script("--help", name=f"{name}.py")
-    assert done.returncode == 0 and done.stdout.isascii() and "--" in done.stdout
+@pytest.mark.parametrize("path", sorted((REPO / "data_scripts").glob("*.py")), ids=lambda p: p.stem)
+def test_help_can_be_printed_on_any_console(path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [path.name, "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(path), run_name="__main__")
+    said = capsys.readouterr().out
+    assert end.value.code == 0 and said.isascii() and "--" in said
 
 
 # Can the flow be right?

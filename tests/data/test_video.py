@@ -60,9 +60,6 @@ def test_bad_video_is_named(tmp_path, kind):
     words = BAD.get(kind, "not a video|cut short|no frame")
     with pytest.raises(VideoError, match=rf"{path}: .*({words})"):
         read_video(path)
-
-
-def test_no_video_at_all(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_video(tmp_path / "nowhere.avi")
 

@@ -64,9 +64,8 @@ class Report:
 
     `found` counts the files in the class folders, `nested` the clips whose group is the folder
     that they lie in, `rate` is the common frame rate, `fast` the videos above it and `slow` those
-    far below. `frames`,
-    `megabytes` and `ungrouped` (clips that are their own group because no group could be read from
-    the name) count the whole of `out` for the classes asked for.
+    far below. `frames`, `megabytes` and `ungrouped` (clips that are their own group because no
+    group could be read from the name) count the whole of `out` for the classes asked for.
     """
 
     written: list[str] = field(default_factory=list)
@@ -85,10 +84,10 @@ class Report:
     def lines(self) -> list[str]:
         """What a reader should know: what was left out and why, groups, frame rates."""
         said = [f"skipped {name}: {reason}" for name, reason in self.skipped[:SHOWN]]
-        left = sum(not name.endswith("/") for name, _ in self.skipped)
-        if left:
-            kinds = ", ".join(f"{count} × {reason}" for reason, count in self.kinds().items())
-            said.append(f"{self.found} files found, {left} of them left out: {kinds}")
+        if left := [reason for name, reason in self.skipped if not name.endswith("/")]:
+            kinds = Counter(re.split(r"[:,]", reason)[0] for reason in left).most_common()
+            counts = ", ".join(f"{count} × {kind}" for kind, count in kinds)
+            said.append(f"{self.found} files found, {len(left)} of them left out: {counts}")
         if self.nested:
             said.append(f"{self.nested} clips lie a folder deeper: that folder is their group")
         if self.fast:
@@ -102,11 +101,6 @@ class Report:
                 "are, so their motion looks faster than that of the others"
             )
         return said
-
-    def kinds(self) -> dict[str, int]:
-        """How many files were left out for each kind of reason, the most frequent first."""
-        reasons = Counter(re.split(r"[:,]", reason)[0] for _, reason in self.skipped)
-        return dict(reasons.most_common())
 
 
 def extract(
@@ -395,10 +389,8 @@ def _encode(settings: dict, rate: float, always: bool, video: _Video) -> tuple[l
     try:
         if video.path.is_symlink() and not video.path.exists():
             return [], "a broken link"
-        pace, read_at = None, None
-        if rate and not video.path.is_dir():
-            pace = measure_pace(video.path)
-            read_at = rate if always else paced(pace, rate)
+        pace = measure_pace(video.path) if rate and not video.path.is_dir() else None
+        read_at = paced(pace, rate) if pace and not always else rate
         rate, frames = open_video(video.path, settings["short_side"], read_at, pace)
         every, scale = thinned.get("flow_every", 1), thinned.get("flow_scale", 1.0)
         members = encode_clip(video.clip, frames, settings["flow"], every=every, flow_scale=scale)
@@ -417,9 +409,8 @@ def _encode(settings: dict, rate: float, always: bool, video: _Video) -> tuple[l
 def make_shards(videos: str | Path, root: Path, profile: Profile, every: int = 1) -> None:
     """Extract a folder of class folders with videos to shards in ``root``, in a profile's sizes.
 
-    ``every`` as in :func:`extract`.
-
-    Goes on where an earlier call was interrupted, and prints what was left out and why.
+    ``every`` as in :func:`extract`. Goes on where an earlier call was interrupted, and prints what
+    was left out and why.
 
     Raises ``ValueError`` where ``root`` has shards of classes that ``videos`` does not have and the
     profile names none: they would be trained on with the rest.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import cv2
@@ -24,37 +25,70 @@ def parallel_map(function: Callable, tasks: Sequence, workers: int | None = None
     One worker (or one task) is this process itself. At most twice as many results as workers wait
     in memory. Closing the iterator ends the workers. Raises ``RuntimeError`` if one was killed.
     """
-    # Not joblib's Parallel: what nobody takes piles up there, workers outlive a killed parent, and
-    # Ctrl-C ends in warnings about folders and tasks.
+    # Neither joblib's Parallel, where what nobody takes piles up and workers outlive a killed
+    # parent, nor ProcessPoolExecutor, which waits forever for a result that a kill has cut off.
     workers = min(workers or joblib.cpu_count(), len(tasks), 61)  # the most that Windows waits for
     if workers <= 1:
         yield from map(function, tasks)
         return
-    before = set(multiprocessing.active_children())
     # Spawned, since a process that has used OpenCV's or torch's threads cannot be forked safely.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
-    try:
-        waiting: deque = deque()
-        for task in tasks:
-            with _without_ctrl_c():
-                waiting.append(pool.submit(function, task))
-            if len(waiting) == 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BaseException as error:
-        for process in set(multiprocessing.active_children()) - before:
+    started, idle, busy, done = [], [], {}, {}
+    left = deque(enumerate(tasks))
+
+    def end() -> None:
+        for process in started:
             process.terminate()
-        if isinstance(error, BrokenProcessPool):
-            raise RuntimeError(
-                "a worker process ended before its work was done; whole shards are kept: run "
-                "again, with fewer workers if memory is short. (In a script of your own, call "
-                'this below `if __name__ == "__main__":` only.)'
-            ) from error
-        raise
+            process.join()
+
+    atexit.register(end)  # before the interpreter waits for all processes
+    try:
+        for _ in range(workers):
+            pipe, its_end = context.Pipe()
+            process = context.Process(target=_work, args=(function, its_end))
+            with _without_ctrl_c():
+                process.start()
+                started.append(process)
+            its_end.close()  # so that the pipe ends when the worker does
+            idle.append(pipe)
+        for number in range(len(tasks)):
+            try:
+                while True:
+                    while idle and left and left[0][0] < number + 2 * workers:
+                        pipe = idle.pop()
+                        busy[pipe], task = left.popleft()
+                        pipe.send(task)
+                    if number in done:
+                        break
+                    for pipe in multiprocessing.connection.wait([*busy]):
+                        done[busy.pop(pipe)] = pipe.recv()
+                        idle.append(pipe)
+            except (EOFError, OSError) as error:
+                raise RuntimeError(
+                    "a worker process ended before its work was done; whole shards are kept: run "
+                    "again, with fewer workers if memory is short. (In a script of your own, call "
+                    'this below `if __name__ == "__main__":` only.)'
+                ) from error
+            result, error, where = done.pop(number)
+            if error is not None:
+                raise error from RuntimeError(f"in a worker process:\n{where}")
+            yield result
     finally:
-        pool.shutdown(cancel_futures=True)
+        atexit.unregister(end)
+        end()
+
+
+def _work(function: Callable, pipe: multiprocessing.connection.Connection) -> None:
+    """Answer each task that comes by its result or its error, until nobody asks any more."""
+    _start_worker()
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            task = pipe.recv()
+            try:
+                answer = function(task), None, ""
+            except Exception as error:
+                answer = None, error, traceback.format_exc()
+            pipe.send(answer)
 
 
 @contextlib.contextmanager

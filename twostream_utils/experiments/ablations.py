@@ -17,7 +17,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 
 import joblib
 import numpy as np
@@ -41,6 +41,7 @@ from .camera import drift
 from .fusions import MapFusion
 from .lessons import LESSONS
 
+PROFILE = "mini"
 SEEDS = 0, 1, 2
 ORIGINAL_SEEDS = (0,)  # its 25 epochs a stream take longer than all seeds of the rest
 
@@ -52,8 +53,6 @@ class Run:
     group: str
     variant: str
     seed: int
-    profile: str = "mini"
-    split: int = 1
 
     @property
     def path(self):
@@ -206,7 +205,7 @@ def planned(groups: list[str], seeds: list[int] | None = None) -> list[Run]:
     return runs
 
 
-@lru_cache(maxsize=1)
+@cache
 def store_of(profile: str) -> FrameStore:
     """One store for all runs of a process: its cache is filled once."""
     return setup(profile, quiet=True).store
@@ -214,11 +213,10 @@ def store_of(profile: str) -> FrameStore:
 
 def carry_out(run: Run) -> list[dict]:
     """Train and score one run; return what is kept of it, a row for each variant it answers for."""
-    os.environ["TWOSTREAM_PROFILE"] = run.profile
+    os.environ["TWOSTREAM_PROFILE"] = PROFILE
     torch.set_num_threads(int(os.environ.get("ABLATION_THREADS", "1")))
     began = time.perf_counter()
-    course = setup(run.profile, split=run.split, seed=run.seed, quiet=True)
-    course = replace(course, store=store_of(run.profile))
+    course = replace(setup(PROFILE, seed=run.seed, quiet=True), store=store_of(PROFILE))
     found, clips, more = GROUPS[run.group](run, course), list(course.test), {}
     if not isinstance(found, dict):
         model, test, history = found
@@ -250,9 +248,8 @@ def missing(runs: list[Run]) -> list[Run]:
     there = set()
     for path in {run.path for run in runs}:
         for several in kept.load_runs(path).values() if path.exists() else ():
-            there |= {(path, r["job"], r["seed"], r["profile"], r["split"]) for r in several}
-    return [run for run in runs
-            if (run.path, run.variant, run.seed, run.profile, run.split) not in there]  # fmt: skip
+            there |= {(path, r["job"], r["seed"]) for r in several}
+    return [run for run in runs if (run.path, run.variant, run.seed) not in there]
 
 
 @command()
@@ -267,7 +264,7 @@ def main() -> None:
         parser.error(f"no group {sorted(strangers)}; there are {', '.join(GROUPS)}")
     runs = planned(groups, options.seeds)
     os.environ["TQDM_DISABLE"] = "1"  # the bars of single trainings
-    setup("mini", quiet=True)  # generates the clips before several ask for them
+    setup(PROFILE, quiet=True)  # generates the clips before several ask for them
     # measured once, by one process: several at a time might find different ones
     os.environ.setdefault("TWOSTREAM_PRECISION", mixed_precision(pick_device()))
     with tqdm(total=len(runs), unit="run", disable=False) as bar:

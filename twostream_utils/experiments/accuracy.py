@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
+import joblib
 import numpy as np
 import torch
 from tqdm.auto import tqdm
@@ -35,10 +36,11 @@ from ..evaluation import score
 from ..lab import kept
 from ..lab.results import keep_as_elsewhere
 from ..lab.start import command, setup
-from .lessons import LESSONS, columns, of_course, only
+from .fusions import svm_fusion
+from .lessons import LESSONS, columns, only
 from .original import DefectiveClips
 
-# How a way of lessons.ways is called in METHODS; product and SVM are no methods of the course.
+# What kept runs call the METHODS. Two more ways to fuse, product and SVM, are none of the course.
 WAYS = {
     "spatial": "spatial", "temporal": "temporal", "average_fusion": "average of softmax",
     "logit_average": "average of logits", "conv_fusion": "conv", "weighted_fusion": "weighted",
@@ -72,15 +74,18 @@ def rows(course: Course) -> Iterator[dict]:
 
     The temporal stream gets the time pair backwards and with shuffled fields as well.
     """
-    ways, test = of_course(course)
+    methods, streams = course.method_scores(), ("spatial", "temporal")
+    ways = {WAYS[key]: values[0] for key, values in methods.items()}
+    seconds = {WAYS[key]: {"seconds": round(values[2], 1)} for key, values in methods.items()}
+    ways["product"] = ways["spatial"] * ways["temporal"]
+    if course.val:  # clips that neither stream was trained on
+        held_out = [course.scores(name, "val") for name in streams]
+        logits = [scores.clip_logits() for scores in (*held_out, *map(course.scores, streams))]
+        ways["SVM"] = svm_fusion(logits[:2], held_out[0].labels, *logits[2:])
+    test = course.scores("spatial")
     clips, told = list(test.clips), made()
-    methods = course.method_scores()
-    ways["weighted"] = methods["weighted_fusion"][0]
-    seconds = {key: values[2] for key, values in methods.items()}
-    keys = {way: key for key, way in WAYS.items()}
     for way, scores in ways.items():
-        spent = {"seconds": round(seconds[keys[way]], 1)} if way in keys else {}
-        yield row(course, way, scores, clips, **spent, **told)
+        yield row(course, way, scores, clips, **seconds.get(way, {}), **told)
     views = course.profile.positions // 2 * (test.logits.shape[1] // course.profile.positions)
     for key, values in course.method_scores(view=views).items():
         yield row(course, f"{WAYS[key]}, one view", values[0], clips)
@@ -115,9 +120,12 @@ def of_run(run: tuple[str, int, int, int]) -> list[dict]:
 
 def summary(runs: dict[str, list[dict]]) -> dict:
     """The figures of the tables: methods, differences, one view, lessons."""
-    tops = {key: kept.top1(runs[way]) for key, way in WAYS.items()}
+    methods = {
+        key: figures(runs[way]) | {"seconds": round(sum(run["seconds"] for run in runs[way]), 1)}
+        for key, way in WAYS.items()
+    }
     # picked on the test, which is kind to the stream and so unkind to what is compared with it
-    better = max(("spatial", "temporal"), key=lambda name: tops[name][0])
+    better = max(("spatial", "temporal"), key=lambda name: methods[name]["top1"])
     fused = [way for way in FUSED if way in runs]  # no SVM without validation clips
     keys = {way: key for key, way in WAYS.items()}
     differences = {}
@@ -126,7 +134,7 @@ def summary(runs: dict[str, list[dict]]) -> dict:
             gain, ends, each = kept.gain(runs[new], runs[better if old == "better stream" else old])
             pair = f"{keys.get(new, new)} − {keys.get(old, old)}"
             differences[pair] = {"gain": gain, "ci95": ends, "each_seed": each}
-    lessons = {}
+    lessons, groups = {}, kept.hits_by_seed(runs["spatial"])[1]
     for name, of in LESSONS.items():
         if set(of) <= set(runs["spatial"][0]["classes"]):
             lessons[name] = {way: figures(runs[way], of) for way in ("spatial", "temporal", *fused)}
@@ -137,12 +145,8 @@ def summary(runs: dict[str, list[dict]]) -> dict:
         if found:
             lessons.setdefault(f"{lesson} within", {})[way] = figures(runs[variant])
     return {
-        "clips": len(kept.hits_by_seed(runs["spatial"])[1]),
-        "groups": len(set(kept.hits_by_seed(runs["spatial"])[1])),
-        "better": better,
-        "methods": {key: {"top1": top, "ci95": ends, "seconds": seconds(runs[WAYS[key]])}
-                    for key, (top, ends, _) in tops.items()},
-        "differences": differences,
+        "clips": len(groups), "groups": len({*groups}),
+        "better": better, "methods": methods, "differences": differences,
         "views": {"single": {key: kept.top1(runs[f"{way}, one view"])[0]
                              for key, way in WAYS.items()}},
         "lessons": lessons,
@@ -152,10 +156,6 @@ def summary(runs: dict[str, list[dict]]) -> dict:
 def figures(runs: list[dict], of: tuple[str, ...] | None = None) -> dict:
     top, ends, _ = kept.top1(runs, of)
     return {"top1": top, "ci95": ends}
-
-
-def seconds(runs: list[dict]) -> float:
-    return round(sum(run["seconds"] for run in runs), 1)
 
 
 @command()
@@ -182,16 +182,14 @@ def main() -> None:
     os.environ.setdefault("TWOSTREAM_PRECISION", mixed_precision(pick_device()))
 
     path = kept.KEPT / f"accuracy_{options.profile}.json"
-    wanted = set(product(options.splits, options.seeds))
-    there = set()
     if options.again:
         path.unlink(missing_ok=True)
-    if path.exists():
-        there = {(run["split"], run["seed"]) for run in kept.load_accuracy(options.profile)["conv"]}
+    there = {(run["split"], run["seed"]) for run in kept.load(path).get("runs", [])}
+    wanted = {*product(options.splits, options.seeds)} - there
     cpu = pick_device().type == "cpu" and processes()[1] == 1
-    jobs = options.jobs or ((os.cpu_count() or 1) if cpu else 1)
+    jobs = options.jobs or (joblib.cpu_count() if cpu else 1)
     threads = 1 if jobs > 1 else 0
-    asked = [(options.profile, *run, threads) for run in sorted(wanted - there)]
+    asked = [(options.profile, *run, threads) for run in sorted(wanted)]
     first = processes()[0] == 0  # of several, the first one reports
     for run, found in zip(tqdm(asked, unit="run", disable=not first),
                           parallel_map(of_run, asked, jobs)):  # fmt: skip

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from torch import nn
 
 from ..device import pick_device, to_model_layout
 from ..files import atomic_write
-from ..lab.kept import ROOT, commit
+from ..lab.kept import ROOT, commit, load
 from ..profiles import Profile, get_profile
 from ..splits import class_order, group_folds
 from ..stacks import StackDataset, normalise
@@ -32,7 +31,7 @@ from ..training import warmup_cosine
 from ..vgg import vgg19
 
 KEPT = ROOT / "notebooks" / "kept" / "first_layers.json"
-STEPS, BATCH, DROPOUT, CLIP_NORM, RATE = 150, 16, 0.5, 5.0, 0.005
+STEPS, BATCH, DROPOUT, CLIP_NORM, RATE, WEIGHTS = 150, 16, 0.5, 5.0, 0.005, "stills"
 VIEWS = 4  # random views of each clip, cut once and shown to every network
 WAYS = {"rgb": ("mean", "mean_rescaled", "inflate"), "flow": ("mean", "mean_rescaled")}
 _PLAIN = {
@@ -124,17 +123,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for data in SIZES:
         parser.add_argument(f"--{data}", type=Path, metavar="SHARDS")
-    parser.add_argument("--weights", default="stills")
-    parser.add_argument("--rates", type=float, nargs="+", default=[RATE])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--out", type=Path, default=KEPT)
-    options = parser.parse_args()
-    known = json.loads(options.out.read_text())["runs"] if options.out.is_file() else []
-    asked = [data for data in SIZES if getattr(options, data)]
-    runs = [run for run in known if run["data"] not in asked]
-    for data in asked:
-        profile = get_profile(data, weights=options.weights, **SIZES[data])
-        store = FrameStore(getattr(options, data))
+    asked = {data: shards for data, shards in vars(parser.parse_args()).items() if shards}
+    runs = [run for run in load(KEPT).get("runs", []) if run["data"] not in asked]
+    for data, shards in asked.items():
+        profile, store = get_profile(data, weights=WEIGHTS, **SIZES[data]), FrameStore(shards)
         clips, held_out = sorted(store.clips), []
         if data == "weizmann":
             groups = {clip: store.group(clip) for clip in clips}
@@ -142,16 +134,16 @@ def main() -> None:
         for stream, ways in WAYS.items():
             train_set = stacks_of(store, clips, profile, stream, train=True)
             test_set = stacks_of(store, held_out, profile, stream, False) if held_out else None
-            for rate, how, seed in product(options.rates, ways, options.seeds):
-                run = train(train_set, test_set, stream, how, rate, profile, seed)
+            for how in ways:
+                run = train(train_set, test_set, stream, how, RATE, profile)
                 runs.append({"data": data, "clips": len(clips), **run})
                 print({k: v for k, v in runs[-1].items() if not isinstance(v, list)}, flush=True)
                 kept = {
                     "commit": commit(), "torch": str(torch.__version__), "rate": RATE,
-                    "weights": options.weights, "steps": STEPS, "batch": BATCH,
-                    "dropout": DROPOUT, "clip_norm": CLIP_NORM, "runs": runs,
+                    "weights": WEIGHTS, "steps": STEPS, "batch": BATCH, "dropout": DROPOUT,
+                    "clip_norm": CLIP_NORM, "runs": runs,
                 }  # fmt: skip
-                with atomic_write(options.out) as part:
+                with atomic_write(KEPT) as part:
                     part.write_text(json.dumps(kept, indent=2) + "\n")
 
 

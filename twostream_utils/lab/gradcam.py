@@ -67,15 +67,9 @@ def grad_cam(
 
 
 def clip_cams(
-    model: VGG,
-    stream: str,
-    store: FrameStore,
-    clip: str,
-    views: Sequence[View],
-    profile,
+    model: VGG, stream: str, store: FrameStore, clip: str, views: Sequence[View], profile,
     target: int,
-    batch_size: int = 16,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Grad-CAM of ``"spatial"`` or ``"temporal"`` for several views of a clip, ``(V, h, w)``.
 
     float32 in 0..1 at one scale for all views, so that they can be shown one after another.
@@ -83,9 +77,9 @@ def clip_cams(
     device = next(model.parameters()).device
     (kind,) = INPUTS[stream]
     found = []
-    for first in range(0, len(views), batch_size):
-        some = views[first : first + batch_size]
-        stacks = normalise(read_stacks(store, clip, some, profile, kind).to(device), kind)
+    for first in range(0, len(views), 16):
+        some = read_stacks(store, clip, views[first : first + 16], profile, kind)
+        stacks = normalise(some.to(device), kind)
         found.append(grad_cam(model, stacks, target, scale=False))
     cams = torch.cat(found).numpy()
     return cams / max(float(cams.max()), 1e-12)

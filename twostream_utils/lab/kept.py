@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ KEPT = ROOT / "notebooks" / "kept"
 RESULTS = KEPT / "bench.json"
 
 Interval = tuple[float, float]
+_identity = itemgetter("variant", "profile", "split", "seed")
 
 
 def save_runs(path: Path, runs: Iterable[dict], made: Mapping | None = None) -> None:
@@ -28,7 +31,7 @@ def save_runs(path: Path, runs: Iterable[dict], made: Mapping | None = None) -> 
     ``classes``; ``curve``, a dict an epoch; and whatever says how it was made. What runs share,
     the clips above all, is written once. ``made`` goes beside them.
     """
-    content = _read(path) if path.exists() else {"tests": [], "runs": []}
+    content = {"tests": [], "runs": []} | load(path)
     rows = {_identity(row): row for row in content["runs"]}
     for run in runs:
         test = {key: list(run[key]) for key in ("clips", "labels", "groups", "classes")}
@@ -51,8 +54,8 @@ def load_runs(path: str | Path) -> dict[str, list[dict]]:
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"no kept runs in {path}; make them with: make ablations")
-    content, variants = _read(Path(path)), defaultdict(list)
-    for row in sorted(content["runs"], key=lambda row: (row["seed"], row["split"])):
+    content, variants = load(Path(path)), defaultdict(list)
+    for row in sorted(content["runs"], key=itemgetter("seed", "split")):
         run = content["tests"][row["test"]] | row
         labels, said = np.array(run["labels"]), np.array(run["said"])
         right = {"labels": labels, "said": said, "right": said == labels}
@@ -68,14 +71,6 @@ def load_group(group: str) -> dict[str, list[dict]]:
 def load_accuracy(profile: str) -> dict[str, list[dict]]:
     """Return those of ``experiments.accuracy``, by method, over all splits and seeds."""
     return load_runs(KEPT / f"accuracy_{profile}.json")
-
-
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _identity(row: dict) -> tuple:
-    return row["variant"], row["profile"], row["split"], row["seed"]
 
 
 def hits_by_seed(
@@ -101,9 +96,11 @@ def top1(
     runs: list[dict], only: Collection[str] | None = None
 ) -> tuple[float, Interval, list[float]]:
     """Return the mean top-1, its interval over groups and seeds, and that of each seed."""
-    hits, groups = hits_by_seed(runs, only)
-    interval = bootstrap_interval(hits, groups)
-    return float(hits.mean()), interval, hits.mean(axis=1).tolist()
+    return _figures(*hits_by_seed(runs, only))
+
+
+def _figures(values: np.ndarray, groups: np.ndarray) -> tuple[float, Interval, list[float]]:
+    return float(values.mean()), bootstrap_interval(values, groups), values.mean(axis=1).tolist()
 
 
 def gain(
@@ -120,9 +117,7 @@ def gain(
         of = " and ".join(repr(side[0]["variant"]) for side in (runs, baseline))
         raise ValueError(f"{of} were not tested on the same clips with the same seeds")
     (hits, groups), (others, _) = hits_by_seed(a, only), hits_by_seed(b, only)
-    difference = hits.astype(float) - others
-    interval = bootstrap_interval(difference, groups)
-    return float(difference.mean()), interval, difference.mean(axis=1).tolist()
+    return _figures(hits.astype(float) - others, groups)
 
 
 def unpaired_gain(runs: list[dict], baseline: list[dict]) -> tuple[float, Interval]:
@@ -142,6 +137,8 @@ def curves(runs: list[dict], key: str = "top1") -> np.ndarray:
 
 def commit() -> str:
     """The commit that runs, with a plus sign where the package's files differ from it."""
+    if not shutil.which("git"):
+        return "unknown"
     git = ["git", "-C", str(ROOT)]
     done = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     if done.returncode:
@@ -151,7 +148,7 @@ def commit() -> str:
 
 
 def load(path: Path = RESULTS) -> dict:
-    """Read bench.json, ``{name: entry}``; nothing measured yet is an empty dict."""
+    """Read a kept file, bench.json ``{name: entry}`` by default; one that is not there is empty."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 

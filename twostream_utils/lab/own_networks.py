@@ -194,5 +194,4 @@ def fused(
 
 def answering(methods: Mapping[str, object]) -> str:
     """Return the key of the method that gives the answer: a fusion, else the first there is."""
-    fusions = [key for key in ("weighted_fusion", "average_fusion") if key in methods]
-    return (fusions or list(methods))[0]
+    return next(key for key in ("weighted_fusion", "average_fusion", *methods) if key in methods)

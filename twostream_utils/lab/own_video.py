@@ -7,7 +7,6 @@ import json
 import os
 import tempfile
 import zipfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,16 +102,14 @@ def own_clip(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(video, bytes):
-        aside, path = tempfile.mkstemp(suffix=Path(name).suffix or ".mp4", dir=folder)
-        try:
-            with os.fdopen(aside, "wb") as file:
-                file.write(video)
-            return own_clip(path, profile, folder, seconds=seconds, start=start)
-        except VideoError as error:
-            raise VideoError(name, error.reason) from None
-        finally:
-            with suppress(OSError):  # Windows keeps a file that a decoder has not closed yet
-                os.unlink(path)
+        # Windows keeps a file that a decoder has not closed yet.
+        with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as aside:
+            path = Path(aside, f"video{Path(name).suffix or '.mp4'}")
+            path.write_bytes(video)
+            try:
+                return own_clip(path, profile, folder, seconds=seconds, start=start)
+            except VideoError as error:
+                raise VideoError(name, error.reason) from None
     path = Path(video)
     if not path.is_file():
         raise FileNotFoundError(f"no video {path}")

@@ -267,9 +267,8 @@ def video_chooser(
 ) -> widgets.Widget:
     """Return the controls: menu of ``clips``, upload and webcam buttons, room for the answer.
 
-    ``answer`` gets a clip name, or name and bytes of a video, and returns HTML. An error
-    becomes its message. For the webcam in JupyterLab the page needs
-    :func:`show_chooser`.
+    ``answer`` gets a clip name, or name and bytes of a video, and returns HTML. An error becomes
+    its message. For the webcam in JupyterLab the page needs :func:`show_chooser`.
     """
     menu = widgets.Dropdown(options=list(clips), description="clip")
     upload = widgets.FileUpload(accept="video/*", multiple=False, description="upload")

@@ -13,14 +13,14 @@ import av
 import numpy as np
 
 from ..data.extract import Report, class_folders, make_shards
-from ..data.fetch import UCF101, WEIZMANN, FetchError, VideoSet, fetch, open_remote
+from ..data.fetch import UCF101, WEIZMANN, FetchError, fetch, open_remote
 from ..mini.clip import CLASSES, render_clip
 from ..mini.generate import CLIPS_PER_GROUP, FPS, GROUPS
 from ..profiles import Profile
 from ..store import FrameStore, find_archives
 from .start import ROOT, prepare_data, sentence_alone, shown
 
-VIDEOS = ROOT / "data"
+SERVED = {"ucf101": UCF101, "weizmann": WEIZMANN}  # by the data of a profile
 NO_INTERNET = (
     "If this machine has no internet, fetch on one that has and copy the folder, or take the "
     "profile 'mini', whose clips are made on the spot"
@@ -73,11 +73,10 @@ def open_source(profile: Profile) -> Source:
         if files:  # and not images alone
             return Source(f"your folder {folder}", files)
     failed = "this profile has no source"
-    videos = _served(profile)
-    if videos:
+    if videos := SERVED.get(profile.data):
         try:
             where, read = open_remote(videos, profile.classes)
-            return Source(where, read, VIDEOS / f"{profile.data}_videos")
+            return Source(where, read, root.with_name(f"{root.name}_videos"))
         except FetchError as error:
             failed = str(error)
     if root.is_dir():
@@ -86,11 +85,6 @@ def open_source(profile: Profile) -> Source:
             f"{store.label(clip)}/{clip}.avi": partial(_kept, store, clip) for clip in store.clips
         })  # fmt: skip
     raise FetchError(f"{failed}. {NO_INTERNET}")
-
-
-def _served(profile: Profile) -> VideoSet | None:
-    """The videos of a profile that servers have."""
-    return {"ucf101": UCF101, "weizmann": WEIZMANN}.get(profile.data)
 
 
 def _render(label: str, group: int, number: int) -> bytes:
@@ -123,7 +117,7 @@ def get_data(profile: Profile) -> Path:
     The mini set is generated; a folder of your own is extracted; UCF101 and Weizmann are fetched,
     unless their shards are whole, and extracted with as many flow fields as the profile reads.
     """
-    videos = _served(profile)
+    videos = SERVED.get(profile.data)
     root = ROOT / "data" / profile.data
     given = os.environ.get("TWOSTREAM_DATA")
     if given or not videos:
@@ -132,7 +126,7 @@ def get_data(profile: Profile) -> Path:
     archives = root.is_dir() and find_archives(root) and not there & known  # not of single classes
     if archives or there >= {*(profile.classes or known)}:
         return root
-    folder = VIDEOS / f"{profile.data}_videos"
+    folder = root.with_name(f"{root.name}_videos")
     try:
         fetch(videos, folder, profile.classes)
     except FetchError as error:

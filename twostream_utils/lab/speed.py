@@ -35,9 +35,8 @@ class Pace:
 def pace(cores: int, decode_ms: float, gpu_clips: float) -> Pace:
     """Say who waits: ``cores`` workers of ``decode_ms`` a clip, or a GPU of ``gpu_clips`` a second.
 
-    The slower side sets the pace. It assumes a worker a core, batches
-    fetched ahead, and workers that have nothing else to do. Raises ``ValueError`` for a number that
-    is not above 0.
+    The slower side sets the pace. It assumes a worker a core, batches fetched ahead, and workers
+    that have nothing else to do. Raises ``ValueError`` for a number that is not above 0.
     """
     if min(cores, decode_ms, gpu_clips) <= 0:
         raise ValueError(

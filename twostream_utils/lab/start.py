@@ -106,8 +106,7 @@ def _commands(profile: Profile) -> list[str]:
     videos = f"{root}_videos" if first else "VIDEOS"  # with a folder of videos a class
     words = ["python", f"{scripts}/extract.py", videos, root]
     words += ["--short-side", f"{profile.short_side}", "--flow", profile.flow]
-    if profile.group_pattern:
-        words += ["--group-pattern", profile.group_pattern]
+    words += ["--group-pattern", profile.group_pattern] * bool(profile.group_pattern)
     return [*first, shlex.join(words)]
 
 

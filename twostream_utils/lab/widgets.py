@@ -172,19 +172,6 @@ def clip_menus(
     return class_menu, clip_menu
 
 
-def follow_clip(
-    clip_menu: widgets.Dropdown, slider: widgets.IntSlider, last: Callable[[str], int]
-) -> None:
-    """Keep ``slider`` within 1 to ``last(clip)``; call it before :func:`explorer`."""
-    slider.max = last(clip_menu.value)
-
-    def choose_clip(change: dict) -> None:
-        if change["new"] is not None:
-            slider.max = last(change["new"])
-
-    clip_menu.observe(choose_clip, names="value")
-
-
 def int_slider(name: str, value: int, low: int, high: int, step: int = 1) -> widgets.IntSlider:
     """Return a slider with room for its name."""
     return widgets.IntSlider(

@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 import torch
 
-NO_RETURN = "{} is None: is there a return at the end?"
-
 
 class ExerciseError(Exception):
     """An answer that is wrong; the message says how, in the reader's terms."""
@@ -56,7 +54,7 @@ def checker(praise: str) -> Callable:
                 message = check(guarded(answer) if callable(answer) else answer, *given, **named)
             except NotYet:
                 print("⏳ Not yet: replace the line that raises, then run this cell again.")
-            except (ExerciseError, AssertionError) as error:
+            except ExerciseError as error:
                 print(f"❌ {error}")
             except Exception as error:
                 print(
@@ -117,11 +115,16 @@ def unchanged(complaint: str, *given: np.ndarray | torch.Tensor) -> Iterator[Non
         raise ExerciseError(complaint)
 
 
+def returned(value: object, what: str = "The result") -> object:
+    """What a reader's function returned. ``ExerciseError`` for None: it lacks a return."""
+    if value is None:
+        raise ExerciseError(f"{what} is None: is there a return at the end?")
+    return value
+
+
 def as_array(value: object, what: str) -> np.ndarray:
     """A reader's array, tensor or list of numbers as numpy. ``ExerciseError`` for all else."""
-    if value is None:
-        raise ExerciseError(NO_RETURN.format(what))
-    if isinstance(value, torch.Tensor):
+    if isinstance(returned(value, what), torch.Tensor):
         value = value.detach().cpu()
         value = value.float() if value.dtype == torch.bfloat16 else value
     try:
@@ -175,9 +178,7 @@ def compare_names(
     result: object, wanted: list[str], slips: Mapping[str, Iterable[str]], case: str
 ) -> None:
     """Raise ``ExerciseError`` unless ``result`` is the list ``wanted``; ``case`` says for what."""
-    if result is None:
-        raise ExerciseError(NO_RETURN.format("The result"))
-    if isinstance(result, str) or not isinstance(result, Iterable):
+    if isinstance(returned(result), str) or not isinstance(result, Iterable):
         raise ExerciseError(f"The names of the clips are asked for, a list, not {result!r}")
     result = list(result)
     if sorted(result) == wanted != result:
@@ -195,10 +196,7 @@ def compare_names(
 
 def value_of(answer: object) -> object:
     """The answer itself, or what a function without arguments returns."""
-    value = answer() if callable(answer) else answer
-    if value is None:
-        raise ExerciseError(NO_RETURN.format("The answer"))
-    return value
+    return returned(answer() if callable(answer) else answer, "The answer")
 
 
 def number_of(answer: object) -> float:

@@ -1,13 +1,6 @@
 """Checkers of notebook 01: the official split from names alone, class numbers, leaks."""
 
-from .checking import (
-    NO_RETURN,
-    ExerciseError,
-    checker,
-    choice_question,
-    compare_names,
-    prediction,
-)
+from .checking import ExerciseError, checker, choice_question, compare_names, prediction, returned
 
 __all__ = ["official_split", "class_numbers", "leaky", "prediction"]
 
@@ -52,9 +45,7 @@ def official_split(answer):
                 sorted(names)[: len(wanted)]
             ),
         }
-        result = answer(list(names), split)
-        if result is None:
-            raise ExerciseError(NO_RETURN.format("The result"))
+        result = returned(answer(list(names), split))
         try:
             train, test = map(list, result)
         except (TypeError, ValueError):
@@ -92,9 +83,7 @@ def class_numbers(answer):
             label.lower(): number for label, number in wanted.items()
         },
     }
-    result = answer(list(labels))
-    if result is None:
-        raise ExerciseError(NO_RETURN.format("The result"))
+    result = returned(answer(list(labels)))
     if not isinstance(result, dict):
         raise ExerciseError(f"The result should be a dict, not {type(result).__name__}")
     for slip, numbers in slips.items():

@@ -4,15 +4,7 @@ from itertools import product
 
 import numpy as np
 
-from .checking import (
-    ExerciseError,
-    as_array,
-    checker,
-    compare,
-    number_question,
-    picture,
-    unchanged,
-)
+from .checking import ExerciseError, as_array, checker, compare, number_question, picture, unchanged
 
 __all__ = ["item", "segment_positions", "enlarged_flow", "picture"]
 
@@ -69,22 +61,20 @@ def _views(images: np.ndarray) -> list[tuple]:
 
 def _not_a_view(rgb: np.ndarray, frames: np.ndarray, count: int, step: int) -> ExerciseError:
     """What is wrong with an RGB stack that shows no view."""
+
+    def shown(view: tuple, step: int = step) -> np.ndarray:
+        return _stack(frames, view, count, step)
+
     slips = {
-        "All red channels come first; the order asked for is r1 g1 b1 r2 g2 b2 …": lambda view: (
-            _grouped(_stack(frames, view, count, step), 3)
-        ),
-        "Colours come before rows and columns: transpose first, a reshape alone mixes them": (
-            lambda view: _mixed(_stack(frames, view, count, step))
-        ),
-        "The frames are next to each other: step is ignored": lambda view: (
-            _stack(frames, view, count, 1)
-        ),
-        "The mirror stands upside down: columns are turned round, not rows": lambda view: (
-            _stack(frames, view[:3] + (False,), count, step)[:, ::-1]
-        ),
-        "Red is negated in the mirror: only u of the flow is": lambda view: (
-            _negated(_stack(frames, view, count, step), 3, view[3])
-        ),
+        "All red channels come first; the order asked for is r1 g1 b1 r2 g2 b2 …":
+            lambda view: _grouped(shown(view), 3),
+        "Colours come before rows and columns: transpose first, a reshape alone mixes them":
+            lambda view: _mixed(shown(view)),
+        "The frames are next to each other: step is ignored": lambda view: shown(view, 1),
+        "The mirror stands upside down: columns are turned round, not rows":
+            lambda view: shown((*view[:3], False))[:, ::-1],
+        "Red is negated in the mirror: only u of the flow is":
+            lambda view: _negated(shown(view), 3, view[3]),
         LOOPS: lambda view: _stuck(frames, view, count, step),
     }  # fmt: skip
     for slip, kind in slips.items():

@@ -73,16 +73,6 @@ def pretrained_vgg(answer):
     if not torch.equal(_weights(answer(plain, 12, 5, WIDTH, False))["features.2.weight"],
                        plain["features.2.weight"]):  # fmt: skip
         raise ExerciseError("Without batch norm the weights are not copied")
-    _must_raise(answer)
-
-
-def _weights(model: object) -> dict[str, torch.Tensor]:
-    if not isinstance(model, torch.nn.Module):
-        raise ExerciseError(f"Return the network, not {type(model).__name__}")
-    return {name: tensor.detach() for name, tensor in model.state_dict().items()}
-
-
-def _must_raise(answer) -> None:
     wrong = _rgb_weights(5)
     wrong["features.3.weight"] = wrong["features.3.weight"][:, :2]
     try:
@@ -92,3 +82,9 @@ def _must_raise(answer) -> None:
     raise ExerciseError(
         "A second layer of the wrong shape was skipped without a word. Only the last layer may be"
     )
+
+
+def _weights(model: object) -> dict[str, torch.Tensor]:
+    if not isinstance(model, torch.nn.Module):
+        raise ExerciseError(f"Return the network, not {type(model).__name__}")
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .checking import NO_RETURN, ExerciseError, checker, compare, picture, prediction
+from .checking import ExerciseError, checker, compare, picture, prediction, returned
 
 __all__ = ["fuse_over_time", "picture", "prediction"]
 
@@ -60,9 +60,7 @@ def fuse_over_time(answer):
             "The chunks stand in reverse order": pooled(back.amax(2)),
             "Only the first chunk is left; pool over all of them": pooled(fused[:, :, 0]),
         }
-        result = answer(of_rgb, of_flow, layer, rgb.clone(), flow.clone(), chunks)
-        if result is None:
-            raise ExerciseError(NO_RETURN.format("The result"))
+        result = returned(answer(of_rgb, of_flow, layer, rgb.clone(), flow.clone(), chunks))
         shape, wanted = tuple(result.shape), pooled(fused.amax(2))
         if shape == tuple(fused.amax(2).shape):
             raise ExerciseError("The pool over 2×2 places is missing: height and width are halved")

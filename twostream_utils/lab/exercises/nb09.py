@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from .checking import NO_RETURN, ExerciseError, as_array, checker, number_in, number_question, shown
+from .checking import ExerciseError, as_array, checker, number_in, number_question, returned, shown
 
 __all__ = ["groups_needed", "difference_interval", "shown"]
 
@@ -86,9 +86,7 @@ def difference_interval(answer):
     """``answer(new, old)``, kept runs of two methods → ``(mean difference, (low, high))``."""
     new, old = _runs()
     (a, keys), (b, _) = _rows(new), _rows(old)
-    found = answer(copy.deepcopy(new), copy.deepcopy(old))
-    if found is None:
-        raise ExerciseError(NO_RETURN.format("The result"))
+    found = returned(answer(copy.deepcopy(new), copy.deepcopy(old)))
     try:
         mean, ends = found if len(found) == 2 else (found[0], found[1:])
     except TypeError:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ...vgg import vgg19
-from .checking import ExerciseError, as_array, checker, compare, number_question
+from .checking import ExerciseError, as_array, checker, compare, number_question, returned
 
 __all__ = ["fine_tune", "steady_frames", "growth"]
 
@@ -48,9 +48,7 @@ def fine_tune(answer):
                 layer.weight *= 8
     before = copy.deepcopy(stream.state_dict())
     batches, classes, epochs = _Batches(4), 4, 15
-    model = answer(stream, batches, classes, epochs, 0.02)
-    if model is None:
-        raise ExerciseError("The network is None: is there a return at the end?")
+    model = returned(answer(stream, batches, classes, epochs, 0.02), "The network")
     if not isinstance(model, nn.Module) or not hasattr(model, "classifier"):
         raise ExerciseError(f"A network like the one that came in is asked for, not {model!r:.60}")
     last = [layer for layer in model.classifier if isinstance(layer, nn.Linear)][-1]

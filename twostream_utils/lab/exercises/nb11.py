@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .checking import ExerciseError, checker, choice_question, number_question
+from .checking import ExerciseError, checker, choice_question, number_question, returned
 
 __all__ = ["timeline", "cores", "share", "bottleneck"]
 
@@ -65,10 +65,8 @@ def _jobs(
 
 def _by_who(jobs):
     """A reader's list of jobs as ``{(who, clip): (start, end)}``."""
-    if jobs is None:
-        raise ExerciseError("The result is None: is there a return at the end?")
     try:
-        return {(str(who), int(clip)): (float(a), float(b)) for who, clip, a, b in jobs}
+        return {(str(who), int(clip)): (float(a), float(b)) for who, clip, a, b in returned(jobs)}
     except (TypeError, ValueError):
         raise ExerciseError(
             "A list of (who, clip, start, end) is asked for, a name and three numbers each"

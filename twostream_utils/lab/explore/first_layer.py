@@ -28,9 +28,8 @@ def first_layer_view(
     float32, one clip's normalised stacks. Above: the filter in colour, its three colours, their
     mean, the copies. Below: the first frame and the old filter's response to it; the mean of the
     stack's channels (of its frames, if colours are kept), all that the copies can see, and their
-    response. Both responses share a scale,
-    white is 0; the bias is left out. ``stream`` is ``"rgb"`` or ``"flow"``, ``how`` as in
-    :func:`~twostream_utils.vgg.transform_first_layer`.
+    response. Both responses share a scale, white is 0; the bias is left out. ``stream`` is
+    ``"rgb"`` or ``"flow"``, ``how`` as in :func:`~twostream_utils.vgg.transform_first_layer`.
 
     Returns the image and a sentence. Raises ``IndexError`` for a filter that is not there.
     """

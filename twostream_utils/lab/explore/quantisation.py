@@ -13,17 +13,7 @@ from ...flow import ALGORITHMS, compute_flow, decode, quantise
 from ...store import FrameStore
 from ..flow_colours import flow_to_rgb
 from ..plots import BLUE, RED
-from ..widgets import (
-    Canvas,
-    Diagram,
-    Drawing,
-    clip_menus,
-    explorer,
-    follow_clip,
-    heat,
-    int_slider,
-    with_mark,
-)
+from ..widgets import Canvas, Diagram, Drawing, clip_menus, explorer, heat, int_slider, with_mark
 
 BOUNDS = np.geomspace(0.25, 64, 17)  # px, the places of the error curve
 # px, those of the control: the lowest are below the fastest pixel of a quiet clip.
@@ -133,9 +123,7 @@ def quantisation_view(
 
 
 def quantisation_explorer(
-    store: FrameStore,
-    clips: Iterable[str] | None = None,
-    start: tuple[str, int] | None = None,
+    store: FrameStore, clips: Iterable[str] | None = None, start: tuple[str, int] | None = None
 ) -> widgets.VBox:
     """Return the explorer over the flow fields of ``clips`` (default: all).
 
@@ -143,7 +131,13 @@ def quantisation_explorer(
     """
     class_menu, clip = clip_menus(store, clips)
     field = int_slider("field", 1, 1, 2)
-    follow_clip(clip, field, lambda name: store.n_frames(name) - 1)
+
+    def keep_within(*_) -> None:
+        if clip.value is not None:  # a menu between two lists
+            field.max = store.n_frames(clip.value) - 1
+
+    keep_within()
+    clip.observe(keep_within, names="value")
     if start:
         class_menu.value = store.label(start[0])
         clip.value, field.value = start
