@@ -50,20 +50,23 @@ from twostream_utils.vgg import load_weights, vgg19
 
 FOUND = kept.KEPT / "gpu_check.json"
 GROUPS, NUMBERS = (1, 8, 9, 10), (1, 2)  # group 1 is a test group of UCF101's first split
-FULL = {"width": 1, "crop": 224, "batch_size": 16, "epoch_clips": 320, "seconds": 45, "steps": 100}
-TINY = {"width": 0.1, "crop": 64, "batch_size": 8, "epoch_clips": 24, "seconds": 0.5, "steps": 3}
+FULL = {"width": 1, "crop": 224, "batch_size": 16, "epoch_clips": 320, "seconds": 45,
+        "steps": 100, "frames": 110}  # fmt: skip
+TINY = {"width": 0.1, "crop": 32, "batch_size": 8, "epoch_clips": 16, "seconds": 0.2,
+        "steps": 3, "frames": 12}  # fmt: skip
 # Without the options of pyproject.toml, which want nbval: Colab does not have it.
 TESTS = ("-m", "pytest", "-q", "-p", "no:nbval", "--override-ini", "addopts=", "-m", "gpu",
          "tests/core/test_gpu.py")  # fmt: skip
 
 
-def make_clips(root: Path, height: int) -> FrameStore:
-    """Write the shards of all directions to ``root``, unless they are there."""
+def make_clips(root: Path, height: int, count: int) -> FrameStore:
+    """Write the shards of all directions, ``count`` frames a clip, unless they are there."""
     if not all((root / f"{label}.zip").exists() for label in clips.DIRECTIONS):
         films = product(clips.DIRECTIONS, GROUPS, NUMBERS)
         clips.write_shards(
             root,
-            ((*film, clips.moving_texture(film[0], k, height)) for k, film in enumerate(films)),
+            ((*film, clips.moving_texture(film[0], k, height, count))
+             for k, film in enumerate(films)),
         )
     return FrameStore(root)
 
@@ -239,7 +242,7 @@ def check(options: argparse.Namespace) -> dict:
     }}  # fmt: skip
     print(json.dumps(found["run"]), flush=True)
     with tempfile.TemporaryDirectory() as runs:
-        store = make_clips(options.data / str(height), height)
+        store = make_clips(options.data / str(height), height, options.frames)
         course = Course(profile, store, Path(runs), workers=min(8, cpu_count()))
         for name, part in PARTS.items():
             began = time.perf_counter()

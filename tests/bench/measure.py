@@ -39,6 +39,7 @@ class Sizes:
     epoch: int = 640  # as in the mini profile
     width: float = 1.0
     mini: Mapping | None = None  # a part of the mini set; None is all of it
+    warm: bool = True  # run all once before they are measured
 
     @property
     def frame(self) -> tuple[int, int]:
@@ -54,7 +55,7 @@ class Sizes:
 FULL = Sizes()
 TINY = Sizes(
     clips=2, frames=12, height=48, batch=2, epoch=8, width=1 / 16,
-    mini={"classes": ("WipeBoard",), "groups": 1},
+    mini={"classes": ("WipeBoard",), "groups": 1}, warm=False,
 )  # fmt: skip
 
 
@@ -120,12 +121,12 @@ def measure(name: str, sizes: Sizes = FULL, rounds: int | None = None) -> dict:
     entry = {"group": of.group, "what": of.what, "unit": of.unit, "one_core": of.one_core,
              "baseline": of.baseline, "goal": of.goal}  # fmt: skip
     with of.start(sizes) as samples:
-        taken = in_turns(samples, rounds or of.rounds, of.rounds > 1)
+        taken = in_turns(samples, rounds or of.rounds, sizes.warm and of.rounds > 1)
     return entry | compare(*taken) | {"rounds": rounds or of.rounds, "run": run}
 
 
-def in_turns(samples: Sequence[Sample], rounds: int, warm: bool = True) -> list[tuple]:
-    """Run all once to warm up, then ``rounds`` times in turns; return what each of them gave."""
+def in_turns(samples: Sequence[Sample], rounds: int, warm: bool) -> list[tuple]:
+    """Run all once if ``warm``, then ``rounds`` times in turns; return what each of them gave."""
     if warm:
         for sample in samples:
             sample()

@@ -151,13 +151,6 @@ def test_folders_written_for_the_recipe_hold_the_clips_of_a_store(tiny, tmp_path
 # --- runs: planned, trained, kept, compared ----------------------------------------------------
 
 
-def test_plan_trains_the_courses_networks_before_what_needs_them():
-    runs = ablations.planned(["defects"], [0])
-    assert runs[0].group == "course" and {run.group for run in runs[1:]} == {"defects"}
-    everything = ablations.planned(list(ablations.GROUPS))
-    assert len(set(everything)) == len(everything) and everything[0].group == "course"
-
-
 @pytest.fixture
 def kept_apart(tmp_path, monkeypatch):
     """Kept files of their own, one thread more or less, and the small course."""

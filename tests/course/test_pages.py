@@ -85,15 +85,6 @@ def test_the_first_screen_is_short_and_its_picture_light():
     assert len(alt.split()) > 20 and (ROOT / picture).stat().st_size < 3_000_000
 
 
-def test_lecturers_find_every_notebook_and_every_section_that_they_are_sent_to():
-    page, sources = PAGES["notebooks/for_lecturers.md"], bn.read_sources()
-    for source in sources:
-        assert f"| [{source.number} " in page and f"({source.stem}.ipynb)" in page
-    found = [h for source in sources for h in re.findall(r"^#+ (.+)$", source.text, re.MULTILINE)]
-    for name in re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", page):
-        assert any(heading.startswith(name) for heading in found), name
-
-
 # --- the tables -------------------------------------------------------------------------------
 
 ROW = {"top1": 0.5, "ci95": [0.4567, 0.6], "top5": 1.0, "seconds": 12.3}
@@ -110,13 +101,9 @@ def test_results_are_in_percent(monkeypatch):
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert cells == ["Spatial stream", "50.0", "45.7 – 60.0", "100.0", "12"]
     assert "Spatial stream 50.0 % · Temporal stream 50.0 %" in readme.results_line(RESULTS)
-    said = readme.caption(RESULTS)
-    assert "split 1: 640 training, 80 validation and 280 test clips, seed 0" in said
     assert "640 training and 280 test clips" in readme.caption(RESULTS | {"n_val": 0})
     monkeypatch.setattr(readme, "elsewhere", lambda found: (2, dict.fromkeys(METHODS, (0.5, 0.6))))
     assert "the same seed moved them by up to 10.0 points." in readme.results_line(RESULTS)
-    said = readme.caption(RESULTS)
-    assert "in 2 runs with other machines, threads or precisions: Spatial stream 50.0 to" in said
 
 
 def test_accuracy_names_splits_seeds_and_clips():

@@ -15,8 +15,6 @@ from outputs import MACHINE_PATH
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-MODULES = {"opencv-contrib-python-headless": "cv2", "pillow": "PIL", "scikit-learn": "sklearn",
-           "ipython": "IPython", "jupyterlab": "jupyter lab"}  # fmt: skip
 
 
 def tracked_files() -> list[Path]:
@@ -73,17 +71,14 @@ def floors() -> dict[str, str]:
     return dict(re.fullmatch(r"([a-z0-9-]+)>=([0-9.]+)", line).groups() for line in lines)
 
 
-def test_each_dependency_has_a_floor_and_a_reason_and_the_file_named_uses_it():
+def test_each_dependency_has_a_floor_and_a_reason():
     text = (ROOT / "environment.yml").read_text(encoding="utf-8")
     reasons = dict(re.findall(r"^ +# ([a-z0-9-]+): ([\w/.-]+), \S", text, flags=re.MULTILINE))
     assert sorted(reasons) == sorted(floors())
+    for file in reasons.values():
+        assert any((place / file).exists() for place in (ROOT / "twostream_utils", ROOT)), file
     listed = yaml.safe_load(text)["dependencies"]
     assert listed[0].startswith("python") and listed[1:] == ["pip", {"pip": ["-e .[dev,book]"]}]
-    for package, file in reasons.items():
-        path = next(p for p in (ROOT / "twostream_utils" / file, ROOT / file) if p.exists())
-        name = MODULES.get(package, package.replace("-", "[-_]"))
-        use = rf'(?:import|from) {name}\b|"{name}[".]' if path.suffix == ".py" else rf"\b{name}\b"
-        assert re.search(use, path.read_text("utf-8")), f"{file} does not use {package}"
 
 
 def test_every_package_is_installed():
@@ -99,11 +94,6 @@ def test_the_workflow_names_files_that_exist_and_the_oldest_python():
         assert (ROOT / name).exists(), name
     oldest, _ = yaml.safe_load(workflow)["jobs"]["linux"]["strategy"]["matrix"]["include"]
     assert f'requires-python = ">={oldest["python"]}"' in PYPROJECT
-
-
-def test_the_top_of_the_repository_is_seen_at_a_glance():
-    top = {path.relative_to(ROOT).parts[0] for path in tracked_files()}
-    assert len([name for name in top if not name.startswith(".")]) <= 12, sorted(top)
 
 
 def test_no_paths_of_one_machine():

@@ -178,12 +178,9 @@ def notebook(lab):
         browser.close()
 
 
-def cell(page, number: int, name: str = ""):
-    """A code cell of the page; with TWOSTREAM_SCREENSHOTS it is also kept as a picture."""
-    found = page.locator(".jp-CodeCell").nth(number)
-    if name and (folder := os.environ.get("TWOSTREAM_SCREENSHOTS")):
-        found.screenshot(path=Path(folder) / f"{name}.png")
-    return found
+def cell(page, number: int):
+    """A code cell of the page."""
+    return page.locator(".jp-CodeCell").nth(number)
 
 
 HANDLE = ".noUi-handle, .ui-slider-handle"  # of a slider in ipywidgets 8, and in 7 as Colab has it
@@ -208,7 +205,6 @@ def test_moving_a_control_changes_the_image(notebook, number):
         output.locator("select").last.select_option(index=1)
     sync_api.expect(words).not_to_have_text(sentence)
     assert image.evaluate(PIXELS) != before
-    cell(page, 1 + number, f"explorer_{list(EXPLORERS)[number]}")
     size = image.evaluate("image => [image.naturalWidth / image.naturalHeight, "
                           "image.clientWidth / image.clientHeight]")  # fmt: skip
     assert size[0] == pytest.approx(size[1], rel=0.02)  # shown in its own shape
@@ -231,7 +227,6 @@ def test_a_video_comes_from_the_menu_the_disk_and_the_camera(notebook, tmp_path)
     webcam = re.compile(r"webcam\.webm: \d+ frames of \(\d+, \d+\)")
     sync_api.expect(box).to_contain_text(webcam, timeout=30_000)
     assert record.locator(".fa-video-camera").is_visible()
-    cell(page, 1 + len(EXPLORERS), "chooser")
 
 
 @pytest.mark.parametrize("width", [1000, 1400])

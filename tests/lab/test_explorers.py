@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import statistics
 import time
 from itertools import combinations
@@ -13,12 +12,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import moving_frames
-from PIL import Image
 
 from twostream_utils.conv_fusion import ConvFusion
 from twostream_utils.data.shards import ShardWriter, encode_clip
 from twostream_utils.evaluation import Scores
-from twostream_utils.lab import widgets
 from twostream_utils.lab.explore import first_layer, fusion, fusion_layer, pace, quantisation
 from twostream_utils.profiles import get_profile
 from twostream_utils.stacks import StackDataset
@@ -90,12 +87,6 @@ def test_fields_outside_the_clip_are_refused_by_name(store):
             quantisation.quantisation_view(store, CLIP, field)
 
 
-def test_quantisation_can_be_drawn_over_its_range(store):
-    for bound in 0.25, 20, 64:
-        for quality in 5, 100:
-            fits(quantisation.quantisation_view(store, CLIP, 3, bound, quality))
-
-
 def test_storage_is_off_by_half_a_step_without_jpeg_loss_and_more_when_clamped():
     flow = np.full((32, 32, 2), 3.0, np.float32)  # plain, so that JPEG has nothing to lose
     assert quantisation.errors(flow, 20, 100)[0] <= np.hypot(1, 1) * 20 / 255 + 1e-4
@@ -145,13 +136,12 @@ def test_matched_pairs_are_found_where_they_were_put():
 def test_pairs_of_a_clip_are_the_strongest_that_answer_on_it(dataset, model):
     layer = fusion_layer.FusionLayer(model, dataset)
     model.spatial.train()
-    for clip in dataset.clips:
-        for own in False, True:
-            listed = layer.answering(clip, own)
-            assert 1 <= len(listed) <= fusion_layer.PAIRS
-            answers = [p for p in layer.pairs[own] if "nowhere" not in layer.view(clip, p)[1]]
-            assert listed == answers[: fusion_layer.PAIRS]
-            fits(layer.view(clip, listed[0]))
+    for clip, own in zip(dataset.clips, (False, True)):
+        listed = layer.answering(clip, own)
+        assert 1 <= len(listed) <= fusion_layer.PAIRS
+        answers = [p for p in layer.pairs[own] if "nowhere" not in layer.view(clip, p)[1]]
+        assert listed == answers[: fusion_layer.PAIRS]
+        fits(layer.view(clip, listed[0]))
     assert model.spatial.training and not model.temporal[0].weight.requires_grad
 
 
@@ -174,7 +164,7 @@ def test_no_view_of_the_fusion_layer_explorer_is_dark_and_a_pair_outlives_its_cl
             class_menu.value = label
             for name in clip.options:
                 clip.value = name
-                for _, value in pair.options:
+                for _, value in pair.options[::10]:
                     pair.value = value
                     assert lit(box), (name, value)
     class_menu.value, own.value = "JumpRope", False
@@ -196,22 +186,6 @@ def test_the_quantisation_explorer_opens_where_told_and_can_clamp_the_fastest_pi
     assert " 0.0% of the pixels are clamped" not in box.children[-1].value
     quiet = 0.5  # px, the fastest pixel of the course's quietest fields
     assert bound.value < quiet
-
-
-@pytest.mark.parametrize("cores", [1, 7, 16])
-@pytest.mark.parametrize(("decode_ms", "gpu"), [(5, 400), (90, 40), (200, 5)])
-def test_the_pace_can_be_drawn_over_the_range_of_its_sliders(cores, decode_ms, gpu):
-    image, sentence = pace.pace_view(cores, decode_ms, gpu)
-    assert image.shape == (300, 960, 3) and image.dtype == np.uint8
-    assert f"{gpu}: together" in sentence and "waits" in sentence
-
-
-def test_png_keeps_pixels_and_an_image_stays_on_its_sheet():
-    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    kept = Image.open(io.BytesIO(widgets.png_bytes(image)))
-    np.testing.assert_array_equal(np.asarray(kept), image)
-    with pytest.raises(ValueError, match="not on a sheet"):
-        widgets.Canvas(10, 10).image(image, 5, 5, 7, 5)
 
 
 # --- controls -----------------------------------------------------------------------------------
@@ -240,20 +214,20 @@ def controls_of(widget):
 
 
 def values_of(control) -> list:
-    """Nine values all over the range of a control, none of them twice in a row."""
+    """Five values all over the range of a control, none of them twice in a row."""
     if options := getattr(control, "options", ()):  # names, or pairs of title and value
         values = [option[1] if isinstance(option, tuple) else option for option in options]
         start = values.index(control.value) + 1
-        return [values[(start + k) % len(values)] for k in range(9)]
+        return [values[(start + k) % len(values)] for k in range(5)]
     if isinstance(control.value, bool):
-        return [control.value ^ (k % 2 == 0) for k in range(9)]
-    return [type(control.value)(x) for x in np.linspace(control.max, control.min, 9)]
+        return [control.value ^ (k % 2 == 0) for k in range(5)]
+    return [type(control.value)(x) for x in np.linspace(control.max, control.min, 5)]
 
 
 @pytest.fixture
 def explorers(tmp_path) -> dict:
-    """All explorers at the sizes of the mini profile: its frames, its networks, 12 clips."""
-    store = make_store(tmp_path, dict.fromkeys(("JumpRope", "PullUps"), [60] * 6), 72, 96)
+    """All explorers at the sizes of the mini profile: its frames, its networks, 6 clips."""
+    store = make_store(tmp_path, dict.fromkeys(("JumpRope", "PullUps"), [60] * 3), 72, 96)
     p = get_profile("mini", positions=1)
     dataset = both_streams(store, p)
     streams = [vgg19(n, 2, p.width, p.batch_norm, p.weights) for n in p.channels.values()]
@@ -292,19 +266,19 @@ def plain_figure() -> float:
 
 
 def test_every_control_changes_the_image_before_a_plain_figure_is_drawn(explorers, one_thread):
-    """The median of nine moves of each control, in processor time of one core.
+    """The median of five moves of each control, in processor time of one core.
 
     About 0.2 s on a laptop: a reader waits as long on a free machine. The time on the clock is
     printed beside it; where other programs run it is theirs as well, and several threads of torch
     would wait for each other.
     """
-    late = {}
-    plain = statistics.median(plain_figure() for _ in range(9))
+    late, figures = {}, [plain_figure(), plain_figure()]
     for name, box in explorers.items():
         controls = list(controls_of(box))
         assert len(controls) >= 2
         for control in reversed(controls):  # class last: it takes the clip menu with it
             waits, works, seen = [], [], {box.children[-2].value}
+            figures.append(plain_figure())  # all along, so that a slow minute hits both
             for value in values_of(control):
                 wait, work = time.perf_counter(), time.process_time()
                 control.value = value
@@ -312,6 +286,7 @@ def test_every_control_changes_the_image_before_a_plain_figure_is_drawn(explorer
                 works.append(1e3 * (time.process_time() - work))
                 seen.add(box.children[-2].value)
             what, median = f"{name}: {control.description}", statistics.median(works)
+            plain = statistics.median(figures[-3:])
             print(f"{what:<38}{median:6.1f} ms ({statistics.median(waits):.1f} on the clock, "
                   f"{median / plain:.1f} plain figures)")  # fmt: skip
             assert len(seen) > 1, what

@@ -30,6 +30,20 @@ SIZES = dict(
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    """Starting workers takes longer than extracting these clips."""
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+
+
+def film(folder, labels, names):
+    """Write a short video of each name for each class, and return their folder."""
+    for label in labels:
+        for k, name in enumerate(names):
+            write_video(folder / label / f"{name}.avi", moving_frames(8, seed=k))
+    return folder
+
+
 def test_from_a_folder_of_videos_to_scores_of_four_methods(video_folder, tmp_path, capsys):
     own = own_classes(video_folder, tmp_path, **SIZES)
     assert own.classes == ["JumpRope", "PullUps", "YoYo"]
@@ -43,15 +57,20 @@ def test_from_a_folder_of_videos_to_scores_of_four_methods(video_folder, tmp_pat
     assert own.run_dir == tmp_path / "runs"
 
 
-def test_clips_without_groups_are_warned_of_and_a_pattern_gives_them(tmp_path, capsys):
-    for label in "jump", "wave":
-        for k, person in enumerate(("anna", "ben", "carl")):
-            write_video(tmp_path / "v" / label / f"{person}_{k}.avi", moving_frames(8, seed=k))
-    own_classes(tmp_path / "v", tmp_path / "a", **SIZES)
-    assert "no group is known for 6 of 6 clips" in capsys.readouterr().out
-    own = own_classes(tmp_path / "v", tmp_path / "b", group_pattern="^([a-z]+)_", **SIZES)
+def test_clips_without_groups_are_warned_of_and_a_small_folder_keeps_those_of_a_pattern(
+    tmp_path, capsys
+):
+    names = [f"{name}_{k}" for name in ("anna", "ben", "carl") for k in (1, 2)]
+    videos = film(tmp_path / "v", ("jump", "wave"), names)
+    own_classes(videos, tmp_path / "a", **SIZES)
+    assert "no group is known for 12 of 12 clips" in capsys.readouterr().out
+    own = own_classes(videos, tmp_path / "b", group_pattern="^([a-z]+)_", **SIZES)
     assert "no group" not in capsys.readouterr().out
-    assert {own.store.group(k) for k in own.train + own.test} == {"anna", "ben", "carl"}
+    small = own_classes(small_folder(own), tmp_path / "c", like=own.profile)
+    for course in own, small:
+        clips = course.train + course.test
+        assert {course.store.group(k) for k in clips} == {"anna", "ben", "carl"}
+        assert len(clips) == 12
 
 
 def test_shards_of_classes_that_the_videos_do_not_have_are_named_and_kept(video_folder, tmp_path):
@@ -61,7 +80,7 @@ def test_shards_of_classes_that_the_videos_do_not_have_are_named_and_kept(video_
     (videos / "YoYo").rename(videos / "Yo")
     for source, names in (videos, "YoYo.zip"), (tmp_path / "other", "JumpRope.zip, .*YoYo.zip"):
         if not source.exists():
-            write_video(source / "jump" / "a_g01_c01.avi", moving_frames(8))
+            film(source, ["jump"], ["a_g01_c01"])
         place = re.escape(str(source))
         with pytest.raises(ValueError, match=rf"classes that {place} does not have: {names}"):
             make_shards(source, out, profile)
@@ -76,23 +95,21 @@ def test_shards_of_classes_that_the_videos_do_not_have_are_named_and_kept(video_
 
 
 def test_a_class_that_is_missing_in_one_part_is_named(tmp_path):
-    for group in 1, 2, 3:
-        write_video(tmp_path / "v" / "jump" / f"a_g{group:02d}_c01.avi", moving_frames(8))
-    write_video(tmp_path / "v" / "wave" / "a_g01_c01.avi", moving_frames(8, seed=3))
+    film(tmp_path / "v", ["jump"], [f"a_g{group:02d}_c01" for group in (1, 2, 3)])
+    film(tmp_path / "v", ["wave"], ["a_g01_c01"])
     own = own_classes(tmp_path / "v", tmp_path / "a", **SIZES)
     part = "test" if any(own.store.label(k) == "wave" for k in own.train) else "training"
     assert any(f"no {part} clip of wave" in warning for warning in group_warnings(own))
 
 
 def test_one_group_or_one_class_is_too_few(tmp_path):
-    for folder, clips, words in (
-        ("one_class", ("jump/a_g01_c01", "jump/a_g02_c01"), "one class only, jump"),
-        ("one_group", ("jump/a_g01_c01", "wave/a_g01_c01"), "group"),
+    for folder, labels, groups, words in (
+        ("one_class", ["jump"], (1, 2), "one class only, jump"),
+        ("one_group", ["jump", "wave"], [1], "group"),
     ):
-        for clip in clips:
-            write_video(tmp_path / folder / f"{clip}.avi", moving_frames(8))
+        videos = film(tmp_path / folder, labels, [f"a_g{group:02d}_c01" for group in groups])
         with pytest.raises(ValueError, match=words):
-            own_classes(tmp_path / folder, tmp_path / f"{folder}_made", **SIZES)
+            own_classes(videos, tmp_path / f"{folder}_made", **SIZES)
 
 
 def test_exported_videos_are_the_clips_and_are_written_once(video_folder, tmp_path):
@@ -105,8 +122,8 @@ def test_exported_videos_are_the_clips_and_are_written_once(video_folder, tmp_pa
     before = [path.stat().st_mtime_ns for path in files]
     export_videos(own.store, clips, out)
     assert [path.stat().st_mtime_ns for path in files] == before
-    for k in 1, 2:  # two classes are there; the rest would need three groups
-        write_video(out / "JumpRope" / f"x_g0{k + 3}_c01.avi", moving_frames(8, seed=k))
+    # Two classes are there; the rest would need three groups.
+    film(out, ["JumpRope"], ["x_g04_c01", "x_g05_c01"])
     again = FrameStore(own_classes(out, tmp_path / "b", **SIZES).store.root)
     assert set(clips) <= set(again.clips)
     for clip in clips:
@@ -129,27 +146,14 @@ def test_a_fine_tuned_stream_keeps_its_features_and_learns_other_classes(tiny, n
     assert not torch.equal(first, stream.classifier[0].weight)
 
 
-@pytest.mark.parametrize("clips", ["c", "g"])
-def test_a_small_folder_holds_the_classes_it_should_whatever_the_groups(clips, tmp_path):
+@pytest.mark.parametrize(("name", "count"), [("a_g{:02d}_c01", 6), ("{}", 10)])
+def test_a_small_folder_holds_the_classes_it_should_whatever_the_groups(name, count, tmp_path):
     """Grouped by six persons with a clip a class, or ten clips a class without any groups."""
-    for label in "jump", "run", "wave":
-        for k in range(6 if clips == "g" else 10):
-            name = f"a_g{k:02d}_c01.avi" if clips == "g" else f"{k}.avi"
-            write_video(tmp_path / "v" / label / name, moving_frames(8, seed=k))
-    own = own_classes(tmp_path / "v", tmp_path / "a", **SIZES)
+    labels, names = ("jump", "run", "wave"), [name.format(k) for k in range(count)]
+    own = own_classes(film(tmp_path / "v", labels, names), tmp_path / "a", **SIZES)
     folder = small_folder(own)
     assert small_folder(own) == folder
     assert sorted(path.name for path in folder.iterdir()) == own.classes
     assert {len(list(path.iterdir())) for path in folder.iterdir()} <= {2, 3, 4, 5, 6, 7, 8}
     small = own_classes(folder, tmp_path / "b", like=own.profile, epoch_clips=0)
     assert small.classes == own.classes and small.profile.channels == own.profile.channels
-
-
-def test_a_small_folder_keeps_the_groups_that_a_pattern_found(tmp_path):
-    for label in "jump", "wave":
-        for k, person in enumerate(("anna", "ben", "carl") * 2):
-            write_video(tmp_path / "v" / label / f"{person}_{k}.avi", moving_frames(8, seed=k))
-    own = own_classes(tmp_path / "v", tmp_path / "a", group_pattern="^([a-z]+)_", **SIZES)
-    small = own_classes(small_folder(own), tmp_path / "b", like=own.profile)
-    assert {small.store.group(k) for k in small.train + small.test} == {"anna", "ben", "carl"}
-    assert len(small.train + small.test) == 12

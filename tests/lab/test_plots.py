@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from twostream_utils.flow import quantise
-from twostream_utils.lab import flow_plots, plots, speed
+from twostream_utils.lab import flow_plots, plots
 from twostream_utils.lab.flow_colours import colour_wheel
 
 RNG = np.random.default_rng(0)
@@ -52,12 +52,6 @@ def test_every_figure_can_be_drawn_and_is_readable_in_width(draw):
     image = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
     assert 300 <= image.width <= 920
     assert metadata == {"image/png": {"alt": "a figure drawn in a test"}}
-
-
-def test_a_contact_sheet_titles_each_image_and_keeps_its_pixels():
-    fig = plots.contact_sheet(FRAMES[:3], ["frame 1", "frame 6", "frame 11"])
-    assert [axis.get_title() for axis in fig.axes] == ["frame 1", "frame 6", "frame 11"]
-    np.testing.assert_array_equal(fig.axes[1].images[0].get_array(), FRAMES[1])
 
 
 def test_filters_on_one_scale_can_be_compared():
@@ -129,14 +123,6 @@ def test_liveliest_field_moves_against_its_background_and_is_not_the_very_fastes
         flow_plots.liveliest(Fields(), [])
 
 
-def test_intervals_name_seeds_only_where_their_dots_show():
-    rows = [("a", 0.5, (0.4, 0.6), [0.5]), ("b", 0.7, (0.6, 0.8), [0.7])]
-    legend = lambda fig: [t.get_text() for t in fig.axes[0].get_legend().get_texts()]  # noqa: E731
-    assert legend(plots.intervals(rows)) == ["mean and 95 % interval"]
-    rows[1] = ("b", 0.7, (0.6, 0.8), [0.6, 0.8])
-    assert legend(plots.intervals(rows)) == ["mean and 95 % interval", "each seed"]
-
-
 def test_predictions_mark_the_true_class_and_leave_out_what_no_stream_expects():
     one, other = SCORE, np.array([0.0, 0.0, 0.7, 0.1, 0.2])
     fig = plots.predictions(FRAMES[0], {"spatial": one, "temporal": other}, "abcde", truth=0)
@@ -145,14 +131,6 @@ def test_predictions_mark_the_true_class_and_leave_out_what_no_stream_expects():
     assert [bar.get_width() for bar in right.patches] == pytest.approx([20, 10, 70, 0])
     colours = [bar.get_facecolor() for bar in left.patches]
     assert colours[3] != colours[0] == colours[1]
-
-
-def test_stage_bars_name_every_stage_and_give_the_sums():
-    times = {"a": {"read": 1.0, "decode": 2.5}, "b": {"read": 0.5, "decode": 2.0}}
-    axis = speed.stage_bars(times).axes[0]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["read", "decode"]
-    assert sorted(bar.get_width() for bar in axis.patches) == [0.5, 1.0, 2.0, 2.5]
-    assert "a: 3.5 ms a clip" in axis.get_legend().get_texts()[0].get_text()
 
 
 def test_picture_has_alt_text_for_html_consoles_and_nbconvert():

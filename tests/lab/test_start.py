@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 import run
-from conftest import moving_frames, write_video
+from test_own_classes import film
 
 from twostream_utils.experiments import ablations, accuracy
 from twostream_utils.lab import environment, start
@@ -63,9 +63,8 @@ def test_archives_in_parts_and_unpacked_folders_are_data(monkeypatch, tmp_path, 
 
 
 def test_the_variable_gives_a_folder_its_groups(monkeypatch, tmp_path, capsys):
-    for label in "jump", "wave":
-        for k, person in enumerate(("anna", "ben", "carl")):
-            write_video(tmp_path / "v" / label / f"{person}_{k}.avi", moving_frames(8, seed=k))
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # starting workers takes longer
+    film(tmp_path / "v", ("jump", "wave"), ("anna_0", "ben_1", "carl_2"))
     monkeypatch.setattr(start, "ROOT", tmp_path)
     monkeypatch.setenv("TWOSTREAM_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("TWOSTREAM_PROFILE", "folder")

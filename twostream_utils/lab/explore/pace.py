@@ -34,6 +34,7 @@ def pace_view(cores: int = 1, decode_ms: float = 16.0, gpu_clips: float = 100.0)
     axis.plot(cores, now.together, "o", color="black", markersize=8)
     axis.set(xlabel="cores", xlim=(0.5, most + 0.5), ylim=(0, top))
     axis.set_title("clips a second", fontsize=9.5, loc="left")
+    axis.locator_params(nbins=4)
     legend = axis.legend(fontsize=8.5, loc="upper left", ncols=3, handlelength=1.5, columnspacing=1)
     legend.set(frame_on=True)
     legend.get_frame().set(edgecolor="none")  # a steep line runs behind its words
@@ -58,6 +59,7 @@ def _time_line(canvas: Canvas, cores: int, decode_ms: float, gpu_clips: float) -
         colours = [two[clip // cores % 2] for _, clip, *_ in own]
         boxes = [(start, end - start) for *_, start, end in own]
         axis.broken_barh(boxes, (row - 0.35, 0.7), color=colours, edgecolor="white", linewidth=0.8)
+    axis.locator_params("x", nbins=5)
     axis.set_yticks(range(len(rows)), rows)
     axis.invert_yaxis()
     axis.set(xlim=(0, span), xlabel="ms from the start")
