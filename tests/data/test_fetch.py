@@ -135,7 +135,8 @@ def test_only_the_wanted_classes_cross_the_network(nginx, tmp_path, monkeypatch)
     assert get(url, tmp_path / "videos", *labels, connections=2)[0][:5] == plan[:5]
     assert files_in(tmp_path / "videos") == expected(*labels) and nothing_half(tmp_path)
     served = nginx.served(before)
-    assert len(served) == 1 + 2 + 2 and all(status == 206 for status, *_ in served)
+    # The directory once or twice more: on a busy machine one thread takes all there is to do.
+    assert len(served) in (4, 5) and all(status == 206 for status, *_ in served)
     assert plan.download <= sum(n for _, n, _ in served) < plan.download + 40_000 < 0.6 * size
     before = len(nginx.served())
     get(url, tmp_path / "videos", *labels)
