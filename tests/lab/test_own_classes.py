@@ -64,13 +64,15 @@ def test_clips_without_groups_are_warned_of_and_a_small_folder_keeps_those_of_a_
     videos = film(tmp_path / "v", ("jump", "wave"), names)
     own_classes(videos, tmp_path / "a", **SIZES)
     assert "no group is known for 12 of 12 clips" in capsys.readouterr().out
-    own = own_classes(videos, tmp_path / "b", group_pattern="^([a-z]+)_", **SIZES)
+    sizes = SIZES | {"group_pattern": "^([a-z]+)_", "epoch_clips": 480}
+    own = own_classes(videos, tmp_path / "b", **sizes)
     assert "no group" not in capsys.readouterr().out
     small = own_classes(small_folder(own), tmp_path / "c", like=own.profile)
     for course in own, small:
         clips = course.train + course.test
         assert {course.store.group(k) for k in clips} == {"anna", "ben", "carl"}
         assert len(clips) == 12
+    assert len(own.dataset("train")) == 480 and len(small.dataset("train")) == 48  # a tenth to tune
 
 
 def test_shards_of_classes_that_the_videos_do_not_have_are_named_and_kept(video_folder, tmp_path):

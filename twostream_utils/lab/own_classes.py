@@ -43,6 +43,7 @@ def own_classes(
     profile = get_profile("folder", **changes)
     if like is not None:
         own = {"split_rule": "folds", "val_fraction": 0.0, "classes": None, "group_pattern": None}
+        own["epoch_clips"] = min(like.epoch_clips, 48)  # a classifier is tuned, no network trained
         profile = replace(like, **(own | changes))
     folder = Path(folder)
     make_shards(videos, folder / "shards", profile)
