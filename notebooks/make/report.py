@@ -79,6 +79,10 @@ def page(course: Course, results: dict) -> str:
         cards[answers[best][0] == true].append(_card(course, clips[n], title, true, answers))
     others = f"<details><summary>{len(cards[True])} clips that only other methods got wrong"
     others += f'</summary><div class="row">{"".join(cards[True])}</div></details>'
+    missed = f"{len(cards[False])} of {len(clips)} clips, those first of which it was surest. "
+    missed += "Each with its first, middle and last frame, and with what every method said and "
+    missed += "how sure it was."
+    missed = missed if cards[False] else f"Nothing: all {len(clips)} clips were recognised."
     warnings = "".join(f"<li>{escape(warning)}</li>" for warning in group_warnings(course))
     title = escape(f"Two streams on {name}")
     return f"""<!doctype html>
@@ -100,8 +104,7 @@ came. Wherever it came more often than it was recognised, clips of other classes
 <p>Clips by their true class (rows) and by what was said (columns).</p>
 <div class="row">{shown}</div>
 <h2>What {METHODS[best].title.lower()} got wrong</h2>
-<p>{len(cards[False])} of {len(clips)} clips, those first of which it was surest. Each with its
-first, middle and last frame, and with what every method said and how sure it was.</p>
+<p>{missed}</p>
 <div class="row">{"".join(cards[False])}</div>
 {others if cards[True] else ""}
 <h2>The videos</h2>
