@@ -7,8 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTE = (
-    "Minutes are for studying a notebook with its exercises, our estimate. To run, each takes a "
-    "minute or less on 2 cores in the profile `mini`."
+    "Minutes are for studying a notebook with its exercises, our estimate. To run, each takes two "
+    "minutes or less on 2 cores in the profile `mini`."
 )
 
 
