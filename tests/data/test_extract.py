@@ -359,6 +359,19 @@ def test_ctrl_c_keeps_whole_shards_and_says_so_in_a_sentence(longer, tmp_path, b
         assert not list(tmp_path.glob("*.partial"))
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no masks of signals here")
+def test_no_worker_ever_gets_ctrl_c():
+    """Neither the first one, with which Python starts a process of its own."""
+    code = """
+import functools, signal
+from twostream_utils.data.processes import parallel_map
+masks = parallel_map(functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK), [[]] * 8, 2)
+print(all(signal.SIGINT in mask for mask in masks), signal.pthread_sigmask(signal.SIG_BLOCK, []))
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=ENV, capture_output=True, text=True)
+    assert done.stdout == "True set()\n", done.stderr
+
+
 def test_killed_worker_is_reported(longer, tmp_path):
     with interrupted(longer, tmp_path, workers) as process, suppress(psutil.Error):
         workers(process)[0].kill()
