@@ -61,7 +61,7 @@ def test_whole_data_has_no_problems(shards, full):
     assert found.lines() == [facts, "Nothing is missing."]
 
 
-def test_clips_of_the_split(shards):
+def test_clips_of_the_split(shards, tmp_path):
     found = check(shards, split=1)
     due = ucf101_clips(["JumpRope", "PullUps", "YoYo"])
     first = ", ".join(f"v_YoYo_g01_c0{k}" for k in (2, 3, 4))
@@ -74,6 +74,9 @@ def test_clips_of_the_split(shards):
     assert "  ... and 5 more" in many and many.count("  a problem") == SHOWN
     found = check(shards, split=2, classes=["Biking", "HandstandPushups"])
     assert found.problems == ["no clip at all of 2 classes: Biking, HandstandPushups"]
+    with ShardWriter(tmp_path / "wave.zip") as shard:
+        shard.add(encode_clip("v_wave_g01_c01", moving_frames(3)), {"v_wave_g01_c01": {}})
+    assert check(tmp_path, split=3).problems == ["no class of UCF101: these clips have no split 3"]
 
 
 def test_both_spellings_count_as_there(tmp_path):
