@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -227,7 +228,7 @@ def test_towers_each_have_a_loss():
 
 def test_scores_of_a_model_do_not_depend_on_the_batch_and_validation_sums_them_up(whole):
     model, data = whole[1], dataset(PROFILE, train=False, streams=("rgb",))
-    one, all_ = score(model, data, batch_size=1), score(model, data, batch_size=6)
+    one, all_ = score(model, data, at_once=1), score(model, data)
     torch.testing.assert_close(
         torch.from_numpy(one.logits), torch.from_numpy(all_.logits), atol=1e-4, rtol=1e-4
     )
@@ -240,6 +241,16 @@ def test_scores_of_a_model_do_not_depend_on_the_batch_and_validation_sums_them_u
     assert whole[2][-1]["val_loss"] == pytest.approx(loss / 6, abs=1e-5)
     with pytest.raises(ValueError, match="train=False"):
         score(model, dataset(PROFILE, streams=("rgb",)))
+
+
+def test_scoring_shows_a_clip_of_many_views_alone():
+    """50 views of 8 clips at 224 px would take 10 GB before the first layer."""
+    model, shown = network(), []
+    model.register_forward_pre_hook(lambda layer, stacks: shown.append(len(stacks[0])))
+    for positions, crops in (1, "centre"), (5, "five"):
+        profile = replace(PROFILE, positions=positions)
+        score(model, dataset(profile, train=False, streams=("rgb",), crops=crops))
+    assert shown == [12] + [50] * 6
 
 
 def test_precision_is_probed_without_a_trace_and_can_be_given(monkeypatch):
