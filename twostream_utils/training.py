@@ -229,11 +229,12 @@ class Training:
         }
         path = self.checkpoint if finished else self.unfinished
         try:
-            with atomic_write(path) as part:
-                torch.save(state, part)
-        except OSError as error:
-            fault = f"could not write checkpoint {path}: {error.strerror}"
-            raise OSError(error.errno, fault) from error
+            with atomic_write(path) as part, open(part, "wb") as file:
+                torch.save(state, file)
+        except (OSError, RuntimeError) as error:  # torch's own, about what it met in the file
+            cause = error if isinstance(error, OSError) else error.__context__ or error
+            fault = f"could not write checkpoint {path}: {getattr(cause, 'strerror', cause)}"
+            raise OSError(getattr(cause, "errno", None), fault) from error
 
 
 def tower_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:

@@ -91,18 +91,17 @@ def test_an_epoch_is_not_lost_where_its_folder_went(whole, tmp_path):
     assert row | {"seconds": 0} == whole[2][0] | {"seconds": 0}
 
 
-def test_killed_in_the_middle_of_writing(tmp_path, monkeypatch):
+def test_a_disk_without_room_for_a_checkpoint(tmp_path):
+    resource = pytest.importorskip("resource")
     path = tmp_path / "a.pt"
     train(path, stop_after=1)
-    before = path.read_bytes()
-
-    def full_disk(payload, target):
-        target.write_bytes(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(OSError, match="could not write checkpoint .*a.pt: No space"):
-        train(path)
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match="could not write checkpoint .*a.pt: File too large"):
+            train(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
 
