@@ -1,7 +1,6 @@
 """The training loop: it learns, resumes exactly, and its files survive bad luck."""
 
 import copy
-import errno
 import platform
 import shutil
 import subprocess
@@ -149,6 +148,19 @@ def test_interrupted_in_the_first_epoch_the_same_model_starts_anew(whole, tmp_pa
     assert capsys.readouterr().out.startswith("Interrupted. ") and not path.exists()
     assert stopped.value._render_traceback_() == ["KeyboardInterrupt"]  # a line, no page
     hook.remove()
+    assert_same(train(path, model), whole[1:])
+
+
+def test_interrupted_while_the_curves_are_drawn(whole, tmp_path, capsys):
+    def draw(history):
+        raise KeyboardInterrupt
+
+    model, path = network(), tmp_path / "broken.pt"
+    for epoch in 1, 2:
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            train(path, model, on_epoch=draw)
+        assert f"goes on after {epoch} of 4 epochs" in capsys.readouterr().out
+        assert stopped.value._render_traceback_() == ["KeyboardInterrupt"]
     assert_same(train(path, model), whole[1:])
 
 
