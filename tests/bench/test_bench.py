@@ -6,13 +6,12 @@ import json
 import multiprocessing
 import os
 import re
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import bench
+import bench_import
 import clips
 import gpu_check
 import measure
@@ -92,6 +91,13 @@ def sizes(tmp_path_factory) -> measure.Sizes:
 def test_every_row_can_be_measured(name, sizes, monkeypatch):
     """But the one that the next test measures."""
     monkeypatch.setattr(measure, "pin", lambda: None)  # the other tests want their cores
+    importing = bench_import.importing
+
+    def light(modules):  # whose imports would take seconds more in a process of their own
+        exec(f"import {modules}")
+        return importing("json")
+
+    monkeypatch.setattr(bench_import, "importing", light)
     entry = measure.measure(name, sizes, rounds=1)
     assert set(entry["run"]) >= {"date", "commit", "cores", "torch", "opencv", "python"}
     assert entry["ours"] > 0 and ("ratio" in entry) == bool(entry["baseline"])
@@ -160,14 +166,15 @@ def test_without_a_gpu_it_says_so_and_is_no_failure(tmp_path, monkeypatch, capsy
     assert "no CUDA device" in capsys.readouterr().out and not (tmp_path / "data").exists()
 
 
-def test_the_tests_of_the_gpu_are_chosen_without_nbval():
+def test_the_tests_of_the_gpu_are_chosen_without_nbval(monkeypatch, capsys):
     """In Colab, which has no nbval, pyproject's options would be unknown ones."""
-    done = subprocess.run(
-        [sys.executable, *gpu_check.TESTS, "--collect-only"], cwd=measure.ROOT, text=True,
-        capture_output=True, env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    collected = [line for line in done.stdout.splitlines() if "::" in line]
+    monkeypatch.chdir(measure.ROOT)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    _, module, *options = gpu_check.TESTS
+    failed = pytest.main([*options, "--collect-only", "-s"])
+    said = capsys.readouterr()
+    assert not failed and module == "pytest", said
+    collected = [line for line in said.out.splitlines() if "::" in line]
     assert len(collected) >= 5 and all("test_gpu.py::" in line for line in collected)
 
 

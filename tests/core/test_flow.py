@@ -96,11 +96,6 @@ def test_quantise_and_decode_by_hand():
     back = decode(np.array([0, 255, 128], np.uint8))
     assert back.tolist() == pytest.approx([-20, 20, 128 * 40 / 255 - 20], abs=1e-5)
     assert back.dtype == np.float32
-
-
-def test_round_trip_is_within_half_a_step():
-    flow = np.linspace(-20, 20, 40001, dtype=np.float32)
-    assert np.abs(decode(quantise(flow)) - flow).max() <= 40 / 255 / 2 + 1e-5
     every = np.arange(256, dtype=np.uint8)
     assert np.array_equal(quantise(decode(every)), every)
 
@@ -123,17 +118,6 @@ def test_mean_motion_is_taken_away_from_each_field_by_itself():
     assert (moved == moved[:, :1, :1]).all() and (moved[1] == 0).all()
     assert np.array_equal(subtract_mean(flip_flow(q)), flip_flow(left))
     assert subtract_mean(np.full((2, 2, 2), 128, np.uint8)).max() == 128  # rest stays rest
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_flow_of_mirrored_frames_is_the_flipped_flow(algorithm):
-    a, b = shifted_pair(4, 1)
-    q = quantise(compute_flow(a, b, algorithm))
-    mirrored = [np.ascontiguousarray(x[:, ::-1]) for x in (a, b)]
-    q_mirrored = quantise(compute_flow(*mirrored, algorithm))
-    off = np.abs(q_mirrored.astype(int) - flip_flow(q).astype(int))[8:-8, 8:-8]
-    assert np.percentile(off, 95) <= 3  # steps of 0.157 px
-    assert np.median(q_mirrored[..., 0]) < 110 < 145 < np.median(q[..., 0])
 
 
 def test_bad_frames_are_named():

@@ -37,22 +37,19 @@ def test_transformation_by_hand():
             transform_first_layer(wrong, channels, how)
 
 
-def test_folding_batch_norm_keeps_the_function():
+@pytest.mark.parametrize("name", [*SHIPPED, None])
+def test_weights_start_the_same_function_with_and_without_batch_norm(name):
+    """Of images, in eval mode; shipped weights have no classifier, one's own do."""
     torch.manual_seed(0)
-    model = vgg19(6, 7, 1 / 16, batch_norm=True)
-    model(3 * torch.randn(8, 6, 64, 64) + 1)  # moves the running statistics
-    plain = vgg19(6, 7, 1 / 16, weights=fold_batch_norm(model.state_dict())).eval()
-    x = torch.randn(2, 6, 64, 64)
-    torch.testing.assert_close(plain(x), model.eval()(x), atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_weights_start_a_network_with_and_without_batch_norm(name):
-    """The same function of images either way, in eval mode."""
-    x = torch.randn(2, 3, 64, 64)
-    normed, plain = (vgg19(3, 5, 0.25, norm, name).eval() for norm in (True, False))
+    sizes = (3, 5, 0.25) if name else (6, 7, 1 / 16)
+    x, normed = torch.randn(2, sizes[0], 32, 32), vgg19(*sizes, True, name)
     with torch.inference_mode():
-        torch.testing.assert_close(plain.maps(x), normed.maps(x), atol=1e-4, rtol=1e-3)
+        if name is None:
+            normed(3 * torch.randn(8, 6, 64, 64) + 1)  # moves the running statistics
+        plain = vgg19(*sizes, False, name or fold_batch_norm(normed.eval().state_dict())).eval()
+        for part in ("maps",) if name else ("maps", "forward"):
+            found, expected = (getattr(net, part)(x) for net in (plain, normed.eval()))
+            torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3 if name else 1e-4)
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
@@ -71,22 +68,22 @@ def test_same_network_as_torchvision(batch_norm):
 
 
 def test_imagenet_shaped_weights_fit_every_stream():
-    state = vgg19(3, 1000, 1 / 8).state_dict()
+    state = vgg19(3, 1000, 1 / 16).state_dict()
     for channels in 30, 100:
-        model = vgg19(channels, 101, 1 / 8, weights=state)
+        model = vgg19(channels, 101, 1 / 16, weights=state)
         first = model.features[0]
-        assert first.weight.shape == (8, channels, 3, 3)
+        assert first.weight.shape == (4, channels, 3, 3)
         assert torch.equal(first.bias, state["features.0.bias"])
         torch.testing.assert_close(first.weight[:, -1], state["features.0.weight"].mean(1))
-        assert len({tuple(f.flatten().tolist()) for f in first.weight}) == 8  # they stay different
+        assert len({tuple(f.flatten().tolist()) for f in first.weight}) == 4  # they stay different
         assert torch.equal(model.classifier[0].weight, state["classifier.0.weight"])
         assert model.classifier[6].out_features == 101
 
 
 def test_weights_that_do_not_fit_are_named():
-    state = vgg19(3, 10, width=0.25).state_dict()
-    with pytest.raises(RuntimeError, match=r"features.0.weight: .*\[16, 3, 3, 3\].*\[32, 3"):
-        vgg19(3, 10, width=0.5, weights=state)
+    state = vgg19(3, 10, width=1 / 16).state_dict()
+    with pytest.raises(RuntimeError, match=r"features.0.weight: .*\[4, 3, 3, 3\].*\[8, 3"):
+        vgg19(3, 10, width=1 / 8, weights=state)
     with pytest.raises(RuntimeError, match="conv1.weight"):
         vgg19(width=1 / 16, weights={"conv1.weight": torch.zeros(64, 3, 7, 7)})  # of a ResNet
     with pytest.raises(FileNotFoundError, match="nowhere.pth"):

@@ -321,7 +321,7 @@ def interrupted(longer, out, begun=lambda process, out: any(out.glob("*.partial"
         )  # fmt: skip
     wait_for(lambda: process.poll() is not None or begun(process, out))
     yield process
-    process.wait(timeout=30)
+    process.wait(timeout=120)
     assert contents(out).items() <= unbroken.items()
 
 
@@ -343,7 +343,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(longer, tmp_path):
         time.sleep(random.uniform(0, 0.6))
         begun = workers(process) if process.poll() is None else []
         process.kill()
-        assert not psutil.wait_procs(begun, timeout=10)[1], "workers outlived it"
+        assert not psutil.wait_procs(begun, timeout=60)[1], "workers outlived it"
     assert len(list(tmp_path.glob("*.partial"))) <= 1
     kept = len(contents(tmp_path))
     assert len(make(longer[0], tmp_path).reused) == kept

@@ -8,6 +8,8 @@ import torch
 
 from twostream_utils.lab.exercises import nb05, nb06
 
+ONLY_U = torch.tensor([-1, 1]).view(2, 1, 1)
+
 
 def loop(network, loader, mode=False, grad=False, end=None, arrange=lambda rows, n: rows):
     """The evaluation loop with something to get wrong."""
@@ -96,11 +98,13 @@ WRONG = {
         (lambda n, d: loop(n, d, arrange=lambda r, k: r.softmax(-1)), "softmax"),
         (last_batch, "last batch alone"),
         (lambda n, d: loop(n, d, end=2), "got lost"),
+        (lambda n, d: ([loop(n, [b])[0] for b in d], loop(n, d)[1]), "torch.cat"),
         (lambda n, d: loop(n, d)[0], "two things"),
     ],
     nb06.backwards_matrix: [
         (lambda n, d, k: matrix(n, d, k, change=lambda f: f), "as they are"),
         (lambda n, d, k: matrix(n, d, k, change=lambda f: backwards(f, 1)), "minus"),
+        (lambda n, d, k: matrix(n, d, k, change=lambda f: backwards(f, ONLY_U)), "Only u"),
         (lambda n, d, k: matrix(n, d, k, change=lambda f: -f), "last field"),
         (lambda n, d, k: matrix(n, d, k, change=lambda f: backwards(f, order=(1, 2))), "v stands"),
         (lambda n, d, k: matrix(n, d, k, change=lambda f: backwards(f, plus=255)), "normalised"),

@@ -150,6 +150,7 @@ def notebook(lab):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(60_000)
+        sync_api.expect.set_options(timeout=60_000)
         complaints = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else 0)
@@ -221,11 +222,11 @@ def test_a_video_comes_from_the_menu_the_disk_and_the_camera(notebook, tmp_path)
     with page.expect_file_chooser() as chooser:
         box.get_by_role("button", name="upload").click()
     chooser.value.set_files(path)
-    sync_api.expect(box).to_contain_text("dance.avi: 20 frames of (48, 64)", timeout=20_000)
+    sync_api.expect(box).to_contain_text("dance.avi: 20 frames of (48, 64)")
     record = box.get_by_role("button", name="record")
     record.click()
     webcam = re.compile(r"webcam\.webm: \d+ frames of \(\d+, \d+\)")
-    sync_api.expect(box).to_contain_text(webcam, timeout=30_000)
+    sync_api.expect(box).to_contain_text(webcam)
     assert record.locator(".fa-video-camera").is_visible()
 
 
@@ -235,7 +236,7 @@ def test_nothing_is_cut_beside_the_file_browser(notebook, width):
     page.set_viewport_size({"width": width, "height": 1000})
     sync_api.expect(page.locator(".jp-DirListing-item").first).to_be_visible()
     with contextlib.suppress(sync_api.TimeoutError):  # it takes a moment to lay the page out anew
-        page.wait_for_function(f"() => !({CUT})().length", timeout=10_000)
+        page.wait_for_function(f"() => !({CUT})().length", timeout=30_000)
     assert [part[:200] for part in page.evaluate(CUT)] == []
 
 

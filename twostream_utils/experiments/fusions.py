@@ -19,7 +19,7 @@ def svm_fusion(
     spatial: np.ndarray,
     temporal: np.ndarray,
 ) -> np.ndarray:
-    """Fuse by a linear SVM on stacked L2-normalised softmax scores (Simonyan & Zisserman 2014, §5).
+    """Fuse by a linear SVM on stacked L2-normalised softmax scores (Simonyan & Zisserman 2014, §2).
 
     Trained on ``held_out`` = (spatial, temporal) logits, each ``(M, classes)``, with ``labels``
     ``(M,)``: clips that the streams were not trained on, or their scores are too sure to learn

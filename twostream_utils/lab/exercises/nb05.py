@@ -51,6 +51,8 @@ def evaluation_loop(answer):
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise ExerciseError("Return two things: the logits and the labels")
     logits, found = result
+    if isinstance(logits, list) and [getattr(x, "ndim", 0) for x in logits] == [3, 3, 3]:
+        raise ExerciseError("That is a list of three batches: join them with torch.cat")
     if isinstance(logits, torch.Tensor) and logits.requires_grad:
         raise ExerciseError("The logits keep their gradients, which fills the memory: no_grad")
     shape = as_array(logits, "the tensor of logits").shape

@@ -78,6 +78,9 @@ def backwards_matrix(answer):
         "The fields are reversed, but what moved right must now move left: minus": counted(
             lambda f: f.flip(1)
         ),
+        "Only u is negated: in a film played backwards, what went up comes down, too": counted(
+            lambda f: f.flip(1) * torch.tensor([-1, 1]).view(2, 1, 1)
+        ),
         "Every motion is reversed, but the last field should come first": counted(lambda f: -f),
         "All channels are reversed one by one, so v stands where u should be": [
             counted(lambda f: -f.flip(1, 2)),

@@ -152,13 +152,14 @@ def fusion_layer_explorer(model: nn.Module, dataset: StackDataset) -> widgets.VB
     pair = widgets.Dropdown(description="pair")
 
     def list_pairs(change: dict | None = None) -> None:
-        """The pairs that answer: a pair stays when the clip changes, if it answers there too."""
+        """The pairs that answer; the chosen one stays, and goes first, if it does on a new clip."""
         if clip.value is None:  # a menu between two lists
             return
         pairs, chosen = layer.answering(clip.value, own.value), pair.value
+        if chosen in pairs and change["owner"] is clip:
+            pairs.insert(0, pairs.pop(pairs.index(chosen)))
         pair.options = [(f"spatial {s}, temporal {t}", (s, t, o)) for s, t, o in pairs]
-        stays = chosen in pairs and change["owner"] is clip
-        pair.value = chosen if stays else pairs[0]
+        pair.value = pairs[0]  # as a second list has it anyway: another one would be drawn twice
 
     list_pairs()
     for control in clip, own:
