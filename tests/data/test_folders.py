@@ -136,6 +136,8 @@ def test_a_file_that_counts_in_milliseconds_says_no_rate(tmp_path):
     write_video(tmp_path / "in" / "a" / "y.avi", walk(1, 30), 30)
     report = make(tmp_path / "in", tmp_path / "out")
     assert (report.rate, report.fast) == (30.0, 0)
+    with pytest.raises(ValueError, match="itself a folder of videos"):
+        make(tmp_path / "in/a", tmp_path / "out")
 
 
 @pytest.mark.parametrize("codec, name", [("libx264", "a.mp4"), ("libvpx", "a.webm")])

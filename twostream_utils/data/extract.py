@@ -306,7 +306,7 @@ def _make_shards(
         said = {label: [said_rate(v.path) for v in videos] for label, videos in plan.items()}
         report.rate = pace = common_rate(chain(*said.values()))
         for label, rates in said.items():
-            fast = sum(rate > FAST * pace for rate in rates)
+            fast = sum(FAST * pace < rate < MOST for rate in rates)
             report.fast += fast
             report.slow += sum(0 < rate < SLOW for rate in rates)
             if fast:

@@ -79,8 +79,19 @@ def parallel_map(function: Callable, tasks: Sequence, workers: int | None = None
 
 
 def _work(function: Callable, pipe: multiprocessing.connection.Connection) -> None:
-    """Answer each task that comes by its result or its error, until nobody asks any more."""
-    _start_worker()
+    """Answer each task that comes by its result or its error, until nobody asks any more.
+
+    One thread a worker; Ctrl-C is the parent's business; no worker outlives its parent.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def leave_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         while True:
             task = pipe.recv()
@@ -116,19 +127,6 @@ def _without_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if came:
         signal.raise_signal(signal.SIGINT)
-
-
-def _start_worker() -> None:
-    """One thread a worker; Ctrl-C is the parent's business; no worker outlives its parent."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def leave_with_parent() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
 @contextlib.contextmanager

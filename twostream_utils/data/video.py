@@ -58,7 +58,7 @@ def common_rate(rates: Iterable[float]) -> float:
 
     Flow is measured in px per frame: the same walk at 60 per second has half the flow of one at 30.
     """
-    known = [rate for rate in rates if rate >= SLOW]
+    known = [rate for rate in rates if SLOW <= rate < MOST]
     return 25.0 if any(min(rate % 25, -rate % 25) < 1.1 for rate in known) else 30.0
 
 
@@ -74,8 +74,7 @@ def said_rate(path: str | os.PathLike) -> float:
     try:
         with _opened(path) as file:
             stream = file.streams.video[0]
-            rate = float(stream.average_rate or stream.guessed_rate or 0)
-            return rate if rate < MOST else 0.0
+            return float(stream.average_rate or stream.guessed_rate or 0)
     except (OSError, ValueError):
         return 0.0
 
