@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def main(arguments=None, about=__doc__, videos=UCF101, name="ucf101") -> int:
     """Run the command line; returns the exit status."""
     sources = "".join(f"\n  {key:<9} {url}" for key, url in videos.sources.items())
-    profiles = [key for key, profile in PROFILES.items() if profile.data == name]
+    profiles = [key for key, p in PROFILES.items() if p.source.startswith(f"fetch_{name}.")]
     parser = argparse.ArgumentParser(
         description=about, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"sources, tried in turn (any may be dead by now):{sources}",
@@ -30,7 +30,7 @@ def main(arguments=None, about=__doc__, videos=UCF101, name="ucf101") -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "data" / f"{name}_videos", metavar="DIR")
     parser.add_argument("--dry-run", action="store_true", help="only print what it would take")
     args = parser.parse_args(arguments)
-    profile = PROFILES[args.profile or profiles[-1]]
+    profile = PROFILES[args.profile or profiles[0]]
     try:
         fetch(videos, args.out, args.classes or profile.classes, args.source, dry_run=args.dry_run)
     except KeyboardInterrupt:
@@ -38,7 +38,8 @@ def main(arguments=None, about=__doc__, videos=UCF101, name="ucf101") -> int:
     except (FetchError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    words = [ROOT / "data_scripts" / "extract.py", args.out.absolute(), ROOT / "data" / name]
+    shards = ROOT / "data" / profile.data
+    words = [ROOT / "data_scripts" / "extract.py", args.out.absolute(), shards]
     words = [p.relative_to(Path.cwd()) if p.is_relative_to(Path.cwd()) else p for p in words]
     words = [p.as_posix() for p in words]  # Windows takes them, too, and they need no quotes
     words += ["--short-side", f"{profile.short_side}", "--flow", profile.flow]

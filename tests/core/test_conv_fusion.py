@@ -50,6 +50,7 @@ CASES = [
     *((fuse_streams, {"form": form}) for form in FORMS),
     *((fuse_streams, {"form": form, "chunks": 5}) for form in FORMS if form != "conv"),
     (FusionOverTime, {"chunks": 5, "towers": 2, "train_trunks": True}),
+    (FusionOverTime, {"pool_first": True, "towers": 2}),
     *((MapFusion, {"kind": kind}) for kind in KINDS),
     *((ConvFusion, {"block": block}) for block in (2, 3, 4)),
 ]
@@ -177,6 +178,7 @@ def test_what_does_not_fit_is_named(streams):
     for build, choice, message in (
         (MapFusion, {"kind": "mean"}, "no kind 'mean'; there are sum, max"),
         (fuse_streams, {"form": "3d"}, "no form '3d' of conv fusion; there are conv, two_towers"),
+        (fuse_streams, {"block": 0}, "no block 0 of VGG-19 to fuse after; there are 1 to 5"),
         (fuse_streams, {"chunks": 5}, "fuses one moment, not 5: take 'seed' or 'paper'"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -61,10 +61,10 @@ def pretrained_in_place(state, channels, classes, width, norm):
     return pretrained_strict_off(state, channels, classes, width, norm)
 
 
-def filters_loop(weight):
+def filters_loop(weight, close=lambda r: r > 0.999):
     kinds = []
-    for w in weight:
-        if not any(torch.equal(w, other) for other in kinds):
+    for w in weight.numpy().reshape(len(weight), -1):
+        if not any(close(np.corrcoef(w, other)[0, 1]) for other in kinds):
             kinds.append(w)
     return len(kinds)
 
@@ -73,7 +73,7 @@ RIGHT = {
     nb04.pretrained_vgg: [pretrained_loop, pretrained_strict_off],
     nb12.count_filters: [
         filters_loop,
-        lambda w: np.unique(w.numpy().reshape(len(w), -1), axis=0).shape[0],
+        lambda w: torch.corrcoef(w.flatten(1)).gt(0.999).unique(dim=0).shape[0],
     ],
 }
 
@@ -92,6 +92,8 @@ WRONG = {
         (len, "equal ones counted again"),
         (lambda w: len(torch.unique(w)), "whole filters"),
         (lambda w: 1, "different from filter 0"),
+        (lambda w: len(torch.unique(w.flatten(1), dim=0)), "take those for one"),
+        (partial(filters_loop, close=lambda r: abs(r) > 0.999), "its negative"),
         (lambda w: len(torch.unique(w.sum(dim=(1, 2, 3)))) + 1, "Counted"),
     ],
 }

@@ -9,11 +9,6 @@ from twostream_utils.evaluation import bootstrap_interval
 from twostream_utils.lab.exercises import nb09
 
 
-def percentile(values, draws, rng):
-    means = values[rng.integers(len(values), size=(draws, len(values)))].mean(axis=1)
-    return np.percentile(means, [0.025, 0.975])
-
-
 def gain_by_rows(new, old, aligned=True, key=None, seeds=True):
     """The difference of kept runs with its interval, and something to get wrong."""
     key = key or (lambda run, k: (run["split"], run["groups"][k]))
@@ -21,9 +16,9 @@ def gain_by_rows(new, old, aligned=True, key=None, seeds=True):
     rows, keys = {}, {}
     for run in new:
         other = partner[run["split"], run["seed"]]
-        order = [other["clips"].index(clip) for clip in run["clips"]]
-        order = order if aligned else range(len(order))
-        rows.setdefault(run["seed"], []).append(run["right"] * 1.0 - other["right"][list(order)])
+        by_name = run["clips"] if aligned else other["clips"]
+        order = [other["clips"].index(clip) for clip in by_name]
+        rows.setdefault(run["seed"], []).append(run["right"] * 1.0 - other["right"][order])
         keys[run["seed"]] = keys.get(run["seed"], []) + [
             str(key(run, k)) for k in range(len(order))
         ]
@@ -48,6 +43,12 @@ def gain_by_name(new, old):
     return sums.sum() / (12 * len(sums)), np.percentile(means, [2.5, 97.5])
 
 
+def gain_by_place(new, old):
+    """The first run of one file minus the first of the other, whatever they are."""
+    old = [b | {"split": a["split"], "seed": a["seed"]} for a, b in zip(new, old)]
+    return gain_by_rows(new, old, aligned=False)
+
+
 def two_intervals(new, old):
     """Each method's own interval, the ends subtracted."""
     empty = [run | {"right": np.zeros(len(run["right"]), bool)} for run in new]
@@ -62,12 +63,14 @@ RIGHT = {
 WRONG = {
     nb09.difference_interval: [
         (lambda a, b: gain_by_rows(a, b, aligned=False), "by name, not by place"),
+        (gain_by_place, "one split and seed"),
         (lambda a, b: gain_by_rows(a, b, key=lambda run, k: run["clips"][k]), "drawn, not groups"),
         (lambda a, b: gain_by_rows(a, b, key=lambda run, k: run["groups"][k]), "into the key"),
         (lambda a, b: gain_by_rows(a, b, seeds=False), "averaged away"),
         (lambda a, b: gain_by_rows(b, a), "sign"),
         (two_intervals, "two intervals"),
         (lambda a, b: gain_by_rows(a, b)[0], "Return the mean difference"),
+        (lambda a, b: gain_by_rows(a, b)[1], "Return the mean difference"),
         (lambda a, b: [100 * np.asarray(x) for x in gain_by_rows(a, b)], "per cent"),
     ],
 }

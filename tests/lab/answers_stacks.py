@@ -104,6 +104,12 @@ def item_apart(frames, fields, *given):
     return rgb, item_plain(frames, fields, *given)[1]
 
 
+def item_v(frames, fields, *given):
+    """v is negated in the mirror, in place of u."""
+    rgb, flow = item_plain(frames, fields[..., ::-1], *given)
+    return rgb, flow.reshape(-1, 2, *flow.shape[1:])[:, ::-1].reshape(flow.shape)
+
+
 def item_mixed(*given):
     """Reshaped without bringing the colours before rows and columns."""
     side = given[4]
@@ -233,6 +239,7 @@ WRONG = {
     nb01.official_split: [
         (lambda names, s: sides(split_slices)(names, s)[::-1], "swapped"),
         (lambda names, s: sides(split_slices)(names, s)[1], "two lists"),
+        (lambda names, s: dict(zip(("train", "test"), sides(split_slices)(names, s))), "two lists"),
         (lambda names, s: (sorted(names), sides(split_slices)(names, s)[1]), "as well"),
         (lambda names, s: sides(split_slices)(names, (s - 1) % 3 + 1), "no split 4"),
         (sides(lambda names, s: [n for n in names if (int(n[-2:]) - 1) // 7 == s - 1]), "the clip"),
@@ -259,6 +266,7 @@ WRONG = {
         (lambda a, b: flow_blur(a, b, swap=True), "u and v are swapped: u is to the right"),
         (lambda a, b: flow_blur(a, b, floor=0), "nan or"),
         (lambda a, b: flow_blur(a, b, average=lambda x: x.mean() + 0 * x), "around each pixel"),
+        (lambda a, b: flow_blur(a, b, average=lambda x: x), "average over the patch"),
         (lambda a, b: flow_blur(a, b, change=True), "wraps around"),
         (lambda a, b: flow_blur(a, b)[..., 0], "shape"),
     ],
@@ -266,6 +274,8 @@ WRONG = {
         (item_changed(sign=False), "not negated"),
         (item_changed(white=256), "256 − u"),
         (item_changed(both=True), "Red is negated"),
+        (item_v, "only u changes its sign"),
+        (item_changed(places=lambda at, n: at % (n - 1)), "by their own number"),
         (item_changed(fit=1), "only the frames have to fit"),
         (item_changed(order=True), "red channels come first"),
         (item_changed(places=lambda at, n: np.minimum(at, n - 1)), "stays at the last"),

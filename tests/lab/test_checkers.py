@@ -149,6 +149,7 @@ KINDS = {"a": "mirrored", "b": "only mirrored", "c": "v negated"}
         ((3, 9, 9), torch.Size([3, 9, 9]), 0),
         (np.array([3, 9, 9]), (3, 9, 9), 0),
         ("rgb", "rgb", 0),
+        ("Whole groups ", "whole groups", 0),
         (0, 0.0, 0),
     ],
 )

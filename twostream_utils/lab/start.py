@@ -103,7 +103,8 @@ def _commands(profile: Profile) -> list[str]:
     place = Path.as_posix if in_colab() else shown
     scripts, root = place(ROOT / "data_scripts"), place(ROOT / "data" / profile.data)
     first = [f"python {scripts}/{profile.source.format(name=profile.name)}"] * bool(profile.source)
-    videos = f"{root}_videos" if first else "VIDEOS"  # with a folder of videos a class
+    fetched = profile.source.partition(".")[0].removeprefix("fetch_")
+    videos = place(ROOT / "data" / f"{fetched}_videos") if first else "VIDEOS"  # a folder a class
     words = ["python", f"{scripts}/extract.py", videos, root]
     words += ["--short-side", f"{profile.short_side}", "--flow", profile.flow]
     words += ["--group-pattern", profile.group_pattern] * bool(profile.group_pattern)

@@ -267,9 +267,9 @@ def prediction(answer: object, measure: Callable, within: float = 0.0) -> str:
             "answer; run all cells further up, then this one again"
         ) from error
     if isinstance(measured, str | tuple | list):
-        guess = value if isinstance(value, str) else tuple(np.atleast_1d(value).tolist())
+        guess = value.strip() if isinstance(value, str) else tuple(np.atleast_1d(value).tolist())
         found = measured if isinstance(measured, str) else tuple(measured)
-        if guess == found:
+        if guess == found or str(guess).lower() == str(found).lower():
             return f"As predicted: the run says {found}."
         same = isinstance(found, str) or len(guess) == len(found)
         length = "" if same else f" It should have {len(found)} entries."

@@ -90,7 +90,8 @@ cores = number_question(
 def share(answer):
     """``answer(rank, processes, n)`` → the test clips, numbers below n, that ``rank`` scores."""
     for processes, n in (2, 10), (2, 7), (4, 10), (3, 2):
-        shares = [[int(k) for k in answer(rank, processes, n)] for rank in range(processes)]
+        shares = [[int(k) for k in returned(answer(rank, processes, n))]
+                  for rank in range(processes)]  # fmt: skip
         every = [k for share in shares for k in share]
         case = f"with {n} clips and {processes} processes"
         if twice := [k for k in every if every.count(k) > 1]:
