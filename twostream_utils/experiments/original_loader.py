@@ -30,14 +30,9 @@ class OriginalClips(Dataset):
     """
 
     def __init__(
-        self,
-        root: str | Path,
-        clips: Sequence[str],
-        labels: Sequence[int],
-        crop: int = 224,
-        rgb_frames: Sequence[int] = RGB_FRAMES,
-        flow_fields: Sequence[int] = FLOW_FIELDS,
-    ):
+        self, root: str | Path, clips: Sequence[str], labels: Sequence[int], crop: int = 224,
+        rgb_frames: Sequence[int] = RGB_FRAMES, flow_fields: Sequence[int] = FLOW_FIELDS,
+    ):  # fmt: skip
         self.root, self.clips, self.labels = Path(root), list(clips), list(labels)
         self.crop, self.rgb_frames, self.flow_fields = crop, rgb_frames, flow_fields
         to_float = transforms.ToTensor()
