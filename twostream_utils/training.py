@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -116,9 +115,6 @@ def fit(
     while training is None:
         try:
             training = epochs(fitting)
-        except KeyboardInterrupt as error:  # a notebook keeps it, and all variables
-            traceback.clear_frames(error.__traceback__)
-            raise
         except RuntimeError as error:
             if count > 1 or not should_reduce_batch_size(error):
                 raise
