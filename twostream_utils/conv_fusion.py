@@ -98,7 +98,7 @@ class FusionOverTime(ConvFusion):
         self.fuse = fusion_layer_3d(self.fuse.out_channels, mix, kernel)
         if towers == 2:
             temporal = copy.deepcopy(temporal)
-            self.temporal_rest = temporal.features[-len(self.rest) :]
+            self.temporal_rest = temporal.features[len(temporal.features) - len(self.rest) :]
             self.temporal_classifier = temporal.classifier
 
     def forward(self, rgb: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
@@ -132,6 +132,8 @@ def fuse_streams(spatial: VGG, temporal: VGG, form="conv", chunks=1, **choices) 
         raise ValueError(f"the streams do not fit: (maps, layers, classes) are {a} and {b}")
     if form not in FORMS:
         raise ValueError(f"no form {form!r} of conv fusion; there are {', '.join(FORMS)}")
+    if not 1 <= choices.get("block", 5) <= 5:
+        raise ValueError(f"no block {choices['block']} of VGG-19 to fuse after; there are 1 to 5")
     if form != "conv":
         return FusionOverTime(spatial, temporal, chunks, **(FORMS[form] | choices))
     if chunks != 1:

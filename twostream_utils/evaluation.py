@@ -86,17 +86,18 @@ def validate(network: nn.Module, loader: Iterable) -> tuple[torch.Tensor, torch.
 
 
 @worker_trouble_explained()
-def score(model: nn.Module, dataset: StackDataset, batch_size: int = 8, workers: int = 0) -> Scores:
+def score(model: nn.Module, dataset: StackDataset, at_once: int = 48, workers: int = 0) -> Scores:
     """Score every test view of every clip of ``dataset`` (Simonyan & Zisserman 2014, §5).
 
-    Under torchrun each process scores every Nth clip, and all of them return the whole. Raises
-    ``ValueError`` for a training dataset.
+    A batch has up to ``at_once`` views, but those of a clip stay together. Under torchrun each
+    process scores every Nth clip, and all of them return the whole. Raises ``ValueError`` for a
+    training dataset.
     """
     if dataset.train:
         raise ValueError("score needs a dataset of test views; make it with train=False")
     device = pick_device()
-    loader = make_loader(dataset, batch_size, workers, 0)
-    batches = inputs(loader, device, dataset.streams, "scoring")
+    clips = max(1, at_once // len(dataset.views(0)))
+    batches = inputs(make_loader(dataset, clips, workers, 0), device, dataset.streams, "scoring")
     network = Prepared(to_model_layout(model, device), device)
     shares = [mine := list(view_logits(network, batches)[0].cpu().numpy())]
     if (count := processes()[1]) > 1:

@@ -107,8 +107,8 @@ def fit(
                     shown = inputs(held_out, training.device, val_set.streams, "validation")
                     sums.append(validate(Prepared(model, training.device), shown))
                 training.end_epoch(sums, began)
-            if on_epoch is not None:
-                on_epoch(training.history)
+                if on_epoch is not None:
+                    on_epoch(training.history)
         return training
 
     training, fitting = None, recipe.batch_size
@@ -180,15 +180,16 @@ class Training:
     @contextlib.contextmanager
     def undone_if_broken(self) -> Iterator[None]:
         """Give the model its first weights back if the first epoch is left before it is kept."""
-        begun, state = len(self.history), self.model.state_dict()
-        first = {} if begun else {k: v.to("cpu", copy=True) for k, v in state.items()}
+        state = {} if self.history else self.model.state_dict()
+        first = {k: v.to("cpu", copy=True) for k, v in state.items()}
         try:
             yield
         except BaseException as error:  # a reader's interrupt above all
-            if first:
+            if not self.history:
                 self.model.load_state_dict(first)
             if isinstance(error, KeyboardInterrupt):
-                print(f"Interrupted. Nothing is lost: the next run goes on with epoch {begun + 1}.")
+                kept = f"{len(self.history)} of {self.epochs} epochs"
+                print(f"Interrupted. Nothing is lost: the next run goes on after {kept}.")
                 error._render_traceback_ = lambda: ["KeyboardInterrupt"]  # a notebook asks for it
             raise
 
@@ -229,11 +230,12 @@ class Training:
         }
         path = self.checkpoint if finished else self.unfinished
         try:
-            with atomic_write(path) as part:
-                torch.save(state, part)
-        except OSError as error:
-            fault = f"could not write checkpoint {path}: {error.strerror}"
-            raise OSError(error.errno, fault) from error
+            with atomic_write(path) as part, open(part, "wb") as file:
+                torch.save(state, file)
+        except (OSError, RuntimeError) as error:  # torch's own, about what it met in the file
+            cause = error if isinstance(error, OSError) else error.__context__ or error
+            fault = f"could not write checkpoint {path}: {getattr(cause, 'strerror', cause)}"
+            raise OSError(getattr(cause, "errno", None), fault) from error
 
 
 def tower_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:

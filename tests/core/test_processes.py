@@ -44,7 +44,7 @@ def work(folder: str) -> None:
             history = training.fit(model, train, recipe, out / "model.pt", val)
         torch.save([*seen, model.state_dict()], out / f"seen{rank}.pt")
         read = val.store.decoded
-        score(model, val, batch_size=2).save(out / f"scores{rank}.npz")
+        score(model, val, at_once=4).save(out / f"scores{rank}.npz")
         found = {"rank": [rank, count], "history": history, "read": val.store.decoded - read}
         (out / f"{rank}.json").write_text(json.dumps(found))
 

@@ -1,11 +1,11 @@
 """The training loop: it learns, resumes exactly, and its files survive bad luck."""
 
 import copy
-import errno
 import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -90,18 +90,17 @@ def test_an_epoch_is_not_lost_where_its_folder_went(whole, tmp_path):
     assert row | {"seconds": 0} == whole[2][0] | {"seconds": 0}
 
 
-def test_killed_in_the_middle_of_writing(tmp_path, monkeypatch):
+def test_a_disk_without_room_for_a_checkpoint(tmp_path):
+    resource = pytest.importorskip("resource")
     path = tmp_path / "a.pt"
     train(path, stop_after=1)
-    before = path.read_bytes()
-
-    def full_disk(payload, target):
-        target.write_bytes(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(OSError, match="could not write checkpoint .*a.pt: No space"):
-        train(path)
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match="could not write checkpoint .*a.pt: File too large"):
+            train(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
 
@@ -149,6 +148,19 @@ def test_interrupted_in_the_first_epoch_the_same_model_starts_anew(whole, tmp_pa
     assert capsys.readouterr().out.startswith("Interrupted. ") and not path.exists()
     assert stopped.value._render_traceback_() == ["KeyboardInterrupt"]  # a line, no page
     hook.remove()
+    assert_same(train(path, model), whole[1:])
+
+
+def test_interrupted_while_the_curves_are_drawn(whole, tmp_path, capsys):
+    def draw(history):
+        raise KeyboardInterrupt
+
+    model, path = network(), tmp_path / "broken.pt"
+    for epoch in 1, 2:
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            train(path, model, on_epoch=draw)
+        assert f"goes on after {epoch} of 4 epochs" in capsys.readouterr().out
+        assert stopped.value._render_traceback_() == ["KeyboardInterrupt"]
     assert_same(train(path, model), whole[1:])
 
 
@@ -227,7 +239,7 @@ def test_towers_each_have_a_loss():
 
 def test_scores_of_a_model_do_not_depend_on_the_batch_and_validation_sums_them_up(whole):
     model, data = whole[1], dataset(PROFILE, train=False, streams=("rgb",))
-    one, all_ = score(model, data, batch_size=1), score(model, data, batch_size=6)
+    one, all_ = score(model, data, at_once=1), score(model, data)
     torch.testing.assert_close(
         torch.from_numpy(one.logits), torch.from_numpy(all_.logits), atol=1e-4, rtol=1e-4
     )
@@ -240,6 +252,16 @@ def test_scores_of_a_model_do_not_depend_on_the_batch_and_validation_sums_them_u
     assert whole[2][-1]["val_loss"] == pytest.approx(loss / 6, abs=1e-5)
     with pytest.raises(ValueError, match="train=False"):
         score(model, dataset(PROFILE, streams=("rgb",)))
+
+
+def test_scoring_shows_a_clip_of_many_views_alone():
+    """50 views of 8 clips at 224 px would take 10 GB before the first layer."""
+    model, shown = network(), []
+    model.register_forward_pre_hook(lambda layer, stacks: shown.append(len(stacks[0])))
+    for positions, crops in (1, "centre"), (5, "five"):
+        profile = replace(PROFILE, positions=positions)
+        score(model, dataset(profile, train=False, streams=("rgb",), crops=crops))
+    assert shown == [12] + [50] * 6
 
 
 def test_precision_is_probed_without_a_trace_and_can_be_given(monkeypatch):

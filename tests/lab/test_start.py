@@ -63,8 +63,7 @@ def test_archives_in_parts_and_unpacked_folders_are_data(monkeypatch, tmp_path, 
     assert start.prepare_data(get_profile("ucf101")) == root
 
 
-def test_the_variable_gives_a_folder_its_groups(monkeypatch, tmp_path, capsys):
-    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # starting workers takes longer
+def test_the_variable_gives_a_folder_its_groups(one_core, monkeypatch, tmp_path, capsys):
     film(tmp_path / "v", ("jump", "wave"), ("anna_0", "ben_1", "carl_2"))
     monkeypatch.setattr(start, "ROOT", tmp_path)
     monkeypatch.setenv("TWOSTREAM_RUNS", str(tmp_path / "runs"))

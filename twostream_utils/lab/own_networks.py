@@ -136,7 +136,7 @@ class Trained:
                 told = json.loads((file.metadata() or {})["two_stream"])
                 tensors = {key: file.get_tensor(key) for key in file.keys()}
             profile, classes = Profile(**told["profile"]), tuple(told["classes"])
-            wanted = told["networks"]
+            wanted = sorted(told["networks"], key=[*INPUTS].index)  # conv is made of the others
             networks = {
                 name: VGG(profile.channels[INPUTS[name][0]], len(classes), profile.width,
                           profile.batch_norm) for name in wanted if name != "conv"
