@@ -31,7 +31,7 @@ def at_tiny(tiny, monkeypatch, tmp_path):
     ("profile", "commands"),
     [
         ("ucf10", "fetch_ucf101.py --profile ucf10\n.*extract.py data/ucf101_videos data/ucf101 "),
-        ("ucf101", "--profile ucf101\n.* data/ucf101 --short-side 256 --flow dis\n"),
+        ("ucf101", "--profile ucf101\n.* data/ucf101 --short-side 256 --flow dis --every 2\n"),
         ("paper", "ucf101.py --profile paper\n.* data/ucf101_videos data/ucf101_tvl1 .* tvl1\n"),
         ("weizmann", r"fetch_weizmann.py\n.* --short-side 80 --flow dis_s.*'\^\(\[a-z\]\+\)_'"),
         ("folder", "give\n  python data_scripts/extract.py VIDEOS data/folder --short-side 80"),

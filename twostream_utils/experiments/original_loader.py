@@ -29,14 +29,9 @@ class OriginalClips(Dataset):
     """
 
     def __init__(
-        self,
-        root: str | Path,
-        clips: Sequence[str],
-        labels: Sequence[int],
-        crop: int = 224,
-        rgb_frames: Sequence[int] = RGB_FRAMES,
-        flow_fields: Sequence[int] = FLOW_FIELDS,
-    ):
+        self, root: str | Path, clips: Sequence[str], labels: Sequence[int], crop: int = 224,
+        rgb_frames: Sequence[int] = RGB_FRAMES, flow_fields: Sequence[int] = FLOW_FIELDS,
+    ):  # fmt: skip
         from torchvision import transforms  # two seconds, which those who only write can do without
 
         self.root, self.clips, self.labels = Path(root), list(clips), list(labels)
