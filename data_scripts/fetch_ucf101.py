@@ -43,6 +43,7 @@ def main(arguments=None, about=__doc__, videos=UCF101, name="ucf101") -> int:
     words = [p.relative_to(Path.cwd()) if p.is_relative_to(Path.cwd()) else p for p in words]
     words = [p.as_posix() for p in words]  # Windows takes them, too, and they need no quotes
     words += ["--short-side", f"{profile.short_side}", "--flow", profile.flow]
+    words += ["--every", f"{profile.flow_step}"] * (profile.flow_step > 1)  # as chapter 01 does
     words += ["--group-pattern", profile.group_pattern] * bool(profile.group_pattern)
     done = "Nothing was fetched. Next" if args.dry_run else f"The clips are in {args.out}. Next"
     print(f"{done}:\n  {shlex.join(['python', *words])}")

@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
+from twostream_utils.data.shards import ShardWriter, encode_clip
 from twostream_utils.data.video import open_video
+from twostream_utils.store import FrameStore
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -55,6 +57,21 @@ def write_video(path: Path, frames: np.ndarray, fps: float = 25.0, codec: str = 
     return path
 
 
+def make_store(
+    root: Path, lengths: dict[str, list[int]], height: int = 48, width: int = 64, every: int = 1
+) -> FrameStore:
+    """Shards of moving textures: clips of the given numbers of frames by class."""
+    for label, of_class in lengths.items():
+        with ShardWriter(root / f"{label}.zip") as shard:
+            for number, length in enumerate(of_class, start=1):
+                clip = f"v_{label}_g01_c{number:02d}"
+                meta = {"label": label, "group": "g01", "source": "test", "fps": 25.0}
+                meta |= {"frames": length, "flow": "dis", "flow_every": every}
+                frames = moving_frames(length, height, width, seed=number)
+                shard.add(encode_clip(clip, frames, every=every), {clip: meta})
+    return FrameStore(root)
+
+
 def read_video(path: Path, short_side: int = 256) -> tuple[np.ndarray, float]:
     """All frames of a video `(T, H, W, 3)` and its rate."""
     rate, frames = open_video(path, short_side)
@@ -82,6 +99,12 @@ def video_folder(tmp_path_factory) -> Path:
             frames = moving_frames(7 + group, seed=10 * c + group)
             write_video(root / label / f"v_{label}_g{group:02d}_c01.avi", frames)
     return root
+
+
+@pytest.fixture
+def one_core(monkeypatch):
+    """Starting workers takes longer than most of what they do in a test."""
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
 
 
 @pytest.fixture

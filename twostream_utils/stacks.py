@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import traceback
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
@@ -251,9 +252,15 @@ def progress(loader: DataLoader, device: torch.device, title: str) -> Iterator[B
 
 @contextlib.contextmanager
 def worker_trouble_explained() -> Iterator[None]:
-    """Say what to do when a worker is killed or lacks memory: torch raises at any line."""
+    """Say what to do when a worker is killed or lacks memory: torch raises at any line.
+
+    After Ctrl-C a notebook keeps the traceback: let it keep no batch, no maps and no workers.
+    """
     try:
         yield
+    except KeyboardInterrupt as error:
+        traceback.clear_frames(error.__traceback__)
+        raise
     except RuntimeError as error:
         if not re.search("worker .*(killed by|exited unexp)|allocate shared memory", str(error)):
             raise

@@ -39,13 +39,10 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, label: str) -> None:
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel of this environment, no other
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     client = NotebookClient(
-        notebook,
-        timeout=None,
-        kernel_name="python3",
+        notebook, timeout=None, kernel_name="python3", record_timing=False,
         resources={"metadata": {"path": str(folder)}},
         shutdown_kernel="immediate",  # a polite end takes a second, twelve times
-        record_timing=False,
-    )
+    )  # fmt: skip
     code = [(at, cell) for at, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     began = time.perf_counter()
     scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # the kernel cannot clear up

@@ -24,11 +24,7 @@ from twostream_utils.lab import kept
 from twostream_utils.stacks import StackDataset, make_loader
 from twostream_utils.vgg import vgg19
 
-
-@pytest.fixture(autouse=True)
-def one_core(monkeypatch):
-    """Starting workers takes longer than what they do here."""
-    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+pytestmark = pytest.mark.usefixtures("one_core")
 
 
 # --- figures and the file ---------------------------------------------------------------------

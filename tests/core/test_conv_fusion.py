@@ -74,11 +74,6 @@ def test_every_choice_gives_logits_and_trains(streams, snippet_streams, stacks, 
     assert moved == trained  # frozen trunks keep their statistics, and the streams were copied
 
 
-def test_fusion_over_time_starts_as_the_taught_one(streams, stacks):
-    taught = ConvFusion(*streams).eval()(*stacks)
-    close(FusionOverTime(*streams, kernel=1).eval()(*stacks), taught)
-
-
 @pytest.mark.parametrize("mix", [(0.25, 0.75), (1.0, 1.0)])
 def test_starts_as_the_mix_of_both_streams(streams, stacks, mix):
     spatial, temporal = streams

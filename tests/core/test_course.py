@@ -166,6 +166,8 @@ def test_what_shapes_a_network_names_its_checkpoint_and_nothing_else_does(tiny):
     assert same(fusion="seed") == ["spatial", "temporal"]
     free = {"title": "t", "data": "d", "source": "s", "flow": "tvl1", "cache_gb": 1.0}
     assert same(**free, positions=7, crops="centre") == ["spatial", "temporal", "conv"]
+    own, other = (tiny.checkpoint("conv", form=form) for form in (TINY.fusion, "conv"))
+    assert own == tiny.checkpoint("conv") != other
 
 
 def test_scores_of_other_views_and_parts_lie_beside_the_first(tiny):
@@ -177,13 +179,6 @@ def test_scores_of_other_views_and_parts_lie_beside_the_first(tiny):
     for crops, kept in {"five": five, "centre": centre}.items():
         again = Course(TINY, tiny.store, tiny.run_dir).scores("temporal", crops=crops)
         assert (again.logits == kept.logits).all()
-
-
-def test_fusions_of_other_forms_have_checkpoints_of_their_own(tiny):
-    one = tiny.scores("conv", form="conv")
-    assert tiny.checkpoint("conv", form="conv").exists() and one.logits.shape == (8, 20, 2)
-    assert tiny.checkpoint("conv", form="conv") != tiny.checkpoint("conv")
-    assert tiny.checkpoint("conv", form=TINY.fusion) == tiny.checkpoint("conv")
 
 
 def test_a_profile_of_several_chunks_fuses_them_all(tiny, tmp_path):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import moving_frames
+from conftest import make_store
 
-from twostream_utils.data.shards import ShardWriter, encode_clip
 from twostream_utils.experiments.original_loader import write_folders
 from twostream_utils.lab import gradcam, own_widgets
 from twostream_utils.lab.flow_plots import field_at, liveliest
@@ -23,18 +22,8 @@ PROFILE = get_profile("mini", crop=32, rgb_frames=2, flow_fields=3, flow_step=2,
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory) -> list[FrameStore]:
     """Two clips, once with all fields and once with every 2nd one."""
-    found = []
-    for every in 1, 2:
-        root = tmp_path_factory.mktemp(f"every{every}")
-        with ShardWriter(root / "YoYo.zip") as shard:
-            for number, length in (1, 11), (2, 6):
-                frames = moving_frames(length, seed=number)
-                clip = f"v_YoYo_g01_c{number:02d}"
-                meta = {"label": "YoYo", "group": "g01", "source": "test", "fps": 25.0}
-                meta |= {"frames": length, "flow": "dis", "flow_every": every}
-                shard.add(encode_clip(clip, frames, every=every), {clip: meta})
-        found.append(FrameStore(root))
-    return found
+    places = ((tmp_path_factory.mktemp(f"every{every}"), every) for every in (1, 2))
+    return [make_store(root, {"YoYo": [11, 6]}, every=every) for root, every in places]
 
 
 def test_the_field_of_a_frame_is_its_own_or_the_last_before_it(stores):

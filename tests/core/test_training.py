@@ -1,10 +1,12 @@
 """The training loop: it learns, resumes exactly, and its files survive bad luck."""
 
 import copy
+import multiprocessing
 import platform
 import shutil
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -162,6 +164,21 @@ def test_interrupted_while_the_curves_are_drawn(whole, tmp_path, capsys):
         assert f"goes on after {epoch} of 4 epochs" in capsys.readouterr().out
         assert stopped.value._render_traceback_() == ["KeyboardInterrupt"]
     assert_same(train(path, model), whole[1:])
+
+
+def test_an_interrupt_keeps_no_batch_and_no_workers(tmp_path):
+    """A notebook keeps the traceback; with all variables, a GPU would be full for the next run."""
+    answers = []
+
+    def loop(network, loader, *others):
+        for stacks, _ in loader:
+            logits = network(*stacks)
+            answers.append(weakref.ref(logits))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        train(tmp_path / "a.pt", loop=loop, workers=1)
+    assert stopped.tb and answers[0]() is None and not multiprocessing.active_children()
 
 
 def test_a_batch_that_does_not_fit_goes_through_in_equal_parts(tmp_path, precision):

@@ -6,9 +6,9 @@ import json
 import re
 
 import book
-import nbformat
 import pytest
 import slides
+from test_notebooks import committed, each
 
 PAGES = [page for part in book.pages().values() for page in part]
 
@@ -68,14 +68,12 @@ def test_the_book_builds_whole_and_asks_nobody(tmp_path):
     assert 'href="notebooks/01_get_the_data.html"' in index
 
 
-@pytest.mark.parametrize(
-    "path", sorted(book.ROOT.glob("notebooks/[0-9]*.ipynb")), ids=lambda p: p.stem
-)
-def test_a_deck_goes_from_the_question_to_the_exercises_and_gives_no_answer(path):
-    notebook = nbformat.read(path, as_version=4)
+@each
+def test_a_deck_goes_from_the_question_to_the_exercises_and_gives_no_answer(source):
+    notebook = committed(source)
     cells = slides.deck(notebook).cells
     assert cells[0].source.startswith("# ") and 5 <= len(cells) <= 60
-    assert sum(len(cell.get("outputs", [])) for cell in cells) >= 1 or path.stem.startswith("00")
+    assert sum(len(cell.get("outputs", [])) for cell in cells) >= 1 or source.number == "00"
     shown = [out for cell in cells for out in cell.get("outputs", []) if out.get("data")]
     assert all('alt="' in out.data["text/html"] for out in shown), "a figure without its alt text"
     text = "\n".join(cell.source for cell in cells)

@@ -5,23 +5,18 @@ from __future__ import annotations
 import re
 
 import build as bn
-import pytest
 from glossary import ENTRY, GLOSSARY, TermLinker, anchor, read_terms
+from test_notebooks import SOURCES, built, each
 
-SOURCES = bn.read_sources()
 TEXT = GLOSSARY.read_text(encoding="utf-8")
 ANCHORS = {anchor(heading) for heading, _ in ENTRY.findall(TEXT)}
 LINK = re.compile(r"\]\((?:\.\./)?glossary\.md#([^)]*)\)")
 
 
 def links(source: bn.Source, solved: bool = False) -> list[str]:
-    cells = bn.build(source, SOURCES, solved).cells
-    return [
-        target
-        for cell in cells
-        if cell.cell_type == "markdown"
-        for target in LINK.findall(cell.source)
-    ]
+    cells = built(source.stem, solved).cells
+    return [found for cell in cells if cell.cell_type == "markdown"
+            for found in LINK.findall(cell.source)]  # fmt: skip
 
 
 def test_entries_are_in_order_and_their_own_links_lead_somewhere():
@@ -40,7 +35,7 @@ def test_no_word_leads_to_two_entries():
     assert sorted(words) == sorted(set(words)) == sorted(read_terms())
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=[source.stem for source in SOURCES])
+@each
 def test_links_of_a_notebook_and_its_twin_lead_to_entries_once(source):
     for solved in False, True:
         found = links(source, solved)

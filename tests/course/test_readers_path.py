@@ -14,9 +14,9 @@ import sys
 import build as bn
 import nbformat
 import pytest
+from test_notebooks import SOURCES, committed, each
 from test_project import copy_repository
 
-SOURCES = bn.read_sources()
 NOT_YET, RIGHT = "⏳", "✅"
 
 
@@ -28,10 +28,9 @@ def assert_nothing_is_solved(notebook: nbformat.NotebookNode) -> None:
             assert NOT_YET in text and RIGHT not in text, text
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=[source.stem for source in SOURCES])
+@each
 def test_committed_notebooks_are_unsolved(source):
-    notebook = nbformat.read(bn.NOTEBOOKS / f"{source.stem}.ipynb", as_version=4)
-    assert_nothing_is_solved(notebook)
+    assert_nothing_is_solved(committed(source))
     stubs = source.text.count(bn.BEGIN)
     checks = len(re.findall(r"^check\.\w+\(", source.text, flags=re.MULTILINE))
     assert (stubs > 0) == (checks > 0)

@@ -453,7 +453,7 @@ def test_command_tries_sources_in_turn_and_explains(nginx, tmp_path, monkeypatch
     said = capsys.readouterr().out
     assert "did not work: " in said and "HTTP 404" in said and "Archery.zip" not in said
     assert "16 clips, 0 of them" in said and f"extract.py '{out}'" in said.splitlines()[-1]
-    assert said.endswith("data/ucf101 --short-side 256 --flow dis\n")
+    assert said.endswith("data/ucf101 --short-side 256 --flow dis --every 2\n")
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     assert "{ucf10,ucf20,ucf101,paper}" in capsys.readouterr().out

@@ -117,10 +117,10 @@ RIGHT = {
 WRONG = {
     nb10.fine_tune: [
         (lambda *given: tuned_frozen(*given) and None, "return at the end"),
-        (slip(last=False), "gives 7 numbers, but there are 4"),
-        (slip(copied=False), "work on a copy"),
-        (slip(features=True), "convolutions were trained, too"),
-        (slip(stats=False), "went on counting"),
+        (slip(last=False, rounds=1), "gives 7 numbers, but there are 4"),
+        (slip(copied=False, rounds=1), "work on a copy"),
+        (slip(features=True, rounds=1), "convolutions were trained, too"),
+        (slip(stats=False, rounds=1), "went on counting"),
         (slip(rounds=1), "1 times, not 15"),
         (slip(ready=False), "still in training mode"),
         (slip(first=False), "not the last one alone"),

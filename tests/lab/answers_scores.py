@@ -37,7 +37,7 @@ def gain_by_name(new, old):
             row = table.setdefault((run["split"], group), {0: [], 1: [], 2: []})
             row[run["seed"]].append(int(hit) - int(found[run["split"], run["seed"], clip]))
     sums = np.array([[sum(row[seed]) for seed in range(3)] for row in table.values()])
-    for _ in range(20_000):
+    for _ in range(5_000):
         groups = sums[rng.integers(len(sums), size=len(sums))]
         means.append(groups[:, rng.integers(3, size=3)].sum() / (12 * len(sums)))
     return sums.sum() / (12 * len(sums)), np.percentile(means, [2.5, 97.5])

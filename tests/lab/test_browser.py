@@ -21,8 +21,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import REPO, moving_frames, write_video
-from test_explorers import make_store
+from conftest import REPO, make_store, moving_frames, write_video
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: the dev extra")
 CHROMIUM = next(

@@ -23,17 +23,12 @@ from twostream_utils.lab.own_classes import (
 from twostream_utils.profiles import Recipe, get_profile
 from twostream_utils.store import FrameStore
 
+pytestmark = pytest.mark.usefixtures("one_core")
 RECIPE = Recipe(1, 0.01, batch_size=4)
 SIZES = dict(
     rgb_frames=2, rgb_step=2, flow_fields=3, short_side=48, crop=32, width=1 / 16, weights=None,
     positions=1, epoch_clips=0, spatial=RECIPE, temporal=RECIPE, conv=RECIPE,
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def one_core(monkeypatch):
-    """Starting workers takes longer than extracting these clips."""
-    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
 
 
 def film(folder, labels, names):

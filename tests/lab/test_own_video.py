@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import wave
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -77,32 +79,18 @@ def test_of_a_fast_video_every_second_frame_is_used(tmp_path):
     assert np.abs(kept[3].astype(float) - frames[6]).mean() < 12
 
 
-def with_stts(data: bytes, runs: list[tuple[int, int]]) -> bytes:
-    """An mp4 whose index comes last, with other frame durations: `(frames, duration)` runs."""
-    table = b"".join(n.to_bytes(4, "big") + d.to_bytes(4, "big") for n, d in runs)
-    new = (16 + len(table)).to_bytes(4, "big") + b"stts" + bytes(4)
-    new += len(runs).to_bytes(4, "big") + table
-    out = bytearray(data)
-    at = data.index(b"stts") - 4
-    size = int.from_bytes(data[at : at + 4], "big")
-    out[at : at + size] = new
-    for name in b"moov", b"trak", b"mdia", b"minf", b"stbl":
-        box = data.index(name) - 4
-        old = int.from_bytes(data[box : box + 4], "big")
-        out[box : box + 4] = (old + len(new) - size).to_bytes(4, "big")
-    return bytes(out)
-
-
 def test_a_variable_frame_rate_is_made_steady_and_it_says_so(tmp_path):
     frames = moving_frames(20, 48, 64)
-    path = write_video(tmp_path / "a.mp4", frames, codec="mp4v")
-    data = path.read_bytes()
-    at = data.index(b"stts") + 12
-    one = int.from_bytes(data[at + 4 : at + 8], "big")  # the duration of a frame at 25 per second
-    path.write_bytes(with_stts(data, [(10, one // 2), (10, 3 * one // 2)]))
-    kept, notes = own_video.read_own(path, 48)
+    with av.open(tmp_path / "a.mp4", "w") as file:
+        stream = file.add_stream("mpeg4", rate=50, width=64, height=48)
+        for k, picture in enumerate(frames):  # the second half at a third of the first one's rate
+            frame = av.VideoFrame.from_ndarray(picture)
+            frame.pts, frame.time_base = max(k, 3 * k - 20), Fraction(1, 50)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    kept, notes = own_video.read_own(tmp_path / "a.mp4", 48)
     assert len(notes) == 1 and "frame rate varies" in notes[0]
-    assert 22 <= len(kept) <= 24  # 0.76 s at 30 per second
+    assert 22 <= len(kept) <= 24  # 0.74 s at 30 per second
     # Equal times apart: the fast half gives a quarter of the frames, the slow half the rest.
     near = [int(np.abs(frames.astype(float) - k).mean((1, 2, 3)).argmin()) for k in kept]
     assert near == sorted(near) and sum(k < 10 for k in near) in (5, 6, 7)

@@ -31,7 +31,7 @@ def at_tiny(tiny, monkeypatch, tmp_path):
     ("profile", "commands"),
     [
         ("ucf10", "fetch_ucf101.py --profile ucf10\n.*extract.py data/ucf101_videos data/ucf101 "),
-        ("ucf101", "--profile ucf101\n.* data/ucf101 --short-side 256 --flow dis\n"),
+        ("ucf101", "--profile ucf101\n.* data/ucf101 --short-side 256 --flow dis --every 2\n"),
         ("paper", "ucf101.py --profile paper\n.* data/ucf101_videos data/ucf101_tvl1 .* tvl1\n"),
         ("weizmann", r"fetch_weizmann.py\n.* --short-side 80 --flow dis_s.*'\^\(\[a-z\]\+\)_'"),
         ("folder", "give\n  python data_scripts/extract.py VIDEOS data/folder --short-side 80"),
@@ -63,8 +63,7 @@ def test_archives_in_parts_and_unpacked_folders_are_data(monkeypatch, tmp_path, 
     assert start.prepare_data(get_profile("ucf101")) == root
 
 
-def test_the_variable_gives_a_folder_its_groups(monkeypatch, tmp_path, capsys):
-    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # starting workers takes longer
+def test_the_variable_gives_a_folder_its_groups(one_core, monkeypatch, tmp_path, capsys):
     film(tmp_path / "v", ("jump", "wave"), ("anna_0", "ben_1", "carl_2"))
     monkeypatch.setattr(start, "ROOT", tmp_path)
     monkeypatch.setenv("TWOSTREAM_RUNS", str(tmp_path / "runs"))

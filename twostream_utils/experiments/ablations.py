@@ -3,9 +3,8 @@
     make ablations                                        # all of it: about 45 minutes on 2 cores
     python -m twostream_utils.experiments.ablations defects fusion --seeds 0    # two groups, a seed
 
-What each test clip was taken for, the learning curve, commit and versions go to
-notebooks/kept/ablations/<group>.json. A run that is there is not run again. The chapters compute
-their tables and plots from these files.
+What each test clip was taken for, commit and versions go to notebooks/kept/ablations/<group>.json.
+A run that is there is not run again. The chapters compute their tables and plots from these files.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from ..evaluation import score
 from ..fusion import late_fusion
 from ..lab import kept
 from ..lab.start import command, setup
+from ..stacks import StackDataset
 from ..store import FrameStore
 from ..training import fit
 from ..vgg import load_weights
@@ -59,13 +59,13 @@ class Run:
         return kept.KEPT / "ablations" / f"{self.group}.json"
 
 
-Found = tuple[nn.Module, object, list[dict]]  # network, test clips, history
-Scored = dict[str, tuple[np.ndarray, list[dict]]]  # scores of the test clips and history by variant
+Found = tuple[nn.Module, StackDataset]  # network, test clips
+Scored = dict[str, np.ndarray]  # scores of the test clips by variant
 
 
 def of_course(run: Run, course: Course) -> Scored:
     """The course's own networks and averages: what all others are compared with."""
-    return {WAYS[key]: (scores, []) for key, (scores, *_) in course.method_scores().items()}
+    return {WAYS[key]: scores for key, (scores, *_) in course.method_scores().items()}
 
 
 def first_layer(run: Run, course: Course) -> Found:
@@ -73,7 +73,7 @@ def first_layer(run: Run, course: Course) -> Found:
     name, _, which = run.variant.partition(" / ")
     stream = INPUTS[name][0]
     if which == getattr(course.profile, f"{stream}_first_layer"):  # the course's own
-        return course.trained(name), course.dataset("test", (stream,)), []
+        return course.trained(name), course.dataset("test", (stream,))
     weights = load_weights(course.profile.weights, course.profile.batch_norm)["features.0.weight"]
     model = original.with_first_layer(course.new_stream(name), weights, which)
     return trained(run, course, name, model, course.dataset("train", INPUTS[name]))
@@ -89,16 +89,15 @@ def defect(run: Run, course: Course) -> Found:
         for part in ("train", "test")
     )
     if run.variant in TEST_ONLY:
-        return course.trained(name), test, []
-    model, _, history = trained(run, course, name, course.new(name), train)
-    return model, test, history
+        return course.trained(name), test
+    return trained(run, course, name, course.new(name), train)[0], test
 
 
 def mean_flow(run: Run, course: Course) -> Found:
     """The temporal stream with and without the mean of each field; one of them is the course's."""
     subtract = run.variant == "temporal / mean subtracted"
     course = replace(course, profile=replace(course.profile, subtract_mean=subtract))
-    return course.trained("temporal"), course.dataset("test", ("flow",)), []
+    return course.trained("temporal"), course.dataset("test", ("flow",))
 
 
 def fusion(run: Run, course: Course) -> Found:
@@ -118,15 +117,14 @@ def as_original(run: Run, course: Course) -> Found | Scored:
     if run.variant == "conv":
         torch.manual_seed(run.seed)
         model = original.OriginalFusion(*streams.values())
-        history = original.train_as_original(model, course, "conv")
-        return model, as_it_tests(course, "conv"), history
+        original.train_as_original(model, course, "conv")
+        return model, as_it_tests(course, "conv")
     found = {}
     for name, model in streams.items():
-        history = original.train_as_original(model, course, name)
+        original.train_as_original(model, course, name)
         scores = score(model, as_it_tests(course, name), workers=course.workers)
-        found[name] = scores.clip_logits(), history
-    fused = late_fusion(found["spatial"][0], found["temporal"][0])
-    return found | {"average of softmax": (fused, [])}
+        found[name] = scores.clip_logits()
+    return found | {"average of softmax": late_fusion(found["spatial"], found["temporal"])}
 
 
 def as_it_tests(course: Course, name: str) -> original.DefectiveClips:
@@ -137,9 +135,9 @@ def trained(run: Run, course: Course, name: str, model: nn.Module, clips) -> Fou
     """``model`` trained by the profile's recipe, its checkpoint beside those of the course."""
     path = course.checkpoint(name)
     path = path.with_name(f"{run.group}_{run.variant.replace(' / ', '_')}_{path.name}")
-    history = fit(model, clips, course.recipe(name), path, seed=run.seed, workers=course.workers)
+    fit(model, clips, course.recipe(name), path, seed=run.seed, workers=course.workers)
     path.unlink()  # of use only to a training that was interrupted
-    return model, course.dataset("test", INPUTS[name]), history
+    return model, course.dataset("test", INPUTS[name])
 
 
 def by_clip(course: Course) -> Course:
@@ -206,9 +204,9 @@ def planned(groups: list[str], seeds: list[int] | None = None) -> list[Run]:
 
 
 @cache
-def store_of(profile: str) -> FrameStore:
+def store() -> FrameStore:
     """One store for all runs of a process: its cache is filled once."""
-    return setup(profile, quiet=True).store
+    return setup(PROFILE, quiet=True).store
 
 
 def carry_out(run: Run) -> list[dict]:
@@ -216,31 +214,20 @@ def carry_out(run: Run) -> list[dict]:
     os.environ["TWOSTREAM_PROFILE"] = PROFILE
     torch.set_num_threads(int(os.environ.get("ABLATION_THREADS", "1")))
     began = time.perf_counter()
-    course = replace(setup(PROFILE, seed=run.seed, quiet=True), store=store_of(PROFILE))
+    course = replace(setup(PROFILE, seed=run.seed, quiet=True), store=store())
     found, clips, more = GROUPS[run.group](run, course), list(course.test), {}
     if not isinstance(found, dict):
-        model, test, history = found
+        model, test = found
         clips = list(test.clips)
         more["parameters"] = sum(p.numel() for p in model.parameters())
-        scores = score(model, test, workers=course.workers)
-        found = {run.variant: (scores.clip_logits(), history)}
+        found = {run.variant: score(model, test, workers=course.workers).clip_logits()}
     if run.group == "mean_flow":
         more["drift"] = [drift(course.store, clip) for clip in clips]
     more |= made() | {"seconds": round(time.perf_counter() - began)}
     if run.group == "original":
         more["precision"] = PRECISIONS[original.precision()]
-    return [
-        row(course, name, scores, clips, job=run.variant, curve=curve(history), **more)
-        for name, (scores, history) in found.items()
-    ]
-
-
-def curve(history: list[dict]) -> list[dict]:
-    """Loss and top-1 of each epoch, in training and validation."""
-    return [
-        {key: round(value, 4) for key, value in line.items() if key.endswith(("loss", "top1"))}
-        for line in history
-    ]
+    return [row(course, name, scores, clips, job=run.variant, **more)
+            for name, scores in found.items()]  # fmt: skip
 
 
 def missing(runs: list[Run]) -> list[Run]:

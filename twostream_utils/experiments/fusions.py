@@ -14,11 +14,9 @@ KINDS = ("sum", "max", "concat")
 
 
 def svm_fusion(
-    held_out: tuple[np.ndarray, np.ndarray],
-    labels: np.ndarray,
-    spatial: np.ndarray,
+    held_out: tuple[np.ndarray, np.ndarray], labels: np.ndarray, spatial: np.ndarray,
     temporal: np.ndarray,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Fuse by a linear SVM on stacked L2-normalised softmax scores (Simonyan & Zisserman 2014, §2).
 
     Trained on ``held_out`` = (spatial, temporal) logits, each ``(M, classes)``, with ``labels``

@@ -13,8 +13,9 @@ from torch import nn
 
 from .. import stacks
 from ..course import INPUTS, Course
-from ..device import autocast, mixed_precision, pick_device, to_model_layout
+from ..device import Prepared, mixed_precision, pick_device, to_model_layout
 from ..flow import flip_flow, subtract_mean
+from ..training import train_epoch
 from ..vgg import VGG, load_weights, transform_first_layer
 from ..views import View, random_view
 
@@ -140,7 +141,6 @@ def original_stream(course: Course, name: str) -> VGG:
     It keeps the pre-trained fc6 and fc7 and replaces the last layer alone, as the course does. The
     small weights of ``mini`` have no fc6 and fc7, so there these start at random.
     """
-    torch.manual_seed(course.seed)
     model = course.new_stream(name)
     rgb = load_weights(course.profile.weights, course.profile.batch_norm)["features.0.weight"]
     with_first_layer(model, rgb, "original")
@@ -181,34 +181,19 @@ def precision() -> str:
     return "bf16" if mixed_precision(pick_device()) == "bf16" else "no"
 
 
-def train_as_original(model: nn.Module, course: Course, name: str) -> list[dict]:
-    """The original's loop: SGD, 1e-3 divided by 10 every 10 epochs, no weight decay, no warm-up.
+def train_as_original(model: nn.Module, course: Course, name: str) -> None:
+    """Train as the original: SGD, 1e-3 divided by 10 every 10 epochs, no weight decay, no warm-up.
 
-    As many epochs as it has, on the batches of the course. Returns a history with ``epoch``,
-    ``loss`` and ``top1``.
+    As many epochs as it has, on the batches of the course.
     """
     clips = DefectiveClips(course.dataset("train", INPUTS[name]), ORIGINAL)
     recipe, device = course.recipe(name), pick_device()
-    model = to_model_layout(model, device)
+    network = Prepared(to_model_layout(model, device), device, precision())
     loader = stacks.make_loader(clips, recipe.batch_size, course.workers, course.seed)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=10, gamma=0.1)
-    history = []
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=10 * len(loader), gamma=0.1)
     for epoch in range(EPOCHS[name]):
         clips.epoch = epoch
         torch.manual_seed(course.seed * 100_003 + epoch)
-        model.train()
-        sums = np.zeros(3)  # loss, clips that are right, clips
-        for batch in stacks.progress(loader, device, f"epoch {epoch + 1}/{EPOCHS[name]}"):
-            with autocast(device, precision()):
-                logits = model(*stacks.network_input(batch, clips.streams)).float()
-            loss = nn.functional.cross_entropy(logits, batch["label"])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            right = (logits.argmax(1) == batch["label"]).sum()
-            sums += len(logits) * loss.item(), right.item(), len(logits)
-        schedule.step()
-        loss, top1 = sums[:2] / sums[2]
-        history.append({"epoch": epoch + 1, "loss": loss, "top1": top1})
-    return history
+        batches = stacks.inputs(loader, device, clips.streams, f"epoch {epoch + 1}/{EPOCHS[name]}")
+        train_epoch(network, batches, optimizer, schedule, nn.functional.cross_entropy)

@@ -13,7 +13,6 @@ import cv2
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
-from torchvision import transforms
 
 from ..stacks import RGB_MEAN, RGB_STD
 from ..store import FrameStore
@@ -30,14 +29,11 @@ class OriginalClips(Dataset):
     """
 
     def __init__(
-        self,
-        root: str | Path,
-        clips: Sequence[str],
-        labels: Sequence[int],
-        crop: int = 224,
-        rgb_frames: Sequence[int] = RGB_FRAMES,
-        flow_fields: Sequence[int] = FLOW_FIELDS,
-    ):
+        self, root: str | Path, clips: Sequence[str], labels: Sequence[int], crop: int = 224,
+        rgb_frames: Sequence[int] = RGB_FRAMES, flow_fields: Sequence[int] = FLOW_FIELDS,
+    ):  # fmt: skip
+        from torchvision import transforms  # two seconds, which those who only write can do without
+
         self.root, self.clips, self.labels = Path(root), list(clips), list(labels)
         self.crop, self.rgb_frames, self.flow_fields = crop, rgb_frames, flow_fields
         to_float = transforms.ToTensor()

@@ -1,4 +1,4 @@
-"""Kept runs and measured figures: what many trainings answered, their curves, and speeds."""
+"""Kept runs and measured figures: what many trainings answered, and speeds."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def save_runs(path: Path, runs: Iterable[dict], made: Mapping | None = None) -> 
 
     A run is a dict of plain values: ``variant``, ``profile``, ``split``, ``seed``; ``said``, the
     class that each test clip was taken for, as a number; ``clips``, ``labels``, ``groups`` and
-    ``classes``; ``curve``, a dict an epoch; and whatever says how it was made. What runs share,
-    the clips above all, is written once. ``made`` goes beside them.
+    ``classes``; and whatever says how it was made. What runs share, the clips above all, is written
+    once. ``made`` goes beside them.
     """
     content = {"tests": [], "runs": []} | load(path)
     rows = {_identity(row): row for row in content["runs"]}
@@ -128,11 +128,6 @@ def unpaired_gain(runs: list[dict], baseline: list[dict]) -> tuple[float, Interv
     (a, (a_low, a_high), _), (b, (b_low, b_high), _) = top1(runs), top1(baseline)
     low, high = np.hypot(a - a_low, b_high - b), np.hypot(a_high - a, b - b_low)
     return a - b, (float(a - b - low), float(a - b + high))
-
-
-def curves(runs: list[dict], key: str = "top1") -> np.ndarray:
-    """Return one value of the learning curve for each seed and epoch, ``(seeds, epochs)``."""
-    return np.array([[row[key] for row in run["curve"]] for run in runs])
 
 
 def commit() -> str:

@@ -84,14 +84,9 @@ def read_own(
 
 @sentence_alone()
 def own_clip(
-    video: str | os.PathLike | bytes,
-    profile: Profile,
-    folder: str | os.PathLike,
-    *,
-    name: str = "video.mp4",
-    seconds: float = 10.0,
-    start: float = 0.0,
-) -> OwnClip:
+    video: str | os.PathLike | bytes, profile: Profile, folder: str | os.PathLike, *,
+    name: str = "video.mp4", seconds: float = 10.0, start: float = 0.0,
+) -> OwnClip:  # fmt: skip
     """Turn a video, a path or the bytes of an upload called ``name``, into a clip of the course.
 
     Frames and flow go to one zip in ``folder``, named after the content, and are read from there

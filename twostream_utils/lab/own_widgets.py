@@ -115,14 +115,9 @@ def describe(predicted: Prediction) -> str:
 
 
 def gradcam_film(
-    networks: Mapping[str, VGG],
-    store: FrameStore,
-    clip: str,
-    profile: Profile,
-    target: int,
-    side: int = 160,
-    most: int = 48,
-) -> tuple[np.ndarray, int]:
+    networks: Mapping[str, VGG], store: FrameStore, clip: str, profile: Profile, target: int,
+    side: int = 160, most: int = 48,
+) -> tuple[np.ndarray, int]:  # fmt: skip
     """A clip with what the spatial stream looks at beside its flow with what the temporal one does.
 
     For each frame shown, the stacks are taken that have it nearest to their middle; near both ends

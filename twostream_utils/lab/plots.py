@@ -95,12 +95,9 @@ class LivePlot:
 
 
 def contact_sheet(
-    images: Sequence[np.ndarray],
-    titles: Sequence[str] = (),
-    columns: int = 5,
-    width: float = WIDTH,
-    **imshow,
-) -> Figure:
+    images: Sequence[np.ndarray], titles: Sequence[str] = (), columns: int = 5,
+    width: float = WIDTH, **imshow,
+) -> Figure:  # fmt: skip
     """A grid of images of one size with a short title each, ``width`` inches wide.
 
     ``images`` are ``(H, W, 3)`` uint8, or ``(H, W)`` numbers with ``imshow``'s ``cmap`` and range.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from unittest import mock
 
@@ -91,18 +90,9 @@ def labelled(places: Mapping[str, Sequence[Place]]) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for label, functions in places.items():
             for owner, name in functions:
-                wrapped = _wrap(getattr(owner, name), label)
+                wrapped = record_function(label)(getattr(owner, name))
                 stack.enter_context(mock.patch.object(owner, name, wrapped))
         yield
-
-
-def _wrap(function: Callable, label: str) -> Callable:
-    @functools.wraps(function)
-    def wrapped(*args, **named):
-        with record_function(label):
-            return function(*args, **named)
-
-    return wrapped
 
 
 def own_times(profiled: profile, labels: Sequence[str]) -> dict[str, float]:

@@ -107,6 +107,7 @@ def _commands(profile: Profile) -> list[str]:
     videos = place(ROOT / "data" / f"{fetched}_videos") if first else "VIDEOS"  # a folder a class
     words = ["python", f"{scripts}/extract.py", videos, root]
     words += ["--short-side", f"{profile.short_side}", "--flow", profile.flow]
+    words += ["--every", f"{profile.flow_step}"] * (profile.flow_step > 1)  # as chapter 01 does
     words += ["--group-pattern", profile.group_pattern] * bool(profile.group_pattern)
     return [*first, shlex.join(words)]
 

@@ -92,7 +92,8 @@ def fine_tune(answer):
     if not loss < 0.75 * np.log(classes):
         raise ExerciseError(
             f"It hardly learned: the loss on its training clips is {loss:.2f}, and guessing has "
-            f"{np.log(classes):.2f}. Is zero_grad called in every step, and step after backward?"
+            f"{np.log(classes):.2f}. Is zero_grad called in every step, step after backward, and "
+            "has SGD its momentum?"
         )
 
 

@@ -47,12 +47,9 @@ def matched_pairs(weight: torch.Tensor, own: bool = False) -> list[Pair]:
 
 
 def fusion_layer_view(
-    frame: np.ndarray,
-    motion: np.ndarray,
-    maps: Sequence[np.ndarray],
-    weight: torch.Tensor,
+    frame: np.ndarray, motion: np.ndarray, maps: Sequence[np.ndarray], weight: torch.Tensor,
     pair: Pair,
-) -> Drawing:
+) -> Drawing:  # fmt: skip
     """Draw where a pair of maps answers on a clip, and where the two meet.
 
     ``frame`` and ``motion`` ``(S, S, 3)`` uint8, ``maps`` the two streams' ``(M, h, w)``,
