@@ -228,14 +228,6 @@ def test_every_common_container_is_read(tmp_path, suffix, codec):
     assert read_video(tmp_path / f"a.{suffix}")[0].shape == (12, 48, 64, 3)
 
 
-def test_a_still_video_is_refused_by_name(tmp_path):
-    write_video(tmp_path / "in" / "a" / "still.avi", np.repeat(moving_frames(1), 9, axis=0))
-    write_video(tmp_path / "in" / "a" / "moving.avi", moving_frames())
-    report = make(tmp_path / "in", tmp_path / "out")
-    ((name, reason),) = report.skipped
-    assert name == "a/still.avi" and reason.startswith("all frames are equal")
-
-
 # Folders
 
 

@@ -20,6 +20,7 @@ def bad_video(path, kind):
     elif kind == "tiny":
         write_video(path, frames[:4, :12, :12])
     else:
+        frames = frames[[0] * 9] if kind == "still" else frames
         write_video(path, frames[: {"one frame": 1, "no frames": 0}.get(kind)])
         if kind == "cut":
             os.truncate(path, path.stat().st_size // 2)
@@ -30,8 +31,10 @@ def bad_video(path, kind):
 
 BAD = {
     "empty": "the file is empty",
+    "tiny": ".*at least 16 px",
+    "still": "all frames are equal",
     "text": "an image, or text: not a video|not a video",
-    "one frame": "only one frame",
+    "one frame": "only one frame: flow needs two",
     "no frames": "not a video|no frame",
     "cut": r"cut short: 0\.\d of 1\.2 seconds",
     "cut in the header": "not a video|no frame",
@@ -50,15 +53,11 @@ def test_frames_are_rgb_and_scaled_down_never_up(tmp_path):
     assert read_video(tall, short_side=45)[0].shape == (5, 80, 45, 3)
 
 
-@pytest.mark.parametrize("kind", [*BAD, "cut mp4"])
-def test_bad_video_is_named(tmp_path, kind):
-    path = bad_video(tmp_path / "bad.avi", kind)
-    if kind == "cut mp4":
-        path = write_video(tmp_path / "a.mp4", moving_frames(30), codec="mp4v")
-        assert read_video(path)[0].shape == (30, 48, 64, 3)
-        os.truncate(path, path.stat().st_size // 2)
-    words = BAD.get(kind, "not a video|cut short|no frame")
-    with pytest.raises(VideoError, match=rf"{path}: .*({words})"):
+def test_a_cut_mp4_is_named(tmp_path):
+    path = write_video(tmp_path / "a.mp4", moving_frames(30), codec="mp4v")
+    assert read_video(path)[0].shape == (30, 48, 64, 3)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(VideoError, match=rf"{path}: (not a video|cut short|no frame)"):
         read_video(path)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_video(tmp_path / "nowhere.avi")
