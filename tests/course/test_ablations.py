@@ -259,6 +259,8 @@ def test_seeds_are_averaged_and_splits_joined():
     assert difference == pytest.approx(2 / 5) and each == [difference]  # of the one common seed
     with pytest.raises(ValueError, match="'a' and 'b'"):
         kept.gain(runs, [kept_run([1, 1], 0, 1, "b")])
+    with pytest.raises(ValueError, match=r"seeds \[0, 1\] have different splits: run what"):
+        kept.top1(runs[:-1])
     assert kept.top1(runs, ["y"])[0] == pytest.approx((1 + 0 + 0 + 1) / 4)  # class y: every other
     assert kept.top1(runs, ["c10", "c21"])[2] == pytest.approx([1 / 2, 2 / 2])
 
