@@ -187,7 +187,7 @@ class FrameStore:
                 except (OSError, ValueError, zlib.error) as error:
                     parts = archive.parts if archive else [(self.root, 0, 1)]
                     at = next((path for path, _, end in parts if where[0] < end), parts[-1][0])
-                    way_out = "Extract or fetch it again, or leave it out"
+                    way_out = "Delete that file and make it again, or leave the clip out"
                     raise StoreError(f"{name} in {at}: {error}. {way_out}") from error
                 images.append(cv2.resize(image, whole) if whole else image)
             yield images if flow else images[0]

@@ -106,37 +106,6 @@ def test_results_are_in_percent(monkeypatch):
     assert "the same seed moved them by up to 10.0 points." in readme.results_line(RESULTS)
 
 
-def test_accuracy_names_splits_seeds_and_clips():
-    gains = dict(zip(readme.PAIRS, (0.08, 0.02, -0.005, 0.1), strict=True))
-    mini = {
-        "profile": "mini", "splits": [1, 2, 3], "seeds": [0], "clips": 90, "cores": 2,
-        "precision": "float32", "methods": dict.fromkeys(METHODS, ROW),
-        "views": {"single": dict.fromkeys(METHODS, 0.25)},
-        "differences": {p: {"gain": g, "ci95": [g - 0.01, g + 0.01]} for p, g in gains.items()},
-    }  # fmt: skip
-    runs = [mini, {**mini, "profile": "weizmann", "seeds": [0, 1]}]
-    head, _, first, *_ = readme.accuracy_table(runs).split("\n")
-    assert "`mini`, 3 splits, 90 test clips" in head
-    assert "`weizmann`, 3 splits, 2 seeds, 90 test clips" in head
-    assert first.count("50.0 (45.7 – 60.0)") == first.count(" 25.0 |") == 2
-    fewer = {**mini, "methods": {"spatial": ROW}}
-    assert readme.accuracy_table([mini, fewer]).split("\n")[-1].count(" – |") == 2
-    said = readme.compute(runs)
-    assert "2 cores in float32: `mini` 9 networks, 12 s; `weizmann` 18 networks, 12 s." in said
-    said = readme.differences(runs)
-    assert "average fusion minus the better stream `mini` +8.0 (+7.0 to +9.0), `weizm" in said
-    assert "; conv fusion minus the average of logits `mini` -0.5 (-1.5 to +0.5), " in said
-
-
-def test_lessons_stand_in_columns():
-    within = {"spatial": ROW, "conv": ROW | {"top1": 0.9, "ci95": [0.8, 1.0]}, "shuffled": ROW}
-    lessons = {"ring": {"spatial": ROW, "conv": ROW}, "where": {}, "where within": within}
-    head, _, spatial, conv = readme.lessons_table({"lessons": lessons}).split("\n")
-    assert [cell.strip() for cell in head.split("|")[2:-1]] == ["ring", "where within"]
-    assert spatial.count("50.0 (45.7 – 60.0)") == 2 and "90.0 (80.0 – 100.0)" in conv
-    assert readme.lessons_table({}) == ""
-
-
 def test_a_block_needs_its_markers():
     page = with_block("a\n<!-- b:begin (x) -->\nstale\n<!-- b:end -->\nc", "b", "new")
     assert page == "a\n<!-- b:begin (x) -->\nnew\n<!-- b:end -->\nc"

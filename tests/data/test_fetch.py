@@ -213,12 +213,22 @@ def test_dead_addresses_and_what_is_no_archive(nginx, tmp_path, monkeypatch):
     monkeypatch.setattr(fetching.time, "sleep", lambda _: None)
     (nginx.root / "login.zip").write_text("\n<HTML><title>Log in</title></HTML>")
     (nginx.root / "cut.zip").write_bytes(ucf_zip()[:-5_000])
+    for name, at, value in ("torn", 0, b"PK??"), ("newer", 10, b"\x09"), ("locked", 8, b"\1"):
+        entries = ucf_zip(("YoYo",)).split(b"PK\1\2")  # of the directory
+        entries[1:] = [(e := bytearray(b"PK\1\2" + entry)) and e for entry in entries[1:]]
+        for entry in entries[1:]:
+            entry[at : at + len(value)] = value
+        (nginx.root / f"{name}.zip").write_bytes(b"".join(entries))
     cases = {
         nginx.url + "/gone.zip": "gone.zip answers HTTP 404 Not Found: download the file in a",
         nginx.url + "/login.zip": "(?s)login.zip is no whole zip or tar.*a web page: delete it",
         nginx.url + "/cut.zip": "(?s)cut.zip is no whole zip or tar.*get it again",
         "http://127.0.0.1:9/x.zip": "x.zip: .* refused.*, 3 times",
         nginx.root / "cut.zip": "cut.zip is no whole zip",
+        nginx.root / "torn.zip": "torn.zip is no whole zip",
+        nginx.url + "/torn.zip": "torn.zip is no whole zip",
+        nginx.root / "newer.zip": "8 damaged clips were left out: .*compression method",
+        nginx.root / "locked.zip": "8 damaged clips were left out: .*encrypted",
         nginx.root / "nowhere.zip": "No such file or directory: .*nowhere.zip",
     }
     for source, words in cases.items():

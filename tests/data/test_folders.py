@@ -121,6 +121,36 @@ def test_common_rates():
     assert common_rate([30, 60]) == common_rate([29.97]) == common_rate([15, 0]) == 30
 
 
+def test_where_the_time_jumps_by_hours_a_frame_is_shown_for_a_minute(tmp_path):
+    two = [encode(tmp_path / f"{k}.ts", moving_frames(30), 25, "mpeg2video",
+                  times=range(180_000 * k, 180_000 * k + 30)) for k in range(2)]  # fmt: skip
+    path = tmp_path / "recorder.ts"
+    path.write_bytes(b"".join(one.read_bytes() for one in two))
+    assert len(list(open_video(path, 48, paced(measure_pace(path), 25.0))[1])) == 1559
+
+
+def test_a_file_that_counts_in_milliseconds_says_no_rate(tmp_path):
+    """As browsers record; it isn't faster than the others."""
+    times = [33 * k + k % 7 for k in range(30)]
+    encode(tmp_path / "in/a/x.webm", walk(1, 30), 1000, "libvpx", times)
+    write_video(tmp_path / "in" / "a" / "y.avi", walk(1, 30), 30)
+    report = make(tmp_path / "in", tmp_path / "out")
+    assert (report.rate, report.fast) == (30.0, 0)
+    with pytest.raises(ValueError, match="itself a folder of videos"):
+        make(tmp_path / "in/a", tmp_path / "out")
+
+
+@pytest.mark.parametrize("codec, name", [("libx264", "a.mp4"), ("libvpx", "a.webm")])
+def test_a_frame_that_cannot_be_decoded_ends_the_video(tmp_path, codec, name):
+    """What follows may show its traces."""
+    path = encode(tmp_path / name, moving_frames(60), codec=codec)
+    with av.open(str(path)) as file:
+        packet = bytes([p for p in file.demux(video=0) if p.size][30])
+    path.write_bytes(path.read_bytes().replace(packet, bytes(len(packet))))
+    with pytest.raises(VideoError, match="damaged or cut short: (28|30) of 60 frames"):
+        read_video(path)
+
+
 def test_a_cut_without_a_new_encoding_is_whole(tmp_path):
     """The edit list of an mp4 says where the clip starts in a longer row of packets."""
     whole, out = tmp_path / "long.mp4", tmp_path / "trimmed.mp4"
@@ -243,7 +273,11 @@ def test_folders_of_images_are_clips(tmp_path):
         folder.mkdir(parents=True)
         for k, frame in enumerate(moving_frames(11, seed=seed), start=1):
             cv2.imwrite(str(folder / f"{k}.jpg"), frame[..., ::-1])  # 10 comes after 9
-    make(tmp_path / "in", tmp_path / "out")
+    shutil.copytree(folder, bad := tmp_path / "in" / "push" / "clip8")
+    (bad / "2.jpg").rename(bad / "\u00b22.jpg")  # a digit that is no number
+    (bad / "4.jpg").write_bytes(b"")
+    report = make(tmp_path / "in", tmp_path / "out")
+    assert report.skipped == [("push/clip8", "4.jpg is damaged or no image")]
     store = FrameStore(tmp_path / "out")
     assert store.clips == ["v_pull_clip7", "v_push_clip7"] and store.n_frames("v_push_clip7") == 11
     flow = decode(store.read_flow("v_push_clip7", range(1, 11)))
@@ -255,16 +289,32 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path):
     film(folder / "good.avi")
     (folder / "gone.avi").symlink_to(tmp_path / "nowhere.avi")
     (folder / "notes.txt").write_text("jump, jump\n" * 20)
+    (folder / "inside").mkdir()
+    for link in folder / "up", folder / "inside/up", tmp_path / "in/all":  # ways without an end
+        link.symlink_to(tmp_path / "in")
+    os.mkfifo(folder / "pipe.avi")
+    os.mkdir(other := os.fsencode(tmp_path / "in") + b"/caf\xe9")
+    shutil.copy(folder / "good.avi", other + b"/a\nb.avi")
     shutil.copy(folder / "good.avi", os.fsencode(folder) + b"/caf\xe9.avi")
     report = make(tmp_path / "in", tmp_path / "out", workers=2)
-    assert dict(report.skipped).keys() == {"jump/gone.avi", "jump/notes.txt"}
+    names = "gone.avi", "inside/up", "notes.txt", "pipe.avi", "up"
+    assert [name for name, _ in report.skipped] == [f"jump/{name}" for name in names]
     assert dict(report.skipped)["jump/gone.avi"] == "a broken link"
-    assert FrameStore(tmp_path / "out").clips == ["v_jump_caf_", "v_jump_good"]
-    assert report.found == 4 and "4 files found, 2 of them left out" in report.lines()[2]
+    assert FrameStore(tmp_path / "out").labels == {
+        "v_caf__a_b": "caf_", "v_jump_caf_": "jump", "v_jump_good": "jump"
+    }  # fmt: skip
+    assert report.found == 8 and "8 files found, 5 of them left out" in report.lines()[5]
     if os.getuid():
         (folder / "good.avi").chmod(0)
         report = make(tmp_path / "in", tmp_path / "out")
         assert "may not read" in dict(report.skipped)["jump/good.avi"]
+
+
+def test_a_class_whose_clip_another_one_names_alike_is_made_anew(tmp_path):
+    for name in "jump_high/1.avi", "jump/high_1.avi":
+        film(tmp_path / "in" / name)
+        make(tmp_path / "in", tmp_path / "out")
+    assert FrameStore(tmp_path / "out").clips == ["v_jump_high_1", "v_jump_high_1_avi"]
 
 
 def test_another_video_of_the_same_name_and_size_is_another_video(tmp_path):
@@ -291,6 +341,11 @@ def test_folders_of_train_val_and_test_are_the_split(tmp_path, course_of):
     assert course.classes == ["a", "b"]
     assert [len(course.train), len(course.val), len(course.test)] == [3, 2, 2]
     assert course.test == ["v_a_1", "v_b_9"] and "v_a_1_train" in course.train
+    (tmp_path / "in/train/b/2.avi").rename(tmp_path / "in/test/b/2.avi")
+    assert course_of(tmp_path / "in").test == ["v_a_1", "v_b_2", "v_b_9"]
+    make(tmp_path / "in", tmp_path / "out")
+    film(tmp_path / "in/test/a/1.avi", 7)  # of a name that a film for training has as well
+    assert make(tmp_path / "in", tmp_path / "out").written
 
 
 def test_what_lies_beside_the_classes_or_the_split_is_named(tmp_path):
@@ -301,13 +356,6 @@ def test_what_lies_beside_the_classes_or_the_split_is_named(tmp_path):
     assert FrameStore(tmp_path / "out").sides == {"v_a_1": "test", "v_a_1_train": "train"}
     assert dict(report.skipped).keys() == {"annotations/", "test/2.avi", "4.avi"}
     assert report.found == 4 and "4 files found, 2 of them left out" in report.lines()[3]
-
-
-def test_a_folder_too_high_is_refused_with_the_way_out(tmp_path, course_of):
-    for k, name in enumerate(("UCF/a/1", "UCF/b/1")):
-        film(tmp_path / "in" / f"{name}.avi", k)
-    with pytest.raises(ValueError, match="one class only, UCF, .*the one in it, if its folders"):
-        course_of(tmp_path / "in")
 
 
 def test_the_first_chapter_finds_the_videos_below_such_folders(tmp_path, monkeypatch):
@@ -339,10 +387,13 @@ LABELS |= {"v_wave_a": "wave", "v_wave_b": "wave"}
                 "3;v_YoYo_g01_c01;;test"},
     {"own.csv": "\ufeffpath,label,split\nYoYo/v_YoYo_g09_c01.avi,YoYo,train\n"
                 "C:\\x\\y\\a.mp4,wave,Train\nv_YoYo_g01_c01.avi,YoYo,test\n"},
+    {"own[1].txt": "\ufeffpath\tsplit\nv_YoYo_g09_c01\ttrain\na\ttrain\nv_YoYo_g01_c01\ttest"},
+    {"trainlist01.txt": "v_YoYo_g09_c01.avi\t1\na.avi\t2", "testlist01.txt": "v_YoYo_g01_c01.avi"},
 ])  # fmt: skip
 def test_lists_of_ones_own(tmp_path, files):
     for name, text in files.items():
-        (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+        code = "utf-16-le" if "[" in name else "utf-8"
+        (tmp_path / name).write_bytes(text.encode(code))
     where = next(iter(files)) if len(files) == 1 or "trainlist01.txt" in files else "*_split1.txt"
     sides, _ = read_lists(str(tmp_path / where), LABELS)
     assert sides == {"v_YoYo_g09_c01": "train", "v_wave_a": "train", "v_YoYo_g01_c01": "test"}
@@ -350,15 +401,16 @@ def test_lists_of_ones_own(tmp_path, files):
 
 def test_lists_name_clips_in_folders_in_between_twins_and_as_spreadsheets_write_them(tmp_path):
     labels = {"v_jump_anna_1": "jump", "v_jump_1": "jump", "v_wave_anna_1": "wave"}
-    labels |= {"v_jump_2": "jump", "v_jump_2_webm": "jump"}
+    labels |= {"v_jump_2": "jump", "v_jump_2_webm": "jump", "v_u\u0308ber_a.b": "u\u0308ber"}
     lines = "jump/anna/1.avi, jump, train", "jump\\1.avi, jump, test", "wave/anna/1.avi,,Train "
     more = "caf\xe9.avi, wave, train", "data/jump/2.mp4,, val", "2.webm, jump, train", "x.avi"
+    more = *more, "\xfcber/a.b,,train", "wave/2,,train"
     text = "\n".join(["path, label, split", *lines, *more])
-    (tmp_path / "own.csv").write_bytes(text.encode("latin-1"))
+    (tmp_path / "own.csv").write_bytes(text.encode().replace("\xe9".encode(), b"\xe9"))
     sides, groups = read_lists(str(tmp_path / "own.csv"), labels)
     assert groups == {} and sides == {
         "v_jump_anna_1": "train", "v_jump_1": "test", "v_wave_anna_1": "train", "v_jump_2": "val",
-        "v_jump_2_webm": "train",
+        "v_jump_2_webm": "train", "v_u\u0308ber_a.b": "train",
     }  # fmt: skip
 
 
@@ -368,6 +420,13 @@ def test_lists_that_say_nothing_are_refused_and_strangers_named(tmp_path, capsys
     (tmp_path / "train.txt").write_text("a\nb\nz\n")
     with pytest.raises(ValueError, match="names 2 of the 4 clips.*fits no clip: z"):
         read_lists(str(tmp_path / "train.txt"), LABELS)
+    for text, words in (
+        ("name,split\na,train", "fits no clip: .'a', 'train'"), ('split\n"a', "damaged CSV: unexp"),
+        ("path,split\na,train\nb,test\na,test", "has a for train and for test"),
+    ):  # fmt: skip
+        (tmp_path / "own.csv").write_text(text)
+        with pytest.raises(ValueError, match=words):
+            read_lists(str(tmp_path / "own.csv"), LABELS)
     (tmp_path / "test.txt").write_text("v_YoYo_g01_c01\n")
     assert len(read_lists(str(tmp_path / "train.txt"), LABELS)[0]) == 3
     assert "1 of 4 lines" in capsys.readouterr().out
@@ -403,11 +462,14 @@ def test_as_many_folds_as_there_are_groups(tmp_path, course_of):
         course_of(tmp_path / "in")
 
 
-def test_one_class_is_refused_with_what_was_left_out(tmp_path, course_of):
-    film(tmp_path / "in" / "jump" / "a.avi")
-    (tmp_path / "in" / "wave").mkdir()
-    (tmp_path / "in" / "wave" / "b.avi").write_text("no video")
-    words = "one class only, jump, .*1 files were left out. Give the folder"
+@pytest.mark.parametrize("good, bad, words", [
+    ("jump/a.avi", "wave/b.avi", "one class only, jump, .*1 files were left out. Give the folder"),
+    ("UCF/a/1.avi", "UCF/b/1.txt", "one class only, UCF, .*or the one in it, if its folders"),
+])  # fmt: skip
+def test_one_class_is_refused_with_the_way_out(tmp_path, course_of, good, bad, words):
+    film(tmp_path / "in" / good)
+    (tmp_path / "in" / bad).parent.mkdir()
+    (tmp_path / "in" / bad).write_text("no video")
     with pytest.raises(ValueError, match=words):
         course_of(tmp_path / "in")
 

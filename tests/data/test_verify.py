@@ -53,15 +53,7 @@ def check(root, **options):
     return verify(FrameStore(root), workers=1, progress=False, **options)
 
 
-@pytest.mark.parametrize("full", [False, True])
-def test_whole_data_has_no_problems(shards, full):
-    found = check(shards, full=full)
-    assert (found.problems, found.broken) == ([], {})
-    facts = f"{shards}: 9 clips, 81 frames, 72 flow fields"
-    assert found.lines() == [facts, "Nothing is missing."]
-
-
-def test_clips_of_the_split(shards):
+def test_clips_of_the_split(shards, tmp_path):
     found = check(shards, split=1)
     due = ucf101_clips(["JumpRope", "PullUps", "YoYo"])
     first = ", ".join(f"v_YoYo_g01_c0{k}" for k in (2, 3, 4))
@@ -74,6 +66,9 @@ def test_clips_of_the_split(shards):
     assert "  ... and 5 more" in many and many.count("  a problem") == SHOWN
     found = check(shards, split=2, classes=["Biking", "HandstandPushups"])
     assert found.problems == ["no clip at all of 2 classes: Biking, HandstandPushups"]
+    with ShardWriter(tmp_path / "wave.zip") as shard:
+        shard.add(encode_clip("v_wave_g01_c01", moving_frames(3)), {"v_wave_g01_c01": {}})
+    assert check(tmp_path, split=3).problems == ["no class of UCF101: these clips have no split 3"]
 
 
 def test_both_spellings_count_as_there(tmp_path):
@@ -123,7 +118,8 @@ def test_damage_is_found_and_named(shards, tmp_path, how, form):
 def test_script_and_its_exit_status(copy, capsys):
     done = run_script(copy, "--full", "--workers", 2, name="verify.py")
     assert done.returncode == 0, done.stderr
-    assert "Nothing is missing." in done.stdout and "decoding" in done.stderr
+    facts = f"{copy}: 9 clips, 81 frames, 72 flow fields"
+    assert done.stdout == f"{facts}\nNothing is missing.\n\n" and "decoding" in done.stderr
     root = str(copy)
     (copy / "skipped.txt").write_text("YoYo/x.avi\tthe file is empty\n")
     assert script.main([root, "--split", "1", "--profile", "ucf20"]) == 1

@@ -28,6 +28,7 @@ from .processes import locked, parallel_map
 from .shards import QUALITY, ShardWriter, encode_clip
 from .video import (
     FAST,
+    MOST,
     SLOW,
     VideoError,
     common_rate,
@@ -138,8 +139,8 @@ def extract(
 
     Raises:
         FileNotFoundError: no such source, or no videos in it.
-        ValueError: unknown algorithm or class, a scale not in (0, 1], a broken pattern, nothing
-            readable.
+        ValueError: unknown algorithm or class, a rate or a scale that cannot be, a broken pattern,
+            nothing readable.
         OSError, RuntimeError: another command writes to `out`, the disk is full, a worker was
             killed; whole shards are kept.
     """
@@ -149,6 +150,8 @@ def extract(
         raise ValueError(f"unknown flow algorithm {algorithm!r}; choose one of {known}")
     if every < 1:
         raise ValueError(f"every must be 1 or more, got {every}")
+    if rate is not None and not 0 <= rate <= MOST:
+        raise ValueError(f"rate must be from 0 to {MOST} frames per second, got {rate}")
     if not 0 < flow_scale <= 1:
         raise ValueError(f"flow_scale must be above 0 and at most 1, got {flow_scale}")
     settings = {
@@ -166,10 +169,12 @@ def extract(
             left.unlink()
         _make_shards(plan, out, settings, rate, workers, progress, report)
         report.skipped.sort()
-        (out / "skipped.txt").unlink(missing_ok=True)
-        if report.skipped:
-            with atomic_write(out / "skipped.txt") as part:
-                part.write_text("".join(f"{a}\t{b}\n" for a, b in report.skipped), "utf-8")
+        text, listed = "".join(f"{a}\t{b}\n" for a, b in report.skipped), out / "skipped.txt"
+        if text != (listed.read_text("utf-8") if listed.is_file() else ""):  # may be read only
+            listed.unlink(missing_ok=True)
+            if text:
+                with atomic_write(listed) as part:
+                    part.write_text(text, "utf-8")
     if not report.clips:
         n, first = len(report.skipped), ": ".join(report.skipped[0])
         raise ValueError(f"none of the {n} videos in {source} could be used; {first}")
@@ -185,7 +190,7 @@ def class_folders(
 
     def folders(root: Path) -> list[Path]:
         found = (p for p in root.iterdir() if p.is_dir() and p.name[0] != ".")
-        found = (p for p in found if p.resolve() != out.resolve())
+        found = (p for p in found if p.resolve() != out.resolve() and not _leads_up(p, [root]))
         return sorted(found, key=lambda path: (path.name.lower(), path.name))
 
     tops, sides = [("", source)], [p for p in folders(source) if p.name.lower() in SIDES]
@@ -197,7 +202,8 @@ def class_folders(
     for side, top in tops:
         for folder in folders(top):
             try:
-                found.append((side, folder.name, _clips(folder)))
+                label = _text(folder, top)
+                found.append((side, SPELLING.get(label, label), _clips(folder)))
             except OSError as error:
                 report.skipped.append((_text(folder, source), f"cannot be read: {error.strerror}"))
     if not any(paths for *_, paths in found):
@@ -220,25 +226,30 @@ def class_folders(
     return [folder for folder in found if folder[1] in wanted]
 
 
-def _clips(folder: Path) -> list[Path]:
+def _leads_up(path: Path, inside: Iterable[Path]) -> bool:
+    """Is it a link to one of these folders, or to one above: a way without an end?"""
+    return path.is_symlink() and any(f.resolve().is_relative_to(path.resolve()) for f in inside)
+
+
+def _clips(folder: Path, *above: Path) -> list[Path]:
     """What may be a clip in a class folder: files, folders of images, and those one folder down."""
     found = []
     for path in sorted(folder.iterdir()):
         if path.name[0] == "." or path.name.lower() in _SYSTEM:
             continue
-        if not path.is_dir():
+        if not path.is_dir() or _leads_up(path, [folder, *above]):
             found.append(path)
         elif len(images := images_in(path)) > 1 and len(images) >= 0.5 * len(list(path.iterdir())):
             found.append(path)
         else:
-            found.extend(_clips(path))
+            found.extend(_clips(path, folder, *above))
     return found
 
 
 def _text(path: Path, source: Path) -> str:
     """A path from the source on, as text that can be printed and kept, whatever bytes it has."""
     name = os.fsencode(path.relative_to(source)).decode("utf-8", "replace")
-    return name.replace("\ufffd", "_").replace(os.sep, "/")
+    return re.sub(r"[\x00-\x1f\ufffd]", "_", name).replace(os.sep, "/")
 
 
 def _plan(
@@ -253,11 +264,10 @@ def _plan(
         raise ValueError(f"group pattern {pattern!r} lacks a bracket for the group: '^([a-z]+)_'")
     plan: dict[str, list[_Video]] = {}
     taken: set[str] = set()
-    for side, folder, paths in folders:
+    for side, label, paths in folders:
         if not paths:
-            report.skipped.append((f"{side}/{folder}/".lstrip("/"), "no videos in this folder"))
+            report.skipped.append((f"{side}/{label}/".lstrip("/"), "no videos in this folder"))
             continue
-        label = SPELLING.get(folder, folder)
         videos = plan.setdefault(label, [])
         for path in paths:
             report.found += 1
@@ -288,7 +298,7 @@ def _make_shards(
     infos = {
         label: {
             "settings": settings,
-            "sources": {video.name.split("/", 1)[1]: _content(video.path) for video in videos},
+            "sources": {v.name.split("/", not v.side)[-1]: _content(v.path) for v in videos},
         }
         for label, videos in plan.items()
     }
@@ -296,7 +306,7 @@ def _make_shards(
         said = {label: [said_rate(v.path) for v in videos] for label, videos in plan.items()}
         report.rate = pace = common_rate(chain(*said.values()))
         for label, rates in said.items():
-            fast = sum(rate > FAST * pace for rate in rates)
+            fast = sum(FAST * pace < rate < MOST for rate in rates)
             report.fast += fast
             report.slow += sum(0 < rate < SLOW for rate in rates)
             if fast:
@@ -304,7 +314,7 @@ def _make_shards(
     elif rate:
         for info in infos.values():
             info["settings"] = settings | {"rate": rate}
-    found = {label: _finished(out / f"{label}.zip", infos[label]) for label in plan}
+    found = {label: _finished(out / f"{label}.zip", infos[label], plan[label]) for label in plan}
     due = [video for label, videos in plan.items() if not found[label] for video in videos]
     results = parallel_map(partial(_encode, settings, pace, rate is not None), due, workers)
     bar = tqdm(total=len(due), unit="video", disable=not (progress and due))
@@ -328,7 +338,7 @@ def _make_shards(
             report.ungrouped += sum(meta["group"] == clip for clip, meta in clips.items())
 
 
-def _finished(shard: Path, info: dict) -> tuple[dict[str, dict], list] | None:
+def _finished(shard: Path, info: dict, videos: list) -> tuple[dict[str, dict], list] | None:
     """`clips.json` and what was skipped of a whole shard that was made from `info`, else None."""
     try:
         with zipfile.ZipFile(shard) as file:
@@ -344,7 +354,9 @@ def _finished(shard: Path, info: dict) -> tuple[dict[str, dict], list] | None:
     settings, wanted = made_from.get("settings", {}), info["settings"]["flow"]
     if settings.pop("flow_method", None) == wanted:  # what older shards call it
         settings["flow"] = wanted
-    return (clips, skipped) if made_from == info else None
+    # A clip has another name now if a clip of another class has taken it.
+    same = made_from == info and clips.keys() <= {video.clip for video in videos}
+    return (clips, skipped) if same else None
 
 
 def _write_shard(
@@ -373,7 +385,7 @@ def _content(path: Path) -> list:
         sizes = [(file.name, file.stat().st_size) for file in images_in(path)]
         return [len(sizes), zlib.crc32(repr(sizes).encode())]
     try:
-        with open(path, "rb") as file:
+        with open(path if path.is_file() else os.devnull, "rb") as file:  # not a pipe: it waits
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 16384))
             tail = file.read()
@@ -399,6 +411,8 @@ def _encode(settings: dict, rate: float, always: bool, video: _Video) -> tuple[l
     except (ValueError, OSError, cv2.error) as error:
         return [], " ".join(str(error).split())
     frames = [data for name, data in members if name.startswith("jpegs_256/")]
+    if len(frames) == 1:
+        return [], "only one frame at this rate"
     if len(set(frames)) == 1:
         return [], "all frames are equal: a still image, or a decoder that failed"
     meta = {"label": video.label, "group": video.group, "source": video.name, "fps": rate}
@@ -416,7 +430,7 @@ def make_shards(videos: str | Path, root: Path, profile: Profile, every: int = 1
     profile names none: they would be trained on with the rest.
     """
     folders = class_folders(Path(videos), root, None, Report())
-    labels = {SPELLING.get(name, name) for _, name, paths in folders if paths}
+    labels = {label for _, label, paths in folders if paths}
     others = sorted(path.name for path in root.glob("*.zip") if path.stem not in labels)
     if others and profile.classes is None:
         raise ValueError(

@@ -39,7 +39,8 @@ TRIES = 8  # with nothing gained in between; the waits between them double, up t
 RUN = 8 << 20  # bytes of consecutive clips that one request brings
 DIRECTORY = 2 << 20  # bytes at the end of a zip that hold the directory of all of UCF101
 _LOST = (RemoteIOError, requests.RequestException, urllib3.exceptions.HTTPError)
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError)
+_NO_ZIP = (zipfile.BadZipFile, RuntimeError, ValueError)  # too new, encrypted; names not in UTF-8
 _BY_HAND = "download the file in a browser and give its path as the source"
 _AGAIN = "Clips that are here are whole, and the same call goes on from there"
 _WORDS = {  # what the layers below say, and what it means
@@ -74,7 +75,7 @@ WEIZMANN = VideoSet(  # of lena_walk1 and lena_walk2 the first counts (Gorelick 
 )
 
 
-class FetchError(RuntimeError):
+class FetchError(Exception):
     """We could not get something; the message says what, where, and what to do."""
 
 
@@ -149,10 +150,11 @@ def _take(videos, folder, classes, where, connections, progress, dry) -> Plan:
         if "://" in where:
             path = folder / ".archives" / re.sub(r"[^\w.]+", "_", where)[-120:]
             if not path.exists():
-                with contextlib.suppress(RangeNotSupported, zipfile.BadZipFile):
+                with contextlib.suppress(RangeNotSupported, *_NO_ZIP):
                     archive = _patiently(where, connect, tries=3)
         remote = archive is not None
-        if not (remote or path.is_dir() or zipfile.is_zipfile(path)):
+        archive = archive or _opened(path)
+        if not (archive or path.is_dir()):
             cost = int(session.version[0]) if session.version else 0  # asked: so it is not here
             room = 2 * cost if session.version else path.stat().st_size
             plan = _plan(folder, dry, classes, 0, 0, cost, room)
@@ -161,13 +163,14 @@ def _take(videos, folder, classes, where, connections, progress, dry) -> Plan:
             if session.version:
                 _patiently(where, lambda: _download(session, where, path, progress))
                 print(f"  {path} is whole; delete it once you have all the classes you want")
-            if not zipfile.is_zipfile(path):
+            archive = _opened(path)
+            if not archive:
                 new = tempfile.TemporaryDirectory(dir=folder, prefix=".unpacked-")
                 path = _unpack(path, Path(stack.enter_context(new)))
         if path.is_dir():
             files = [(p.name, p.stat().st_size, p, 0, 0) for p in path.rglob("*") if p.is_file()]
         else:
-            archive = stack.enter_context(archive or zipfile.ZipFile(path))
+            stack.enter_context(archive)
             infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
             starts = [*(info.header_offset * remote for info in infos), archive.start_dir * remote]
             files = [(i.filename, i.file_size, i, *at) for i, at in zip(infos, pairwise(starts))]
@@ -290,6 +293,12 @@ def _download(session: _Session, where: str, path: Path, progress: bool) -> None
     ):
         for chunk in reply.iter_content(1 << 18):
             sink.write(chunk)
+
+
+def _opened(path: Path) -> zipfile.ZipFile | None:
+    """A zip of this disk; None if it is none, or its directory is damaged."""
+    with contextlib.suppress(OSError, *_NO_ZIP):
+        return zipfile.ZipFile(path)
 
 
 def _unpack(path: Path, folder: Path) -> Path:

@@ -79,8 +79,19 @@ def parallel_map(function: Callable, tasks: Sequence, workers: int | None = None
 
 
 def _work(function: Callable, pipe: multiprocessing.connection.Connection) -> None:
-    """Answer each task that comes by its result or its error, until nobody asks any more."""
-    _start_worker()
+    """Answer each task that comes by its result or its error, until nobody asks any more.
+
+    One thread a worker; Ctrl-C is the parent's business; no worker outlives its parent.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def leave_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         while True:
             task = pipe.recv()
@@ -95,7 +106,8 @@ def _work(function: Callable, pipe: multiprocessing.connection.Connection) -> No
 def _without_ctrl_c() -> Iterator[None]:
     """Processes started in the block never get Ctrl-C; this one gets it after the block.
 
-    A worker that is still importing would end in a traceback.
+    A worker that is still importing would end in a traceback, and so would one that waits for what
+    its start was about to send.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -103,24 +115,18 @@ def _without_ctrl_c() -> Iterator[None]:
     from multiprocessing import resource_tracker  # where there are signals to block
 
     resource_tracker.ensure_running()  # started by the first worker, it would undo the block
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before, came = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}), []
+    # Any other thread, such as that of a progress bar, may take the signal for the main one.
+    main = threading.current_thread() is threading.main_thread()
+    handler = main and signal.signal(signal.SIGINT, lambda *_: came.append(True))
     try:
         yield
     finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_worker() -> None:
-    """One thread a worker; Ctrl-C is the parent's business; no worker outlives its parent."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def leave_with_parent() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager

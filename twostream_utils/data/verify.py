@@ -89,6 +89,8 @@ def _check_split(
 ) -> None:
     there = {label for label in store.labels.values() if label in UCF101_CLASSES}
     classes = class_order(there if classes is None else classes)
+    if not classes:
+        found.problems.append(f"no class of UCF101: these clips have no split {split}")
     have = set(store.clips) | {other_spelling(clip) for clip in store.clips}
     missing: dict[str, list[str]] = {}
     for side, clips in official_split(ucf101_clips(classes), split)._asdict().items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,8 @@ _METADATA = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) 
 # Formats that are opened and are no video: text as a terminal shows it, lists of other files.
 _NO_VIDEO = {"tty", "concat", "hls", "srt", "webvtt", "ass", "lrc", "dash", "ffmetadata"}
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-SLOW, FAST = 20.0, 1.25  # frames per second that are few; factor from which a rate is another one
+SLOW, MOST = 20.0, 1000  # frames per second: few; what a file says that counts in milliseconds
+FAST = 1.25  # factor from which a rate is another one
 
 
 class VideoError(ValueError):
@@ -56,7 +58,7 @@ def common_rate(rates: Iterable[float]) -> float:
 
     Flow is measured in px per frame: the same walk at 60 per second has half the flow of one at 30.
     """
-    known = [rate for rate in rates if rate >= SLOW]
+    known = [rate for rate in rates if SLOW <= rate < MOST]
     return 25.0 if any(min(rate % 25, -rate % 25) < 1.1 for rate in known) else 30.0
 
 
@@ -163,7 +165,7 @@ def _pace(file: av.container.InputContainer) -> Pace:
             steady = False
         elif not 0.95 < said * usual:
             rate = len(gaps) / float(np.ptp(times))
-    rate = round(rate, 3) if 0 < rate < 1000 else 0.0
+    rate = round(rate, 3) if 0 < rate < MOST else 0.0
     start = min(times[0] if len(times) else 0.0, (file.start_time or 0) / 1e6)
     promised = (file.duration or 0) / 1e6
     if "avi" in file.format.name and said:  # its header counts the frames; the duration is a guess
@@ -182,32 +184,27 @@ def _decoded(path: Path, pace: Pace, short_side: int) -> Iterator[tuple[float, n
     with _opened(path) as file:
         stream = file.streams.video[0]
         stream.codec_context.thread_count = 1  # a process a core does more
-        frames = file.decode(stream)
-        while True:
-            try:
-                frame = next(frames, None)
-            except av.FFmpegError:  # a damaged frame: those before and behind it may be whole
-                continue
-            if frame is None:
-                break
-            if frame.is_corrupt:
-                continue
-            picture = convert.reformat(frame, format="rgb24", threads=1).to_ndarray()
-            if frame.interlaced_frame:
-                picture = picture[::2]  # half a moment later than the rows between
-            if size is None:
-                aspect = float(stream.sample_aspect_ratio or 1)
-                width, height = frame.width * aspect, frame.height
-                scale = min(1.0, short_side / min(width, height))
-                size = round(width * scale), round(height * scale)
-            if picture.shape[1::-1] != size:
-                shrink = size[1] <= picture.shape[0] and size[0] <= picture.shape[1]
-                way = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
-                picture = cv2.resize(picture, size, interpolation=way)
-            if turn := round(frame.rotation / 90) % 4:
-                picture = np.ascontiguousarray(np.rot90(picture, turn))
-            yield frame.time if frame.time is not None else n / (pace.rate or 25.0), picture
-            n += 1
+        # What follows a frame that cannot be decoded would show its traces: it ends there.
+        with suppress(av.FFmpegError):
+            for frame in file.decode(stream):
+                if frame.is_corrupt:
+                    continue
+                picture = convert.reformat(frame, format="rgb24", threads=1).to_ndarray()
+                if frame.interlaced_frame:
+                    picture = picture[::2]  # half a moment later than the rows between
+                if size is None:
+                    aspect = float(stream.sample_aspect_ratio or 1)
+                    width, height = frame.width * aspect, frame.height
+                    scale = min(1.0, short_side / min(width, height))
+                    size = round(width * scale), round(height * scale)
+                if picture.shape[1::-1] != size:
+                    shrink = size[1] <= picture.shape[0] and size[0] <= picture.shape[1]
+                    way = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+                    picture = cv2.resize(picture, size, interpolation=way)
+                if turn := round(frame.rotation / 90) % 4:
+                    picture = np.ascontiguousarray(np.rot90(picture, turn))
+                yield frame.time if frame.time is not None else n / (pace.rate or 25.0), picture
+                n += 1
     if n == 0:
         raise VideoError(path, "no frame can be decoded")
     if n == 1:
@@ -215,7 +212,7 @@ def _decoded(path: Path, pace: Pace, short_side: int) -> Iterator[tuple[float, n
     if pace.cut:
         raise VideoError(path, pace.cut)
     if n < 0.9 * pace.frames:
-        raise VideoError(path, f"cut short: {n} of {pace.frames} frames can be decoded")
+        raise VideoError(path, f"damaged or cut short: {n} of {pace.frames} frames can be decoded")
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -223,14 +220,15 @@ def images_in(folder: Path) -> list[Path]:
     files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
     return sorted(
         (path for path in files if path.name[0] != "."),
-        key=lambda path: [int(w) if w.isdigit() else w for w in re.split(r"(\d+)", path.name)],
+        key=lambda path: [int(w) if w.isdecimal() else w for w in re.split(r"(\d+)", path.name)],
     )
 
 
 def _images(folder: Path, short_side: int) -> Iterator[np.ndarray]:
     size = None
     for path in images_in(folder):
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
+        data = np.frombuffer(path.read_bytes() or b"-", np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
         if image is None:
             raise VideoError(folder, f"{path.name} is damaged or no image")
         scale = min(1.0, short_side / min(image.shape[:2]))
@@ -241,7 +239,10 @@ def _images(folder: Path, short_side: int) -> Iterator[np.ndarray]:
 
 
 def _at_ticks(pictures: Iterable[tuple[float, np.ndarray]], rate: float) -> Iterator[np.ndarray]:
-    """Of pictures with their times the one shown at each tick; of several, the nearest to it."""
+    """Of pictures with their times the one shown at each tick; of several, the nearest to it.
+
+    One is shown for a minute at most: in some recordings the time jumps by hours.
+    """
     start = shown = None
     for time, picture in pictures:
         start = time if start is None else start
@@ -251,7 +252,7 @@ def _at_ticks(pictures: Iterable[tuple[float, np.ndarray]], rate: float) -> Iter
             if off >= shown[1]:
                 continue
         elif shown is not None:
-            for _ in range(shown[0], tick):
+            for _ in range(shown[0], min(tick, shown[0] + round(60 * rate))):
                 yield shown[2]
         shown = tick, off, picture
     if shown is not None:
