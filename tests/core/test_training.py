@@ -207,9 +207,15 @@ def test_a_batch_that_does_not_fit_goes_through_in_equal_parts(tmp_path, precisi
         torch.testing.assert_close(parts[name], value, atol=1e-6, rtol=0, msg=name)
 
 
-def test_a_clip_that_does_not_fit_alone_is_told_in_words(tmp_path):
+@pytest.mark.parametrize("said", [
+    "CUDA out of memory. Tried to allocate 2.00 GiB",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "MPS backend out of memory (MPS allocated: 8.9 GB, max allowed: 9.1 GB)",
+    "DefaultCPUAllocator: not enough memory: you tried to allocate 1073741824 bytes.",  # Windows
+])  # fmt: skip
+def test_a_clip_that_does_not_fit_alone_is_told_in_words(said, tmp_path):
     def never(layer, inputs):
-        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        raise RuntimeError(said)
 
     model = vgg19(6, 2, width=1 / 8)
     model.features[0].register_forward_pre_hook(never)

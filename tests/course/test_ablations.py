@@ -219,6 +219,20 @@ def test_kept_runs_are_small_and_say_where_they_come_from():
                 assert max(run["said"]) < len(run["classes"])
 
 
+@pytest.mark.parametrize(("device", "jobs"), [("cpu", 3), ("cuda", 1)])
+def test_a_gpu_has_one_run_at_a_time(device, jobs, monkeypatch, kept_apart):
+    for name, value in {"TQDM_DISABLE": "1", "TWOSTREAM_PRECISION": "no"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.argv", ["ablations"])
+    monkeypatch.setattr("joblib.cpu_count", lambda: 3)
+    monkeypatch.setattr(ablations, "pick_device", lambda: torch.device(device))
+    monkeypatch.setattr(ablations, "setup", lambda *_, **__: None)
+    seen = []
+    monkeypatch.setattr(ablations, "parallel_map", lambda *given: seen.append(given[2]) or ())
+    ablations.main()
+    assert seen == [jobs, jobs]
+
+
 def test_no_kept_runs_is_a_sentence(kept_apart):
     with pytest.raises(FileNotFoundError, match="make ablations"):
         kept.load_group("defects")
@@ -259,6 +273,8 @@ def test_seeds_are_averaged_and_splits_joined():
     assert difference == pytest.approx(2 / 5) and each == [difference]  # of the one common seed
     with pytest.raises(ValueError, match="'a' and 'b'"):
         kept.gain(runs, [kept_run([1, 1], 0, 1, "b")])
+    with pytest.raises(ValueError, match=r"seeds \[0, 1\] have different splits: run what"):
+        kept.top1(runs[:-1])
     assert kept.top1(runs, ["y"])[0] == pytest.approx((1 + 0 + 0 + 1) / 4)  # class y: every other
     assert kept.top1(runs, ["c10", "c21"])[2] == pytest.approx([1 / 2, 2 / 2])
 

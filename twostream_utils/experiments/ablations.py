@@ -244,7 +244,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all if none is given")
     parser.add_argument("--seeds", type=int, nargs="+")
-    parser.add_argument("--jobs", type=int, default=joblib.cpu_count(), help="runs side by side")
+    most = joblib.cpu_count() if pick_device().type == "cpu" else 1  # all would share one GPU
+    parser.add_argument("--jobs", type=int, default=most, help="runs side by side")
     options = parser.parse_args()
     groups = options.groups or list(GROUPS)
     if strangers := set(groups) - set(GROUPS):

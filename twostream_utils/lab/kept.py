@@ -79,7 +79,8 @@ def hits_by_seed(
     """Return which clips were right, ``(seeds, clips)`` bool, and the group of each clip.
 
     The clips of all splits stand in a row. ``only`` names the classes, or the clips, that count.
-    A group of two splits is two groups: other networks met it.
+    A group of two splits is two groups: other networks met it. Raises ``ValueError`` for a seed
+    that was not tested on all splits of the others.
     """
     seeds, groups = defaultdict(list), defaultdict(list)
     for run in runs:
@@ -88,6 +89,8 @@ def hits_by_seed(
                    if only is None or clip in only or names[k] in only]  # fmt: skip
         seeds[run["seed"]].append(run["right"][counted])
         groups[run["seed"]] += [f"{run['split']} {run['groups'][k]}" for k in counted]
+    if len({*map(len, groups.values())}) > 1:
+        raise ValueError(f"seeds {sorted(groups)} have different splits: run what is missing")
     hits = np.array([np.concatenate(rows) for rows in seeds.values()])
     return hits, np.array(next(iter(groups.values())))
 
