@@ -244,8 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all if none is given")
     parser.add_argument("--seeds", type=int, nargs="+")
-    most = joblib.cpu_count() if pick_device().type == "cpu" else 1  # all would share one GPU
-    parser.add_argument("--jobs", type=int, default=most, help="runs side by side")
+    parser.add_argument("--jobs", type=int, help="runs side by side; a core each, or the one GPU")
     options = parser.parse_args()
     groups = options.groups or list(GROUPS)
     if strangers := set(groups) - set(GROUPS):
@@ -255,12 +254,13 @@ def main() -> None:
     setup(PROFILE, quiet=True)  # generates the clips before several ask for them
     # measured once, by one process: several at a time might find different ones
     os.environ.setdefault("TWOSTREAM_PRECISION", mixed_precision(pick_device()))
+    jobs = options.jobs or (joblib.cpu_count() if pick_device().type == "cpu" else 1)
     with tqdm(total=len(runs), unit="run", disable=False) as bar:
         for stage in ([r for r in runs if r.group == "course"],
                       [r for r in runs if r.group != "course"]):  # fmt: skip
             asked = missing(stage)
             bar.update(len(stage) - len(asked))
-            for run, rows in zip(asked, parallel_map(carry_out, asked, options.jobs)):
+            for run, rows in zip(asked, parallel_map(carry_out, asked, jobs)):
                 kept.save_runs(run.path, rows)
                 for line in rows:
                     right = np.equal(line["said"], line["labels"]).mean()
