@@ -105,8 +105,8 @@ def elsewhere(found: dict) -> tuple[int, dict[str, tuple[float, float]]]:
     precision, on another machine. None of them makes another draw, and yet their figures differ.
     """
     kept = [load(KEPT / "readme_results.json"), *load(KEPT / "elsewhere.json").get("runs", [])]
-    others = [run for run in kept if run and run["methods"] != found["methods"]]
-    runs = [run["methods"] for run in (found, *others) if all(run[k] == found[k] for k in SAME)]
-    every = [key for key in found["methods"] if all(key in run for run in runs)]
-    tops = {key: [run[key]["top1"] for run in runs] for key in every}
-    return len(runs), {key: (min(values), max(values)) for key, values in tops.items()}
+    same = [run for run in (found, *kept) if run and all(run[k] == found[k] for k in SAME)]
+    tops = [{key: method["top1"] for key, method in run["methods"].items()} for run in same]
+    runs = [run for k, run in enumerate(tops) if run not in tops[:k]]  # here is where it was kept
+    every = [key for key in tops[0] if all(key in run for run in runs)]
+    return len(runs), {key: (min(r[key] for r in runs), max(r[key] for r in runs)) for key in every}
