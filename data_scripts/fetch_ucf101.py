@@ -9,7 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from twostream_utils.data.fetch import UCF101, FetchError, fetch
+from twostream_utils.data.fetch import UCF101, FetchError, extraction_of, fetch
 from twostream_utils.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,11 +42,8 @@ def main(arguments=None, about=__doc__, videos=UCF101, name="ucf101") -> int:
     words = [ROOT / "data_scripts" / "extract.py", args.out.absolute(), shards]
     words = [p.relative_to(Path.cwd()) if p.is_relative_to(Path.cwd()) else p for p in words]
     words = [p.as_posix() for p in words]  # Windows takes them, too, and they need no quotes
-    words += ["--short-side", f"{profile.short_side}", "--flow", profile.flow]
-    words += ["--every", f"{profile.flow_step}"] * (profile.flow_step > 1)  # as chapter 01 does
-    words += ["--group-pattern", profile.group_pattern] * bool(profile.group_pattern)
     done = "Nothing was fetched. Next" if args.dry_run else f"The clips are in {args.out}. Next"
-    print(f"{done}:\n  {shlex.join(['python', *words])}")
+    print(f"{done}:\n  {shlex.join(['python', *words, *extraction_of(profile)])}")
     return 0
 
 

@@ -79,10 +79,11 @@ def page(course: Course, results: dict) -> str:
         cards[answers[best][0] == true].append(_card(course, clips[n], title, true, answers))
     others = f"<details><summary>{len(cards[True])} clips that only other methods got wrong"
     others += f'</summary><div class="row">{"".join(cards[True])}</div></details>'
-    missed = f"{len(cards[False])} of {len(clips)} clips, those first of which it was surest. "
-    missed += "Each with its first, middle and last frame, and with what every method said and "
-    missed += "how sure it was."
-    missed = missed if cards[False] else f"Nothing: all {len(clips)} clips were recognised."
+    missed = f"Nothing: all {len(clips)} clips were recognised."
+    if cards[False]:
+        missed = f"{len(cards[False])} of {len(clips)} clips, those first of which it was surest. "
+        missed += "Each with its first, middle and last frame, and with what every method said and "
+        missed += "how sure it was."
     warnings = "".join(f"<li>{escape(warning)}</li>" for warning in group_warnings(course))
     title = escape(f"Two streams on {name}")
     return f"""<!doctype html>

@@ -225,7 +225,7 @@ def test_a_gpu_has_one_run_at_a_time(device, jobs, monkeypatch, kept_apart):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.argv", ["ablations"])
     monkeypatch.setattr("joblib.cpu_count", lambda: 3)
-    monkeypatch.setattr(ablations, "pick_device", lambda: torch.device(device))
+    monkeypatch.setattr(accuracy, "pick_device", lambda: torch.device(device))
     monkeypatch.setattr(ablations, "setup", lambda *_, **__: None)
     seen = []
     monkeypatch.setattr(ablations, "parallel_map", lambda *given: seen.append(given[2]) or ())

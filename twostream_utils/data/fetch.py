@@ -30,6 +30,7 @@ from remotezip import RangeNotSupported, RemoteIOError, RemoteZip, RemoteZipErro
 from tqdm.auto import tqdm
 
 from ..files import atomic_write
+from ..profiles import Profile
 from ..splits import SPELLING, parse_name
 from .processes import locked
 from .ucf101_clips import ucf101_clips
@@ -77,6 +78,13 @@ WEIZMANN = VideoSet(  # of lena_walk1 and lena_walk2 the first counts (Gorelick 
 
 class FetchError(Exception):
     """We could not get something; the message says what, where, and what to do."""
+
+
+def extraction_of(profile: Profile) -> list[str]:
+    """The options of `data_scripts/extract.py` for what was fetched, as chapter 01 extracts it."""
+    words = ["--short-side", f"{profile.short_side}", "--flow", profile.flow]
+    words += ["--every", f"{profile.flow_step}"] * (profile.flow_step > 1)
+    return words + ["--group-pattern", profile.group_pattern] * bool(profile.group_pattern)
 
 
 def fetch(

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
-import joblib
 import numpy as np
 import torch
 from torch import nn
@@ -26,7 +25,7 @@ from tqdm.auto import tqdm
 
 from ..course import INPUTS, Course
 from ..data.processes import parallel_map
-from ..device import PRECISIONS, mixed_precision, pick_device
+from ..device import PRECISIONS
 from ..evaluation import score
 from ..fusion import late_fusion
 from ..lab import kept
@@ -36,7 +35,7 @@ from ..store import FrameStore
 from ..training import fit
 from ..vgg import load_weights
 from . import original
-from .accuracy import WAYS, made, row
+from .accuracy import WAYS, made, row, side_by_side
 from .camera import drift
 from .fusions import MapFusion
 from .lessons import LESSONS
@@ -252,9 +251,7 @@ def main() -> None:
     runs = planned(groups, options.seeds)
     os.environ["TQDM_DISABLE"] = "1"  # the bars of single trainings
     setup(PROFILE, quiet=True)  # generates the clips before several ask for them
-    # measured once, by one process: several at a time might find different ones
-    os.environ.setdefault("TWOSTREAM_PRECISION", mixed_precision(pick_device()))
-    jobs = options.jobs or (joblib.cpu_count() if pick_device().type == "cpu" else 1)
+    jobs = side_by_side(options.jobs)
     with tqdm(total=len(runs), unit="run", disable=False) as bar:
         for stage in ([r for r in runs if r.group == "course"],
                       [r for r in runs if r.group != "course"]):  # fmt: skip

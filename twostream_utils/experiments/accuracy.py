@@ -118,6 +118,17 @@ def of_run(run: tuple[str, int, int, int]) -> list[dict]:
     return list(rows(setup(profile, split=split, seed=seed, quiet=True)))
 
 
+def side_by_side(jobs: int | None) -> int:
+    """How many runs at a time: ``jobs``, or else a run a core, or one on GPUs and under torchrun.
+
+    Sets their precision, which is measured once: several at a time might find different ones.
+    """
+    device = pick_device()
+    os.environ.setdefault("TWOSTREAM_PRECISION", mixed_precision(device))
+    cpu = device.type == "cpu" and processes()[1] == 1
+    return jobs or (joblib.cpu_count() if cpu else 1)
+
+
 def summary(runs: dict[str, list[dict]]) -> dict:
     """The figures of the tables: methods, differences, one view, lessons."""
     methods = {
@@ -178,16 +189,12 @@ def main() -> None:
     if options.elsewhere:
         print(keep_as_elsewhere(course))
         return
-    # measured once, by one process: several at a time might find different ones
-    os.environ.setdefault("TWOSTREAM_PRECISION", mixed_precision(pick_device()))
-
+    jobs = side_by_side(options.jobs)
     path = kept.KEPT / f"accuracy_{options.profile}.json"
     if options.again:
         path.unlink(missing_ok=True)
     there = {(run["split"], run["seed"]) for run in kept.load(path).get("runs", [])}
     wanted = {*product(options.splits, options.seeds)} - there
-    cpu = pick_device().type == "cpu" and processes()[1] == 1
-    jobs = options.jobs or (joblib.cpu_count() if cpu else 1)
     threads = 1 if jobs > 1 else 0
     asked = [(options.profile, *run, threads) for run in sorted(wanted)]
     first = processes()[0] == 0  # of several, the first one reports

@@ -18,7 +18,7 @@ import torch
 
 from ..course import Course
 from ..data.extract import make_shards
-from ..data.fetch import FetchError
+from ..data.fetch import FetchError, extraction_of
 from ..data.lists import read_lists
 from ..device import PRECISIONS, describe_device, mixed_precision, pick_device
 from ..profiles import PROFILES, Profile, get_profile
@@ -105,10 +105,7 @@ def _commands(profile: Profile) -> list[str]:
     first = [f"python {scripts}/{profile.source.format(name=profile.name)}"] * bool(profile.source)
     fetched = profile.source.partition(".")[0].removeprefix("fetch_")
     videos = place(ROOT / "data" / f"{fetched}_videos") if first else "VIDEOS"  # a folder a class
-    words = ["python", f"{scripts}/extract.py", videos, root]
-    words += ["--short-side", f"{profile.short_side}", "--flow", profile.flow]
-    words += ["--every", f"{profile.flow_step}"] * (profile.flow_step > 1)  # as chapter 01 does
-    words += ["--group-pattern", profile.group_pattern] * bool(profile.group_pattern)
+    words = ["python", f"{scripts}/extract.py", videos, root, *extraction_of(profile)]
     return [*first, shlex.join(words)]
 
 
